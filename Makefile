@@ -1,0 +1,54 @@
+# Two commands matter: `make demo` and `make test`. Both need Python 3.11+, pip and make, nothing else.
+PYTHON ?= python3
+UV := .uv/bin/uv
+BIN := .venv/bin
+STAMP := .venv/.skyc-ready
+
+.PHONY: help setup demo test check lint types build bench bless clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   set everything up and run a real job end to end on this machine"
+	@echo "make test   set everything up and run all tests"
+	@echo "make check  lint, types and the quick tests"
+	@echo "make bench  print the figures kept in docs/performance.md"
+
+setup: $(STAMP)
+
+# uv comes from PyPI through pip, so a machine without uv needs nothing else.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("skyc needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12 or similar.") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(STAMP): $(UV) pyproject.toml uv.lock
+	@$(UV) sync --quiet --frozen --python $(PYTHON) --no-python-downloads
+	@touch $(STAMP)
+
+demo: setup
+	@$(BIN)/python examples/digits/demo.py
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: setup lint types
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not ray and not e2e and not fault"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+build: setup
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+bless: setup
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests
+
+clean:
+	rm -rf .venv .uv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

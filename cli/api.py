@@ -1,0 +1,76 @@
+"""The public calls as the command line uses them. The `skyc` package itself is one; tests hand in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from ..compiler.ir import JsonObject, Secret
+from ..providers.base import CheckReport
+from ..runtime.records import JobRecord
+from ..runtime.results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
+
+
+class Api(Protocol):
+    """What each call does is said in `runtime/results.py` and where it is implemented."""
+
+    def plan(
+        self,
+        path: Path,
+        *,
+        deployment: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        home: Path | None,
+        emit: str | None,
+        destroy: bool,
+    ) -> Plan: ...
+
+    def apply(
+        self,
+        path: Path,
+        *,
+        deployment: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        rerun: bool,
+        detach: bool,
+        confirm: Callable[[Plan], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> ApplyResult: ...
+
+    def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...
+
+    def logs(self, deployment: str, job: str | None, *, follow: bool, home: Path | None) -> Iterator[str]: ...
+
+    def queue(self, deployment: str, *, home: Path | None) -> tuple[JobRecord, ...]: ...
+
+    def exec(
+        self,
+        deployment: str,
+        command: str,
+        *,
+        nodes: int | None,
+        home: Path | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> ApplyResult: ...
+
+    def cancel(self, deployment: str, job: str | None, *, home: Path | None) -> tuple[JobRecord, ...]: ...
+
+    def destroy(
+        self,
+        deployment: str,
+        *,
+        confirm: Callable[[Plan], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        purge: bool,
+        home: Path | None,
+        wait: float | None,
+    ) -> DestroyResult: ...
+
+    def check(self, *, home: Path | None) -> tuple[CheckReport, ...]: ...
+
+    def schema(self) -> JsonObject: ...

@@ -1,0 +1,50 @@
+"""How an apply or a command on the nodes ended: one line for a person, and an exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from ..runtime.results import ApplyResult, Outcome
+from .tables import duration
+
+if TYPE_CHECKING:
+    from .screen import Screen
+
+
+def say_outcome(result: ApplyResult, screen: Screen) -> int:
+    """A failed job is an error (1) like any other: its own exit code is said, and is in `queue --json`, but codes up to 4
+    mean other things here."""
+    screen.diagnostics(result.diagnostics)
+    job, name = result.job, result.deployment
+    which = f"job {job.id}" if job else "the job"
+    took = f" after {duration(job.seconds)}" if job and job.seconds else ""
+    match result.outcome:
+        case Outcome.SUCCEEDED:
+            screen.note(f"{which} succeeded{took}" if job else f"{name} is as planned")
+            return 0
+        case Outcome.ALREADY_SUCCEEDED:
+            screen.note(f"{which} has succeeded before; nothing was run (--rerun runs it again)")
+            return 0
+        case Outcome.DETACHED:
+            screen.note(f"{which} goes on by itself\n\n    skyc logs -f {name}")
+            return 0
+        case Outcome.DECLINED:
+            screen.note("not approved; nothing was done")
+        case Outcome.FAILED:
+            screen.note(f"{which} failed{_why(result)}{took}")
+        case Outcome.CANCELLED:
+            screen.note(f"{which} was cancelled{took}")
+        case Outcome.LOST:
+            screen.note(f"{which} was lost{_why(result)}\n\nThe next apply resumes it from its newest checkpoint.")
+        case never:
+            assert_never(never)
+    return 1
+
+
+def _why(result: ApplyResult) -> str:
+    job = result.job
+    if job is None:
+        return ""
+    rank = f" on rank {job.failed_rank}" if job.failed_rank is not None else ""
+    code = f" with exit code {job.exit_code}{rank}" if job.exit_code is not None else ""
+    return code + (f": {job.reason}" if job.reason else "")

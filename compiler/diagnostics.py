@@ -1,0 +1,151 @@
+"""What skyc says when something is wrong: values, collected and returned, sorted only when shown.
+
+A diagnostic has a severity, a slug (`unknown-field`), a summary without user text, a detail in full sentences (what, why,
+what to do), a place in the user's file, and at most one hint. Exceptions are for bugs and broken I/O; a stage that cannot go
+on returns its diagnostics. `SkycError` carries diagnostics across a call that cannot return them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .ir import SpecPath
+
+
+class Severity(enum.IntEnum):
+    ERROR = 0
+    WARNING = 1
+    NOTE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of one source file. Lines and columns count from 1; `end_column` is exclusive."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """The user's file: the path as given on the command line, and its text."""
+
+    path: str
+    text: str
+
+    def line(self, number: int) -> str:
+        lines = self.text.splitlines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMap:
+    """From spec path to span. A path that has no span of its own is shown at its nearest parent."""
+
+    source: SourceFile
+    spans: dict[SpecPath, Span] = field(default_factory=dict)
+
+    def find(self, path: SpecPath) -> Span | None:
+        while True:
+            span = self.spans.get(path)
+            if span is not None or not path.steps:
+                return span
+            path = path.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    severity: Severity
+    slug: str
+    summary: str
+    """Recognisable: never holds text of the user's."""
+    detail: str = ""
+    span: Span | None = None
+    hint: str | None = None
+    commands: tuple[str, ...] = ()
+    """Commands to copy. Each stands alone on its own line, indented."""
+
+
+class SkycError(Exception):
+    """Stops an operation with diagnostics a person can act on. `exit_code`: 1 error, 3 denied, 4 plan no longer valid."""
+
+    def __init__(self, *diagnostics: Diagnostic, exit_code: int = 1) -> None:
+        super().__init__("; ".join(f"{d.slug}: {d.summary}" for d in diagnostics))
+        self.diagnostics = diagnostics
+        self.exit_code = exit_code
+
+
+def error(
+    slug: str,
+    summary: str,
+    detail: str = "",
+    *,
+    span: Span | None = None,
+    hint: str | None = None,
+    commands: Iterable[str] = (),
+) -> Diagnostic:
+    return Diagnostic(
+        severity=Severity.ERROR, slug=slug, summary=summary, detail=detail, span=span, hint=hint, commands=tuple(commands)
+    )
+
+
+def warning(
+    slug: str,
+    summary: str,
+    detail: str = "",
+    *,
+    span: Span | None = None,
+    hint: str | None = None,
+    commands: Iterable[str] = (),
+) -> Diagnostic:
+    return Diagnostic(
+        severity=Severity.WARNING, slug=slug, summary=summary, detail=detail, span=span, hint=hint, commands=tuple(commands)
+    )
+
+
+def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
+    return any(d.severity is Severity.ERROR for d in diagnostics)
+
+
+def in_reading_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """By file, line and column; those without a place last; equal ones once."""
+    seen: dict[Diagnostic, None] = dict.fromkeys(diagnostics)
+    return tuple(
+        sorted(
+            seen,
+            key=lambda d: (
+                d.span is None,
+                (d.span.file, d.span.line, d.span.column) if d.span else ("", 0, 0),
+                d.severity,
+                d.slug,
+                d.detail,
+            ),
+        )
+    )
+
+
+def render(diagnostic: Diagnostic, source: SourceFile | None = None) -> str:
+    """Plain text of one diagnostic: header, place, the source line with a caret, detail, hint, commands."""
+    word = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}[diagnostic.severity]
+    lines = [f"{word}[{diagnostic.slug}]: {diagnostic.summary}"]
+    span = diagnostic.span
+    if span is not None:
+        margin = " " * len(str(span.line))
+        lines.append(f"{margin}--> {span.file}:{span.line}:{span.column}")
+        if source is not None and source.path == span.file:
+            text = source.line(span.line)
+            width = max(1, span.end_column - span.column) if span.end_line == span.line else max(1, len(text) - span.column + 1)
+            pad = "".join("\t" if char == "\t" else " " for char in text[: span.column - 1])
+            lines += [f"{margin} |", f"{span.line} | {text}", f"{margin} | {pad}{'^' * width}"]
+    if diagnostic.detail:
+        lines += [f"  {line}" if line else "" for line in diagnostic.detail.splitlines()]
+    if diagnostic.hint:
+        lines.append(f"  hint: {diagnostic.hint}")
+    for command in diagnostic.commands:
+        lines += ["", f"    {command}"]
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""lower's output and synth's: Terraform resources as values, each with the spec path it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias, Union
+
+from .addresses import DeploymentId, ResourceAddress, SiteId, SpecPath
+from .frozen import FrozenMap, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """ "Decided at apply": an attribute of another resource. Prints as the Terraform expression."""
+
+    address: ResourceAddress
+    attribute: str
+
+    def __str__(self) -> str:
+        return f"${{{self.address}.{self.attribute}}}"
+
+    def __canonical__(self) -> dict[str, str]:
+        return {"$ref": f"{self.address}.{self.attribute}"}
+
+
+Value: TypeAlias = Union[bool, int, str, Decimal, Ref, tuple["Value", ...], FrozenMap["Value"], None]  # noqa: UP007
+"""What a resource argument can be. None is "not set". There is no secret here: secrets never pass through Terraform."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRequirement:
+    """A Terraform provider: local name, registry source, exact version, and its configuration block."""
+
+    name: str
+    source: str
+    version: str
+    config: FrozenMap[Value] = field(default_factory=FrozenMap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceNode:
+    address: ResourceAddress
+    origin: SpecPath
+    arguments: FrozenMap[Value]
+    depends_on: tuple[ResourceAddress, ...] = ()
+    prevent_destroy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceGraph:
+    """One site: one root module and one state (DESIGN D6). Resources are sorted by address, outputs by name.
+
+    The output `nodes` is required: a list of objects the site's provider turns into `Node`s, head first.
+    """
+
+    deployment: DeploymentId
+    site: SiteId
+    provider: str
+    """The skyc provider that lowered it and that understands its outputs."""
+    requirements: tuple[ProviderRequirement, ...]
+    resources: tuple[ResourceNode, ...]
+    outputs: FrozenMap[Value]
+
+    @property
+    def digest(self) -> str:
+        return digest(self)
+
+    def origin_of(self, address: str) -> SpecPath | None:
+        """The spec path a Terraform address came from, or None for one that is not ours."""
+        for node in self.resources:
+            if str(node.address) == address:
+                return node.origin
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthManifest:
+    """What synth wrote for a site: file name → SHA-256, and what made it."""
+
+    site: SiteId
+    graph_digest: str
+    files: FrozenMap[str]
+    tool_versions: FrozenMap[str]

@@ -1,0 +1,204 @@
+"""The compiler as one list: from the user's text to `cdk.tf.json`.
+
+Contract: `compile_source` is a function of the source text, the files it names, the catalog, the providers' code and the
+options: no clock, no randomness. Each pass reads a `Compilation` and returns a new one; none changes what an earlier pass
+made. The list is data, so `--emit=<stage>` and `--timings` need no code of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..providers.base import Provider
+from .candidates import candidates
+from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
+from .ir import (
+    CandidateSet,
+    CatalogSnapshot,
+    DeploymentId,
+    FrozenMap,
+    NodeRuntime,
+    Objective,
+    PlacementPlan,
+    ResourceGraph,
+    Secret,
+    SpecFile,
+    SynthManifest,
+    TaskGraph,
+)
+from .lower import lower
+from .optimize import optimize
+from .parse import parse
+from .printer import print_ir
+from .resolve import EnvOverrides, resolve
+from .synth import synth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """Everything besides the source that the result depends on."""
+
+    providers: Mapping[str, Provider]
+    home: Path
+    runtime: NodeRuntime
+    overrides: EnvOverrides
+    deployment: DeploymentId | None = None
+    """None: the name the file gives itself."""
+    objective: Objective = Objective.COST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthFile:
+    """A site's root module: what synth made, and its text."""
+
+    manifest: SynthManifest
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """What the passes so far have made. A field is None until its pass has run."""
+
+    source: SourceFile
+    options: CompileOptions
+    spec: SpecFile | None = None
+    sources: SourceMap
+    graph: TaskGraph | None = None
+    secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
+    catalog: CatalogSnapshot | None = None
+    candidates: CandidateSet | None = None
+    placement: PlacementPlan | None = None
+    graphs: tuple[ResourceGraph, ...] | None = None
+    synthesized: tuple[SynthFile, ...] | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    timings: tuple[tuple[str, float], ...] = ()
+    """(stage, seconds). Shown by `--timings`; never part of anything that is compared."""
+
+    @property
+    def failed(self) -> bool:
+        return has_errors(self.diagnostics)
+
+    @property
+    def deployment(self) -> DeploymentId:
+        """The chosen name, else the file's own. Only after resolve."""
+        if self.options.deployment is not None:
+            return self.options.deployment
+        assert self.graph is not None
+        return DeploymentId(self.graph.name)
+
+
+Pass = Callable[[Compilation], Compilation]
+
+
+def _parse(state: Compilation) -> Compilation:
+    spec, sources, said = parse(state.source)
+    return dataclasses.replace(state, spec=spec, sources=sources, diagnostics=state.diagnostics + said)
+
+
+def _resolve(state: Compilation) -> Compilation:
+    assert state.spec is not None
+    path = Path(state.source.path)
+    resolved, said = resolve(
+        state.spec,
+        state.sources,
+        stem=path.stem,
+        directory=path.resolve().parent,
+        overrides=state.options.overrides,
+    )
+    state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
+    if resolved is None:
+        return state
+    return dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
+
+
+def _candidates(state: Compilation) -> Compilation:
+    assert state.graph is not None
+    parts = [state.options.providers[name].catalog(home=state.options.home) for name in sorted(state.options.providers)]
+    catalog = CatalogSnapshot(
+        instance_types=tuple(kind for part in parts for kind in part.instance_types),
+        offerings=tuple(offering for part in parts for offering in part.offerings),
+    )
+    found, said = candidates(state.graph, catalog, state.sources)
+    return dataclasses.replace(state, catalog=catalog, candidates=found, diagnostics=state.diagnostics + said)
+
+
+def _optimize(state: Compilation) -> Compilation:
+    assert state.graph is not None
+    assert state.candidates is not None
+    placement = optimize(state.graph, state.candidates, objective=state.options.objective)
+    return dataclasses.replace(state, placement=placement)
+
+
+def _lower(state: Compilation) -> Compilation:
+    assert state.graph is not None
+    assert state.placement is not None
+    graphs, said = lower(
+        state.graph,
+        state.placement,
+        state.options.providers,
+        deployment=state.deployment,
+        home=str(state.options.home),
+        runtime=state.options.runtime,
+    )
+    return dataclasses.replace(state, graphs=graphs, diagnostics=state.diagnostics + said)
+
+
+def _synth(state: Compilation) -> Compilation:
+    assert state.graphs is not None
+    made = []
+    for graph in state.graphs:
+        manifest, text = synth(graph, cache=state.options.home / "cache" / "synth")
+        made.append(SynthFile(manifest=manifest, text=text))
+    return dataclasses.replace(state, synthesized=tuple(made))
+
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    # The text alone: everything wrong with its form is said before anything else is looked at.
+    ("parse", _parse),
+    # Needs the whole file: defaults, units, names, what each task waits for, which secrets are there.
+    ("resolve", _resolve),
+    # Needs fixed units; asks every target what it has, and keeps why each offer was left out.
+    ("candidates", _candidates),
+    # Needs all candidates of all groups: the choice is made once, here, and nowhere later.
+    ("optimize", _optimize),
+    # Needs the place: only now does a provider turn a machine into its resources.
+    ("lower", _lower),
+    # Last, and cached: the only pass that may start another program.
+    ("synth", _synth),
+)
+
+STAGES: tuple[str, ...] = (*(name for name, _ in PASSES), "plan")
+"""What `--emit` takes. `plan` is Terraform's part, which the runtime adds."""
+
+
+def compile_source(source: SourceFile, options: CompileOptions, *, until: str = "synth") -> Compilation:
+    """Run the passes up to and including `until`, stopping after the first one that reports an error."""
+    state = Compilation(source=source, options=options, sources=SourceMap(source))
+    for name, run in PASSES:
+        started = time.perf_counter()
+        state = run(state)
+        state = dataclasses.replace(state, timings=(*state.timings, (name, time.perf_counter() - started)))
+        if state.failed or name == until:
+            break
+    return state
+
+
+def emit(state: Compilation, stage: str) -> str:
+    """A stage's output as text, stable and made for people. Raises KeyError for a stage that is not in `STAGES`."""
+    values: dict[str, object] = {
+        "parse": state.spec,
+        "resolve": state.graph,
+        "candidates": state.candidates,
+        "optimize": state.placement,
+        "lower": state.graphs,
+    }
+    if stage == "synth":
+        return "".join(f"# {file.manifest.site}\n{file.text}" for file in state.synthesized or ())
+    value = values[stage]
+    if isinstance(value, tuple):
+        return "\n".join(print_ir(item) for item in value)
+    return print_ir(value)

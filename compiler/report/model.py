@@ -1,0 +1,212 @@
+"""What a reviewer needs to know, gathered once and rendered by every format.
+
+Contract: pure. Everything is sorted, money is rounded once (half-even, to cents) and never summed after rounding, and nothing
+here knows the time of day, so equal changes give equal bytes. An unknown price is `?` and makes every total that holds it
+read "at least".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from ..ir import (
+    Action,
+    ChangeSet,
+    CostLine,
+    GroupPlacement,
+    JobPlan,
+    Market,
+    PlacementPlan,
+    ResourceChange,
+    decimal_text,
+)
+
+CENT = Decimal("0.01")
+SYMBOLS = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.DELETE: "-",
+    Action.REPLACE: "-/+",
+    Action.CREATE_BEFORE_DESTROY: "+/-",
+    Action.FORGET: "x",
+    Action.READ: "<=",
+    Action.NO_OP: " ",
+}
+RISK_ORDER = (
+    Action.DELETE,
+    Action.REPLACE,
+    Action.CREATE_BEFORE_DESTROY,
+    Action.FORGET,
+    Action.CREATE,
+    Action.UPDATE,
+    Action.READ,
+)
+"""Destroys first: what a reader must not miss stands on top."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementRow:
+    task: str
+    group: str
+    where: str
+    machine: str
+    nodes: int
+    market: str
+    hourly: str
+    fallbacks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRow:
+    label: str
+    quantity: str
+    unit_price: str
+    amount: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    add: int
+    change: int
+    destroy: int
+
+    def __str__(self) -> str:
+        return f"{self.add} to add · {self.change} to change · {self.destroy} to destroy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole report, ready for a renderer."""
+
+    deployment: str
+    destroying: bool
+    total: str
+    hourly: str
+    hours: str
+    counts: Counts
+    compared: bool
+    """False: there was no state to compare with, so nothing is called new or old."""
+    cautions: tuple[str, ...]
+    placements: tuple[PlacementRow, ...]
+    costs: tuple[CostRow, ...]
+    alternatives: tuple[str, ...]
+    jobs: tuple[JobPlan, ...]
+    changes: tuple[ResourceChange, ...]
+    drift: tuple[ResourceChange, ...]
+    engine: str
+    catalog_digest: str
+
+
+def build(
+    *,
+    deployment: str,
+    placement: PlacementPlan | None,
+    changes: tuple[ChangeSet, ...],
+    jobs: tuple[JobPlan, ...],
+    hours: Decimal,
+    destroying: bool = False,
+) -> Report:
+    """Gather a report. `placement` None: nothing is placed (a destroy)."""
+    placed = placement.placements if placement else ()
+    everything = sorted(
+        (change for site in changes for change in site.changes if change.action in RISK_ORDER),
+        key=lambda change: (RISK_ORDER.index(change.action), change.address),
+    )
+    notes = placement.notes if placement else {}
+    engines = sorted({f"{site.engine} {site.engine_version}" for site in changes})
+    return Report(
+        deployment=deployment,
+        destroying=destroying,
+        total=money(placement.total) if placement else "$0.00",
+        hourly=money(_total(p.hourly if p.hourly is None else p.hourly * p.num_nodes for p in placed)),
+        hours=f"{decimal_text(hours)} h" + (" assumed" if notes else ""),
+        counts=_counts(everything),
+        compared=bool(changes),
+        cautions=_cautions(everything),
+        placements=tuple(_placement_row(p, placement) for p in placed),
+        costs=tuple(_cost_row(line) for p in placed for line in p.lines),
+        alternatives=_alternatives(placement),
+        jobs=jobs,
+        changes=tuple(everything),
+        drift=tuple(sorted((d for site in changes for d in site.drift), key=lambda d: d.address)),
+        engine=", ".join(engines),
+        catalog_digest=placement.catalog_digest[:12] if placement else "",
+    )
+
+
+def money(amount: Decimal | None) -> str:
+    """`$1,234.50`, or `?` for a price nobody knows."""
+    return "?" if amount is None else f"${amount.quantize(CENT, ROUND_HALF_EVEN):,}"
+
+
+def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    total = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
+
+
+def _counts(changes: Iterable[ResourceChange]) -> Counts:
+    add = change = destroy = 0
+    for item in changes:
+        replaced = item.action in (Action.REPLACE, Action.CREATE_BEFORE_DESTROY)
+        add += replaced or item.action is Action.CREATE
+        destroy += replaced or item.action is Action.DELETE
+        change += item.action is Action.UPDATE
+    return Counts(add=add, change=change, destroy=destroy)
+
+
+def _cautions(changes: Iterable[ResourceChange]) -> tuple[str, ...]:
+    said = []
+    for change in changes:
+        if change.action is Action.DELETE:
+            said.append(f"destroys {change.address}")
+        elif change.action in (Action.REPLACE, Action.CREATE_BEFORE_DESTROY):
+            forced = [a for a in change.attributes if a.forces_replacement]
+            why = ", ".join(
+                f"{a.path} was {a.before}" if a.after is None else f"{a.path} {a.before} → {a.after}" for a in forced
+            )
+            said.append(f"replaces {change.address}" + (f" ({why})" if why else ""))
+    return tuple(said)
+
+
+def _placement_row(placed: GroupPlacement, plan: PlacementPlan | None) -> PlacementRow:
+    shape = placed.shape
+    parts = [f"{decimal_text(shape.cpus)} CPU{'s' if shape.cpus != 1 else ''}", f"{decimal_text(shape.memory_gb)} GiB"]
+    parts += [f"{decimal_text(a.count)}× {a.name}" for a in shape.accelerators]
+    fallbacks = [f for f in plan.fallbacks if f.task == placed.task and f.group == placed.group] if plan else []
+    return PlacementRow(
+        task=placed.task,
+        group=placed.group,
+        where="/".join(dict.fromkeys(part for part in (placed.provider, placed.region, placed.zone) if part)),
+        machine=f"{placed.instance_type} ({', '.join(parts)} each)",
+        nodes=placed.num_nodes,
+        market="spot" if placed.market is Market.SPOT else "on-demand",
+        hourly=money(placed.hourly),
+        fallbacks=len(fallbacks),
+    )
+
+
+def _cost_row(line: CostLine) -> CostRow:
+    return CostRow(
+        label=line.label,
+        quantity=f"{decimal_text(line.quantity)} {line.unit}",
+        unit_price=money(line.unit_price),
+        amount=money(line.amount),
+        source=f"{line.source}, {line.as_of}" if line.as_of else line.source,
+    )
+
+
+def _alternatives(plan: PlacementPlan | None) -> tuple[str, ...]:
+    if plan is None:
+        return ()
+    return tuple(
+        f"{a.placement.provider}/{a.placement.region} {a.placement.instance_type}: "
+        + (a.reason if a.extra is None else f"{money(a.extra)} more, {a.reason}")
+        for a in plan.alternatives
+    )

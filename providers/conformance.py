@@ -1,0 +1,283 @@
+"""What every provider must do, as tests. A new provider begins by subclassing `ProviderConformance` in its own test folder.
+
+Contract: the subclass says how to make its provider, how to bring a graph up for real, and what must not be left in the world.
+Everything else, and every expectation, is here and equal for all. Deviations belong into the provider's own folder as strict
+marks with a reason, never into this file.
+
+    class TestLocal(ProviderConformance):
+        def make_provider(self): return LocalProvider()
+        def bring_up(self, graph, home): ...   # create all resources of the graph; return the output values
+        def leftovers(self, home): ...         # what still exists, as texts
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..compiler.diagnostics import Diagnostic, Severity
+from ..compiler.ir import (
+    AcceleratorRequest,
+    Bound,
+    CatalogSnapshot,
+    DeploymentId,
+    FrozenMap,
+    GroupName,
+    GroupPlacement,
+    Infra,
+    Market,
+    NodeGroup,
+    NodeRuntime,
+    NodeShape,
+    ResourceGraph,
+    ResourceRequest,
+    SiteId,
+    SpecPath,
+    Task,
+    TaskId,
+    canonical,
+)
+from . import registry
+from .base import Capability, LowerContext, Node, Provider
+
+DEPLOYMENT = DeploymentId("conformance")
+
+VARIATIONS: FrozenMap[FrozenMap[Any]] = FrozenMap(
+    {
+        "infra": FrozenMap({"infra": Infra()}),
+        "cpus": FrozenMap({"cpus": Bound(amount=Decimal(1))}),
+        "memory_gb": FrozenMap({"memory_gb": Bound(amount=Decimal(1))}),
+        "memory_per_cpu": FrozenMap({"memory_per_cpu": Bound(amount=Decimal(1))}),
+        "accelerators": FrozenMap({"accelerators": (AcceleratorRequest(name="T4", count=Decimal(1)),)}),
+        "accelerators_ordered": FrozenMap({"accelerators_ordered": True}),
+        "instance_type": FrozenMap({"instance_type": "any"}),
+        "market": FrozenMap({"market": Market.SPOT}),
+        "disk_gb": FrozenMap({"disk_gb": Decimal(100)}),
+        "disk_tier": FrozenMap({"disk_tier": "high"}),
+        "local_disk": FrozenMap({"local_disk": "nvme"}),
+        "network_tier": FrozenMap({"network_tier": "best"}),
+        "image_id": FrozenMap({"image_id": "some-image"}),
+        "ports": FrozenMap({"ports": ("8080",)}),
+        "labels": FrozenMap({"labels": FrozenMap({"team": "research"})}),
+        "max_hourly_cost": FrozenMap({"max_hourly_cost": Decimal(10)}),
+        "origin": FrozenMap({"origin": SpecPath(("resources", "any_of", 0))}),
+    }
+)
+"""One value that is not the default for each field of a ResourceRequest. `test_variations_are_complete` keeps it whole."""
+
+NEEDS: FrozenMap[Capability] = FrozenMap(
+    {
+        "market": Capability.SPOT,
+        "image_id": Capability.CUSTOM_IMAGE,
+        "disk_gb": Capability.DISK_SIZE,
+        "ports": Capability.OPEN_PORTS,
+    }
+)
+"""Fields that only a provider with this capability may take without a word."""
+
+
+class ProviderConformance:
+    """Subclass it in a test file; pytest then collects what is below."""
+
+    def make_provider(self) -> Provider:
+        raise NotImplementedError
+
+    def bring_up(self, graph: ResourceGraph, home: Path) -> Mapping[str, Any]:
+        """Create every resource of the graph for real. Returns the graph's output values."""
+        raise NotImplementedError
+
+    def leftovers(self, home: Path) -> tuple[str, ...]:
+        """Whatever the deployment still has in the world, found without the provider's own `observe`."""
+        raise NotImplementedError
+
+    # Pure parts
+
+    def test_it_is_registered_under_its_name(self) -> None:
+        provider = self.make_provider()
+        assert provider.name in registry.names(), f"{provider.name} is not in the registry"
+        assert type(registry.load(provider.name)) is type(provider), "the registry loads another class"
+        assert re.fullmatch(r"[a-z][a-z0-9]*", provider.name), "a name is lower-case letters and digits: it goes into addresses"
+
+    def test_the_catalog_is_sound(self, tmp_path: Path) -> None:
+        provider = self.make_provider()
+        catalog = provider.catalog(home=tmp_path)
+        assert catalog.offerings, "it offers nothing"
+        for offering in catalog.offerings:
+            assert offering.provider == provider.name, "an offering of somebody else"
+            assert catalog.type_of(offering).cpus > 0, "a machine without CPUs"
+            assert offering.price_source, "a price without a source"
+            assert offering.hourly is None or offering.hourly >= 0, "a negative price"
+        again = self.make_provider().catalog(home=tmp_path)
+        assert again.digest == catalog.digest, "two readings differ"
+
+    def test_variations_are_complete(self) -> None:
+        named = {field.name for field in fields(ResourceRequest)}
+        assert set(VARIATIONS) == named, f"fields without a variation, or the reverse: {set(VARIATIONS) ^ named}"
+
+    def test_the_lowering_tables_are_total(self) -> None:
+        module = type(self.make_provider()).__module__.rpartition(".")[0]
+        unclassified = import_module(f"{module}.lower").check_tables()
+        assert unclassified == (), f"not exactly once in a table: {unclassified}"
+
+    def test_lowering_is_a_function(self, tmp_path: Path) -> None:
+        first, _ = self._lower(tmp_path, self.example_task(tmp_path))
+        second, _ = self._lower(tmp_path, self.example_task(tmp_path))
+        assert first is not None and second is not None, "the plainest task was refused"
+        assert canonical(first) == canonical(second), "the same arguments gave another graph"
+
+    def test_every_field_is_lowered_or_answered(self, tmp_path: Path) -> None:
+        """No field is dropped in silence, and none makes lowering fail in another way than by a diagnostic."""
+        provider = self.make_provider()
+        for name, variation in VARIATIONS.items():
+            graph, said = self._lower(tmp_path, self.example_task(tmp_path, **variation))
+            refused = any(diagnostic.severity is Severity.ERROR for diagnostic in said)
+            assert (graph is None) == refused, (
+                f"{name}: a refusal has an error and no graph, anything else a graph and no error"
+            )
+            needed = NEEDS.get(name)
+            if needed is not None and needed not in provider.capabilities:
+                assert said, f"{name}: the provider lacks {needed.value} and says nothing"
+            for diagnostic in said:
+                assert diagnostic.slug and diagnostic.detail, f"{name}: a diagnostic without slug or reason"
+
+    def test_every_resource_names_the_deployment(self, tmp_path: Path) -> None:
+        graph, _ = self._lower(tmp_path, self.example_task(tmp_path))
+        assert graph is not None
+        assert graph.resources, "a graph without resources"
+        for node in graph.resources:
+            assert f'"{DEPLOYMENT}"'.encode() in canonical(node.arguments), f"{node.address} does not carry the deployment"
+            assert node.origin.steps, f"{node.address} comes from nowhere in the user's file"
+        assert "nodes" in graph.outputs, "the output `nodes` is missing"
+        assert graph.provider == self.make_provider().name, "the graph names another provider"
+
+    def test_addresses_are_stable_when_a_group_grows(self, tmp_path: Path) -> None:
+        small, _ = self._lower(tmp_path, self.example_task(tmp_path), num_nodes=1)
+        large, _ = self._lower(tmp_path, self.example_task(tmp_path), num_nodes=2)
+        assert small is not None and large is not None
+        before = {node.address: canonical(node.arguments) for node in small.resources}
+        after = {node.address: canonical(node.arguments) for node in large.resources}
+        assert before.items() <= after.items(), "growing a group changes nodes that were there before"
+
+    def test_no_outputs_are_no_nodes(self) -> None:
+        assert self.make_provider().nodes({}) == (), "a site without outputs has nodes"
+
+    # The real thing
+
+    def test_a_whole_life(self, tmp_path: Path) -> None:
+        """Create, list, reach, observe, remove: nothing is left."""
+        provider = self.make_provider()
+        graph, _ = self._lower(tmp_path, self.example_task(tmp_path), num_nodes=2)
+        assert graph is not None
+        try:
+            nodes = provider.nodes(self.bring_up(graph, tmp_path))
+            self._check_nodes(nodes)
+            for node in nodes:
+                self._check_transport(provider, node, tmp_path)
+            seen = provider.observe(DEPLOYMENT, home=tmp_path)
+            assert {node.id for node in nodes} <= {resource.id for resource in seen}, "observe misses a node"
+            assert provider.observe(DeploymentId("other"), home=tmp_path) == (), "observe lists another deployment's resources"
+        finally:
+            for resource in provider.observe(DEPLOYMENT, home=tmp_path):
+                provider.remove(resource, home=tmp_path)
+                provider.remove(resource, home=tmp_path)
+        assert provider.observe(DEPLOYMENT, home=tmp_path) == (), "something is still observed after remove"
+        assert self.leftovers(tmp_path) == (), "something is left in the world"
+
+    # What the tests above share
+
+    def example_task(self, home: Path, **request: Any) -> Task:
+        """A task with one group whose request has these fields."""
+        group_origin = SpecPath(("resources",))
+        wanted = ResourceRequest(**{"origin": group_origin, **request})
+        group = NodeGroup(
+            name=GroupName("main"), origin=group_origin, num_nodes=1, requests=(wanted,), ordered=False, run="true"
+        )
+        return Task(
+            id=TaskId("sample"),
+            origin=SpecPath(("name",)),
+            groups=(group,),
+            setup="",
+            envs=FrozenMap(),
+            secrets=(),
+            workdir=None,
+        )
+
+    def runtime(self) -> NodeRuntime:
+        import sys
+
+        return NodeRuntime(python=f"{sys.version_info.major}.{sys.version_info.minor}")
+
+    def _lower(self, home: Path, task: Task, num_nodes: int = 1) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        provider = self.make_provider()
+        task = replace(task, groups=tuple(replace(group, num_nodes=num_nodes) for group in task.groups))
+        context = LowerContext(
+            deployment=DEPLOYMENT, site=SiteId(f"{task.id}.{provider.name}"), home=str(home), runtime=self.runtime()
+        )
+        return provider.lower(task, self._placements(provider.catalog(home=home), task), context)
+
+    def _placements(self, catalog: CatalogSnapshot, task: Task) -> tuple[GroupPlacement, ...]:
+        """As the optimizer would place it on the first offering: half of a divisible machine's CPUs, 1 GiB."""
+        offering = catalog.offerings[0]
+        kind = catalog.type_of(offering)
+        shape = NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
+        if kind.divisible:
+            shape = NodeShape(cpus=Decimal(1), memory_gb=Decimal(1))
+        return tuple(
+            GroupPlacement(
+                task=task.id,
+                group=group.name,
+                provider=offering.provider,
+                region=offering.region,
+                zone=offering.zone,
+                instance_type=offering.instance_type,
+                market=Market.SPOT if group.requests[0].market is Market.SPOT else Market.ON_DEMAND,
+                num_nodes=group.num_nodes,
+                shape=shape,
+                hourly=offering.hourly,
+                lines=(),
+            )
+            for group in task.groups
+        )
+
+    def _check_nodes(self, nodes: tuple[Node, ...]) -> None:
+        assert [node.rank for node in nodes] == list(range(len(nodes))), "ranks are not 0, 1, … with the head first"
+        assert len({node.id for node in nodes}) == len(nodes), "two nodes share an id"
+        assert len({(node.gcs_port, node.dashboard_port) for node in nodes}) == 1, "the nodes are not in one cluster"
+        assert all(node.health == "healthy" for node in nodes), f"not healthy: {[node.health for node in nodes]}"
+
+    def _check_transport(self, provider: Provider, node: Node, scratch: Path) -> None:
+        tree = scratch / f"tree-{node.rank}"
+        (tree / "sub").mkdir(parents=True)
+        (tree / "sub" / "data").write_bytes(b"\x00\xff" * 1000)
+        (tree / "tool").write_text("#!/bin/sh\necho ran\n")
+        (tree / "tool").chmod(0o755)
+        with provider.transport(node) as transport:
+            place = f"{node.directory}/workdir/conformance"
+            transport.put_tree(tree, place)
+            transport.put_file(b"own", f"{place}/own", mode=0o640)
+            transport.put_tree(tree, place)
+            assert transport.get_file(f"{place}/sub/data") == b"\x00\xff" * 1000, "a file came back changed"
+            assert transport.get_file(f"{place}/own") == b"own", "put_tree removed a file only the destination had"
+            done = transport.run([f"{place}/tool"])
+            assert (done.returncode, done.stdout) == (0, "ran\n"), f"the program did not run: {done}"
+            spoken = transport.run(["sh", "-c", 'echo "$GIVEN"; echo err >&2; exit 3'], env={"GIVEN": "a b"})
+            assert (spoken.returncode, spoken.stdout, spoken.stderr) == (3, "a b\n", "err\n"), f"{spoken}"
+            with transport.forward(node.agent_port) as port:
+                assert 0 < port < 65536, "no port"
+            try:
+                transport.get_file(f"{place}/absent")
+            except FileNotFoundError:
+                pass
+            else:
+                raise AssertionError("a missing file was read")
+            try:
+                transport.run(["sleep", "60"], timeout=0.3)
+            except TimeoutError:
+                pass
+            else:
+                raise AssertionError("the time limit was not kept")

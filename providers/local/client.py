@@ -1,0 +1,177 @@
+"""The target `local`: this machine, shared out into Ray nodes that listen on loopback only."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
+from ...compiler.ir import CatalogSnapshot, DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
+from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
+from . import catalog, storage
+from .lower import TYPE, lower
+
+DEFINITION = "skyc.providers.local.node:definition"
+_SHARED_MEMORY_LEAST = 128 * 1024**2
+
+
+class LocalProvider:
+    """See `providers.base.Provider`."""
+
+    @property
+    def name(self) -> str:
+        return catalog.PROVIDER
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({Capability.MULTI_NODE, Capability.FILE_STORE})
+
+    def catalog(self, *, home: Path) -> CatalogSnapshot:
+        return catalog.snapshot(catalog.machine(), catalog.price(home))
+
+    def check(self, *, home: Path) -> CheckReport:
+        """Facts of this machine, and what a local node would miss on it."""
+        machine = catalog.machine()
+        diagnostics = tuple(_missing())
+        facts = {
+            "cpus": str(machine.cpus),
+            "memory_gb": decimal_text(machine.memory_gb),
+            "accelerators": ", ".join(f"{a.name}:{decimal_text(a.count)}" for a in machine.accelerators) or "none",
+            "python": ".".join(str(part) for part in sys.version_info[:3]),
+            "home": str(home),
+        }
+        try:
+            facts["price_per_hour"] = decimal_text(catalog.price(home).hourly)
+        except SkycError as failure:
+            diagnostics += failure.diagnostics
+        usable = not any(diagnostic.severity.name == "ERROR" for diagnostic in diagnostics)
+        return CheckReport(provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=diagnostics)
+
+    def lower(
+        self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        return lower(task, placements, context)
+
+    @contextlib.contextmanager
+    def attach(self, *, home: Path) -> Iterator[tuple[Attachment, ...]]:
+        """skyc's own Terraform provider, for the length of the context."""
+        from ..tfplugin.attach import attach
+
+        with attach(DEFINITION, home=home) as attachment:
+            yield (attachment,)
+
+    def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
+        """Nodes by rank. The output of a site that was never applied, or was destroyed, is missing: no nodes."""
+        return tuple(sorted((_node(item) for item in outputs.get("nodes") or ()), key=lambda node: node.rank))
+
+    def transport(self, node: Node) -> AbstractContextManager[Transport]:
+        from .transport import LocalTransport
+
+        return contextlib.nullcontext(LocalTransport(node))
+
+    def storage_uri(self, name: str, *, home: Path) -> str:
+        return storage.uri(home, name)
+
+    def health(self, node: Node, *, home: Path) -> str:
+        """`healthy`, `dead: <why>`, or `gone`."""
+        from . import cluster, lifecycle
+
+        # <home>/deployments/<deployment>/nodes/<name>
+        deployment = DeploymentId(Path(node.directory).parent.parent.name)
+        for record in lifecycle.find_records(home, deployment):
+            if record.id == node.id:
+                return cluster.health(record)
+        return "gone"
+
+    def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
+        from . import lifecycle
+
+        try:
+            records = lifecycle.find_records(home, deployment)
+        except lifecycle.NodeError as failure:
+            raise _as_error(failure) from failure
+        found = [
+            OwnedResource(id=record.id, type=TYPE, name=record.name, deployment=deployment, detail=record.status)
+            for record in records
+        ]
+        found += [
+            OwnedResource(
+                id=f"bare:{directory.name}", type=TYPE, name=directory.name, deployment=deployment, detail="no record"
+            )
+            for directory in lifecycle.bare_directories(home, deployment)
+        ]
+        return tuple(sorted(found, key=lambda resource: resource.id))
+
+    def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        from . import lifecycle
+
+        try:
+            for record in lifecycle.find_records(home, resource.deployment):
+                if record.id == resource.id:
+                    lifecycle.delete(record)
+            for directory in lifecycle.bare_directories(home, resource.deployment):
+                if resource.id == f"bare:{directory.name}":
+                    lifecycle.remove_bare(directory)
+        except lifecycle.NodeError as failure:
+            raise _as_error(failure) from failure
+
+
+def _as_error(failure: Exception) -> SkycError:
+    return SkycError(
+        error("local-node-stuck", getattr(failure, "summary", "a local node"), getattr(failure, "detail", f"{failure}"))
+    )
+
+
+def _node(item: Mapping[str, Any]) -> Node:
+    return Node(
+        id=str(item["id"]),
+        name=str(item["name"]),
+        group=str(item["group"]),
+        rank=int(item["rank"]),
+        ip=str(item["ip"]),
+        directory=str(item["directory"]),
+        python=str(item["python_path"]),
+        user_bin=str(item["user_bin"]),
+        gcs_port=int(item["gcs_port"]),
+        dashboard_port=int(item["dashboard_port"]),
+        agent_port=int(item["agent_port"]),
+        cpus=float(item["cpus"]),
+        memory_mb=int(item["memory_mb"]),
+        accelerators=FrozenMap({str(name): int(count) for name, count in (item.get("accelerators") or {}).items()}),
+        health=str(item["health"]),
+    )
+
+
+def _missing() -> Iterator[Diagnostic]:
+    """What a local node needs and this machine lacks."""
+    if not sys.platform.startswith("linux"):
+        yield error(
+            "needs-linux",
+            "Local nodes run on Linux only",
+            f"This is {sys.platform}. A local node's processes are followed through Linux's process table.",
+            hint="choose another `infra`",
+        )
+        return
+    if shutil.which("bash") is None:
+        yield error("needs-bash", "bash is missing", "Setup and run commands, and the node's own setup, are bash scripts.")
+    try:
+        import uv
+
+        uv.find_uv_bin()
+    except (ImportError, FileNotFoundError) as failure:
+        yield error("needs-uv", "uv is missing", f"Node environments are made with it: {failure}", hint="reinstall skyc")
+    try:
+        shared = shutil.disk_usage("/dev/shm").free  # noqa: S108
+    except OSError:
+        shared = 0
+    if shared < _SHARED_MEMORY_LEAST:
+        yield warning(
+            "little-shared-memory",
+            "Shared memory is small",
+            f"{shared // 1024**2} MiB are free in shared memory; Ray then keeps objects on disk in /tmp, which is slower.",
+        )

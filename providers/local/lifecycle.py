@@ -1,0 +1,307 @@
+"""Create, look at and delete one local node.
+
+Contract
+- `create` is idempotent in its name: whatever an earlier life under that name left, finished or not, is removed first. It
+  either returns a running node or leaves nothing behind; killed in between, it leaves a record from which `delete` clears it all.
+- `delete` returns only when no process, directory or temporary directory of that life is left.
+- One process at a time works on a node (`record.node_lock`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from . import catalog, cluster, processes
+from .bootstrap import BootstrapError, environments_of, make_environments, node_environment, token_of
+from .record import (
+    NodeRecord,
+    Ports,
+    RecordError,
+    load,
+    node_directory,
+    node_lock,
+    owners,
+    running,
+    save,
+    write_atomically,
+    write_owner,
+)
+
+# Not tempfile.gettempdir(): a long TMPDIR would push Ray's socket paths over the kernel's 107 bytes.
+TEMP_ROOT = Path("/tmp")  # noqa: S108
+PORT_ATTEMPTS = 4
+_FOLDERS = ("home", "workdir", "jobs", "bundles", "logs")
+
+
+class NodeError(Exception):
+    """A node could not be made or removed. `detail` says why and what to do."""
+
+    def __init__(self, summary: str, detail: str) -> None:
+        super().__init__(f"{summary}: {detail}")
+        self.summary = summary
+        self.detail = detail
+
+
+def new_life(record: NodeRecord) -> NodeRecord:
+    """The record with a fresh id and a fresh temporary directory name."""
+    return replace(record, id=secrets.token_hex(8), temp_dir=str(TEMP_ROOT / f"skyc-{secrets.token_hex(5)}"))
+
+
+def create(
+    wanted: NodeRecord,
+    *,
+    environ: Mapping[str, str],
+    choose_ports: Callable[[NodeRecord], Ports] = cluster.choose_ports,
+) -> NodeRecord:
+    """Make the node and wait until its Ray answers. Returns its record. Raises NodeError, leaving nothing behind."""
+    with _locked(wanted.directory):
+        _remove_earlier(wanted)
+        record = new_life(wanted)
+        try:
+            _make_directory(record)
+            with _devices(record) as (record, all_devices):
+                save(record)
+            return _bring_up(record, environ, all_devices, choose_ports)
+        except (cluster.StartError, cluster.PortTaken, BootstrapError, OSError) as failure:
+            detail = _explain(failure)
+            _clear(record)
+            raise NodeError(f"the local node {record.name} could not be created", detail) from failure
+        except BaseException:
+            _clear(record)
+            raise
+
+
+def delete(record: NodeRecord) -> None:
+    """Remove this life of the node, whatever state it is in. Removing what is gone is fine. Raises NodeError."""
+    with _locked(record.directory):
+        _clear(record)
+
+
+def find_records(home: Path, deployment: str) -> tuple[NodeRecord, ...]:
+    """Every life of the deployment's nodes in the world, sorted by name and id: from the records, and from temporary
+    directories whose record is gone. Raises NodeError for a record that cannot be understood."""
+    found: dict[str, NodeRecord] = {}
+    folder = node_directory(home, deployment, "x").parent
+    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if directory.is_dir() and not directory.name.startswith("."):
+            record = _load(directory)
+            if record is not None:
+                found[record.id] = record
+    for record in owners(TEMP_ROOT):
+        if record.home == str(home) and record.deployment == deployment:
+            found.setdefault(record.id, record)
+    return tuple(sorted(found.values(), key=lambda record: (record.name, record.id)))
+
+
+def bare_directories(home: Path, deployment: str) -> tuple[Path, ...]:
+    """Node directories without a record: made by a create that was killed in its first instant. Nothing runs there."""
+    folder = node_directory(home, deployment, "x").parent
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        directory
+        for directory in sorted(folder.iterdir())
+        if directory.is_dir() and not directory.name.startswith(".") and not (directory / "node.json").exists()
+    )
+
+
+def remove_bare(directory: Path) -> None:
+    """Remove a directory of `bare_directories`."""
+    with _locked(directory):
+        if not (directory / "node.json").exists():
+            _remove_tree(directory)
+
+
+def current(record_id: str, directory: Path) -> NodeRecord | None:
+    """The record of that life if it is the one in the directory now."""
+    record = _load(directory)
+    return record if record is not None and record.id == record_id else None
+
+
+def set_rank(record: NodeRecord, rank: int) -> NodeRecord:
+    """Change the only thing about a node that is not part of how it was started."""
+    with _locked(record.directory):
+        return save(replace(record, rank=rank))
+
+
+def _load(directory: Path) -> NodeRecord | None:
+    try:
+        return load(directory)
+    except RecordError as failure:
+        raise NodeError(
+            "the record of a local node cannot be read",
+            f"{failure}. End the processes that name this directory, then remove it.",
+        ) from failure
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    try:
+        with node_lock(directory):
+            yield
+    except RecordError as failure:
+        raise NodeError("a local node is busy", f"{failure}. Wait for it, or end it, and try again.") from failure
+
+
+def _remove_earlier(wanted: NodeRecord) -> None:
+    for record in find_records(Path(wanted.home), wanted.deployment):
+        if record.name == wanted.name:
+            _clear(record)
+    if wanted.directory.exists():
+        _remove_tree(wanted.directory)
+
+
+def _make_directory(record: NodeRecord) -> None:
+    record.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    record.directory.mkdir(mode=0o700)
+
+
+@contextlib.contextmanager
+def _devices(record: NodeRecord) -> Iterator[tuple[NodeRecord, tuple[int, ...]]]:
+    """The record with GPUs no other node of this home uses, and the indices of all GPUs. The choice is safe from other
+    creates until the context ends, by when the record must be saved."""
+    devices = dict(catalog.machine().devices)
+    everything = tuple(sorted(index for indices in devices.values() for index in indices))
+    if not record.accelerators:
+        yield record, everything
+        return
+    handle = os.open(Path(record.home) / ".devices.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        used = _used_devices(Path(record.home), record.id)
+        chosen: list[int] = []
+        for name, count in record.accelerators.items():
+            free = [index for index in devices.get(name, ()) if index not in used]
+            if len(free) < count:
+                raise cluster.StartError(f"{count} × {name} asked for, {len(free)} not in use by other nodes")
+            chosen += free[:count]
+        yield replace(record, devices=tuple(sorted(chosen))), everything
+    finally:
+        os.close(handle)
+
+
+def _used_devices(home: Path, own: str) -> set[int]:
+    used: set[int] = set()
+    for file in home.glob("deployments/*/nodes/*/node.json"):
+        with contextlib.suppress(RecordError):
+            other = load(file.parent)
+            if other is not None and other.id != own:
+                used.update(other.devices)
+    return used
+
+
+def _bring_up(
+    record: NodeRecord, environ: Mapping[str, str], all_devices: tuple[int, ...], choose_ports: Callable[[NodeRecord], Ports]
+) -> NodeRecord:
+    Path(record.temp_dir).mkdir(mode=0o700)
+    write_owner(record)
+    for name in _FOLDERS:
+        (record.directory / name).mkdir(mode=0o700)
+    token = token_of(Path(record.home), record.deployment)
+    write_atomically(record.directory / "token", token.encode())
+    environment = node_environment(record, environ, all_devices)
+    environments = environments_of(record)
+    make_environments(record, environments, environment)
+    record = save(replace(record, python_path=str(environments.runtime / "bin" / "python")))
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        ports = choose_ports(record)
+        try:
+            supervisor_pid = cluster.start(record, ports, environment, token)
+        except cluster.PortTaken:
+            if attempt == PORT_ATTEMPTS:
+                raise
+            _end(record)
+            _empty(Path(record.temp_dir))
+        else:
+            return save(running(record, ports, supervisor_pid))
+    raise AssertionError("unreachable")
+
+
+def _explain(failure: Exception) -> str:
+    log = getattr(failure, "log", None)
+    end = cluster.tail(log) if log is not None else ""
+    return f"{failure}. The end of {log.name} says:\n{end}" if log is not None and end else f"{failure}"
+
+
+def _clear(record: NodeRecord) -> None:
+    """Processes first, then files: as long as the record exists, the processes can be found.
+
+    Both trees are checked before anything is ended or removed: a record is a file, and a file can be damaged or wrong.
+    """
+    _check_removable(record)
+    _end(record)
+    _remove_tree(Path(record.temp_dir))
+    here = _load(record.directory)
+    if here is None or here.id == record.id:
+        _remove_tree(record.directory)
+
+
+def _check_removable(record: NodeRecord) -> None:
+    """Refuse a record whose paths are not exactly of the form `create` makes. An empty `temp_dir`, for one, would be the
+    current directory. Raises NodeError."""
+    temp_dir, directory = Path(record.temp_dir), record.directory
+    parts = (record.deployment, record.name)
+    if not re.fullmatch(r"skyc-[0-9a-f]{10}", temp_dir.name) or record.temp_dir != str(TEMP_ROOT / temp_dir.name):
+        reason = f"its temporary directory {record.temp_dir!r} is not one that skyc makes"
+    elif not Path(record.home).is_absolute() or ".." in directory.parts:
+        reason = f"its directory {str(directory)!r} is not an absolute path without `..`"
+    elif not all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", part) for part in parts):
+        reason = f"its names {parts!r} are not plain file names"
+    elif temp_dir.is_symlink() or directory.is_symlink():
+        reason = "one of its directories is a symbolic link"
+    elif temp_dir.exists() and temp_dir.stat().st_uid != os.getuid():
+        reason = f"{temp_dir} belongs to another user"
+    else:
+        return
+    raise NodeError("a local node's record names places that are not the node's", f"{reason}. Nothing was ended or removed.")
+
+
+def _end(record: NodeRecord) -> None:
+    survivors = processes.end(record)
+    if survivors:
+        pids = ", ".join(str(process.pid) for process in sorted(survivors, key=lambda process: process.pid))
+        raise NodeError(
+            f"processes of the local node {record.name} do not end",
+            f"These stayed after SIGKILL, likely waiting for a device or a network file system: {pids}. "
+            "Nothing was removed; try again when they are gone.",
+        )
+
+
+def _empty(directory: Path) -> None:
+    for entry in directory.iterdir():
+        if entry.name != "owner.json":
+            _remove_tree(entry)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a file or a whole tree, read-only directories in it too; the record goes last. What is gone already is fine."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name in ("node.json", "owner.json")):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, onerror=_open_and_retry)
+        else:
+            entry.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.rmdir()
+
+
+def _open_and_retry(function: Callable[..., object], path: str, reason: object) -> None:
+    """A job may leave a directory without write permission (Go's module cache does): open it, then go on."""
+    with contextlib.suppress(FileNotFoundError):
+        parent = Path(path).parent
+        parent.chmod(0o700)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            Path(path).chmod(0o700)
+            shutil.rmtree(path)
+        else:
+            Path(path).unlink()

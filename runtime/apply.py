@@ -1,0 +1,338 @@
+"""apply: do a plan, then the job.
+
+Order, and why it is safe to be killed at any point:
+
+1. the deployment's lock is taken; Terraform inherits it, so nobody else starts while an orphaned run still works;
+2. plan, show, ask;
+3. per site: journal, `terraform apply` of exactly the planned file, remember the state;
+4. the cluster is probed (it must refuse who has no token), the job is written down, put on the nodes and submitted under our
+   id, so that a repeated submission is the same job;
+5. the lock is released and the job followed. From here the job needs nobody: following can be interrupted and taken up again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical
+from ..compiler.pipeline import Compilation
+from ..compiler.terraform_stream import Event, Phase
+from . import jobs
+from .clusters import Cluster, cluster_of
+from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
+from .lock import Holder, deployment_lock
+from .logbook import save_log
+from .places import checkpoint_place, mounts, note_storages
+from .planning import (
+    Planned,
+    Request,
+    compile_request,
+    newest_attempt,
+    planned,
+    provider_of,
+    refuse_running,
+    secret_texts,
+    site_record,
+    span_finder,
+)
+from .ray import JobsUnreachable, probe
+from .records import DeploymentState, JobRecord, RunState
+from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
+from .runs import tree_digest
+from .session import Session
+from .sites import SiteContext, apply_site
+
+OUTCOMES = {
+    JobState.SUCCEEDED: Outcome.SUCCEEDED,
+    JobState.FAILED: Outcome.FAILED,
+    JobState.CANCELLED: Outcome.CANCELLED,
+    JobState.LOST: Outcome.LOST,
+}
+RUN_STATES = {JobState.SUCCEEDED: RunState.SUCCEEDED, JobState.CANCELLED: RunState.CANCELLED, JobState.FAILED: RunState.FAILED}
+
+
+def compiled(session: Session, request: Request) -> Compilation:
+    """Compile and refuse a file with errors. Raises SkycError with all of them."""
+    compilation = compile_request(session, request)
+    if compilation.failed:
+        raise SkycError(*compilation.diagnostics)
+    return compilation
+
+
+@contextlib.contextmanager
+def locked(session: Session, deployment: DeploymentId, *, command: str, wait: float | None) -> Iterator[int]:
+    """The deployment's lock, telling who is waited for. Yields the descriptor Terraform inherits."""
+
+    def on_wait(holder: Holder | None) -> None:
+        session.note("lock", f"waiting for `{deployment}`: {holder or 'another command is working on it'}")
+
+    with deployment_lock(session.home, deployment, command=command, wait=wait, on_wait=on_wait) as lock:
+        yield lock.fd
+
+
+def site_context(
+    session: Session, deployment: DeploymentId, lock_fd: int, compilation: Compilation | None = None
+) -> SiteContext:
+    spans = span_finder(compilation) if compilation else {}
+    return SiteContext(
+        home=session.home,
+        deployment=deployment,
+        store=session.store,
+        engine=session.engine,
+        environ=session.environ,
+        lock_fd=lock_fd,
+        secrets=secret_texts(compilation.secrets) if compilation else (),
+        on_event=lambda event: session.tell(_progress(event)),
+        origin_of=spans.get,
+    )
+
+
+def _progress(event: Event) -> Progress:
+    kind = ProgressKind.NOTE if event.phase is Phase.NOTE else ProgressKind.RESOURCE
+    text = event.message.removeprefix(f"{event.address}: ")
+    return Progress(kind=kind, stage="apply", text=text, resource=event.address, elapsed=event.elapsed or 0.0)
+
+
+def plan_result(plan: Planned) -> Plan:
+    """The plan as the public API gives it."""
+    compilation = plan.compilation
+    graph = compilation.graph
+    assert graph is not None
+    return Plan(
+        deployment=plan.deployment,
+        placement=compilation.placement,
+        graphs=compilation.graphs or (),
+        changes=plan.changes,
+        jobs=plan.jobs,
+        hours=max(task.hours for task in graph.tasks),
+        diagnostics=compilation.diagnostics,
+        timings=compilation.timings,
+    )
+
+
+def apply(
+    session: Session,
+    request: Request,
+    *,
+    confirm: Callable[[Plan], bool] | None,
+    detach: bool = False,
+    wait: float | None = None,
+) -> ApplyResult:
+    """Plan, ask, make, run. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
+    compilation = compiled(session, request)
+    deployment = compilation.deployment
+
+    def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
+        return ApplyResult(deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics)
+
+    with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
+        context = site_context(session, deployment, lock_fd, compilation)
+        with planned(session, request, compilation, context) as plan:
+            refuse_running(plan.jobs, deployment, plan.task_digests, session)
+            shown = plan_result(plan)
+            if confirm is not None and shown.has_changes and not confirm(shown):
+                return result(Outcome.DECLINED, None)
+            todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
+            if plan.has_changes or todo:
+                _make(session, plan, request)
+        if not todo:
+            last = plan.jobs[-1]
+            return result(Outcome.ALREADY_SUCCEEDED, newest_attempt(session, deployment, last.task, last.run))
+        cluster, record = _submit(session, plan, todo[0], compilation.secrets)
+    # From here the lock is free: `logs`, `cancel` and `status` work beside us, and the job needs nobody.
+    if detach:
+        return result(Outcome.DETACHED, record)
+    record = follow(session, deployment, cluster, record)
+    for job in todo[1:]:
+        if record.state is not JobState.SUCCEEDED:
+            break
+        cluster, record = _submit(session, plan, job, compilation.secrets)
+        record = follow(session, deployment, cluster, record)
+    return result(OUTCOMES[record.state], record)
+
+
+def _make(session: Session, plan: Planned, request: Request) -> None:
+    """Apply every site with changes. The deployment is `failed` when one does not come up."""
+    compilation = plan.compilation
+    assert compilation.placement is not None
+    deployment = plan.deployment
+
+    def save(state: DeploymentState) -> None:
+        assert compilation.placement is not None
+        session.store.save_deployment(
+            deployment,
+            spec_path=str(request.path.resolve()),
+            spec_digest=compilation.placement.spec_digest,
+            plan_digest=compilation.placement.digest,
+            state=state,
+        )
+
+    save(DeploymentState.APPLYING)
+    for site, _ in plan.sites:
+        if site.graph is not None:
+            session.store.save_site(site_record(site.graph, site.directory))
+    assert compilation.graph is not None
+    for task in compilation.graph.tasks:
+        note_storages(session, deployment, task, provider_of(task, compilation))
+    try:
+        for site, terraform in plan.sites:
+            if not site.changes.has_changes:
+                continue
+            session.step("apply", f"making {site.site}" if site.graph is not None else f"removing {site.site}")
+            apply_site(plan.context, site, terraform, plan_digest=compilation.placement.digest)
+            if site.graph is None:
+                session.store.remove_site(deployment, site.site)
+    except KeyboardInterrupt:
+        save(DeploymentState.FAILED)
+        raise Interrupted(
+            "Terraform stopped after the resources it was making; its state holds all of them.",
+            f"skyc apply {request.path}",
+            f"skyc destroy {deployment}",
+        ) from None
+    except SkycError:
+        save(DeploymentState.FAILED)
+        raise
+    save(DeploymentState.ACTIVE)
+
+
+def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str, Secret]) -> tuple[Cluster, JobRecord]:
+    """Start a planned job, or find the one that is running."""
+    deployment = plan.deployment
+    task = plan.task(job.task)
+    cluster = cluster_of(session, deployment, task.id)
+    if cluster is None:
+        raise SkycError(
+            error(
+                "no-cluster",
+                "The site has no nodes",
+                f"Terraform finished, but its outputs name no node of `{task.id}`. This is a bug of ours; please report it.",
+            )
+        )
+    if job.action is JobAction.FOLLOW:
+        record = newest_attempt(session, deployment, task.id, job.run)
+        assert record is not None
+        if record.state is JobState.PENDING and not jobs.is_submitted(cluster.nodes, cluster.provider, record.id):
+            # skyc died between writing the job down and submitting it.
+            start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
+        return cluster, record
+    lost = newest_attempt(session, deployment, task.id, job.run)
+    if lost is not None and not lost.state.final:
+        session.store.update_job(deployment, lost.id, JobStatus(state=JobState.LOST, reason="Its nodes were replaced."))
+    run = job.run
+    if job.action is JobAction.RUN:
+        run = session.store.begin_run(deployment, task.id, task_digest=plan.task_digests[task.id]).number
+    else:
+        session.store.set_run_state(deployment, task.id, run, RunState.OPEN)
+    record = session.store.begin_job(deployment, task.id, run=run, hourly=_hourly(plan, task))
+    start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
+    return cluster, record
+
+
+def start(
+    session: Session, deployment: DeploymentId, cluster: Cluster, request: JobRequest, secrets: Mapping[str, Secret]
+) -> None:
+    """Probe, prepare and submit. A job that cannot be started has failed; one whose skyc was stopped is still pending."""
+    nodes, provider = cluster.nodes, cluster.provider
+    try:
+        session.step("job", f"putting job {request.id} on {len(nodes)} node{'s' if len(nodes) != 1 else ''}")
+        probe(provider, nodes)
+        jobs.prepare(nodes, provider, request, secrets)
+        session.step("job", f"running {request.id}")
+        jobs.start(nodes, provider, request.id)
+    except JobsUnreachable as failure:
+        reason = f"Before it was submitted: {failure}."
+        session.store.update_job(deployment, request.id, JobStatus(state=JobState.LOST, reason=reason))
+        raise SkycError(
+            error(
+                "cluster-unreachable",
+                "The cluster does not answer",
+                f"{failure}.",
+                hint="apply again: a node that died meanwhile is replaced",
+                commands=(f"skyc status {deployment}",),
+            )
+        ) from None
+    except SkycError as failure:
+        reason = f"It could not be started: {failure.diagnostics[0].summary}."
+        session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
+        raise
+    session.store.record("job-submitted", request.id, deployment=deployment)
+
+
+def job_request(session: Session, plan: Planned, task: Task, record: JobRecord) -> JobRequest:
+    """What the nodes are told. The setup runs again when its text, its variables or the workdir change."""
+    provider = provider_of(task, plan.compilation)
+    return JobRequest(
+        id=record.id,
+        deployment=plan.deployment,
+        task=task.id,
+        groups=tuple(JobGroup(name=group.name, num_nodes=group.num_nodes, run=group.run) for group in task.groups),
+        setup=task.setup,
+        setup_key=_setup_key(task),
+        envs=FrozenMap(task.envs),
+        secret_names=task.secrets,
+        workdir=task.workdir,
+        mounts=mounts(session, task, provider),
+        checkpoint=checkpoint_place(session, plan.deployment, task, provider, record.run) if task.checkpoint else None,
+        run_id=f"{plan.deployment}-{task.id}-{record.run}",
+    )
+
+
+def _setup_key(task: Task) -> str:
+    workdir = tree_digest(Path(task.workdir)) if task.workdir else ""
+    return hashlib.sha256("\0".join((task.setup, canonical(task.envs).decode(), workdir)).encode()).hexdigest()[:32]
+
+
+def _hourly(plan: Planned, task: Task) -> Decimal | None:
+    assert plan.compilation.placement is not None
+    total = Decimal(0)
+    for placement in plan.compilation.placement.placements:
+        if placement.task == task.id:
+            if placement.hourly is None:
+                return None
+            total += placement.hourly * placement.num_nodes
+    return total
+
+
+def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord) -> JobRecord:
+    """Show the job's output until it is over; record how it ended. Raises Interrupted: the job goes on."""
+    pending = ""
+
+    def out(text: str) -> None:
+        nonlocal pending
+        *lines, pending = (pending + text).split("\n")
+        for line in lines:
+            session.tell(Progress(kind=ProgressKind.OUTPUT, stage="job", text=line))
+
+    try:
+        status = jobs.follow(
+            cluster.nodes,
+            cluster.provider,
+            record.id,
+            out,
+            health=lambda: cluster.provider.health(cluster.nodes[0], home=session.home),
+            note=lambda text: session.note("job", text),
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Job {record.id} goes on without you.", f"skyc logs -f {deployment}", f"skyc cancel {deployment}"
+        ) from None
+    if pending:
+        out("\n")
+    return ended(session, deployment, cluster, record, status)
+
+
+def ended(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord, status: JobStatus) -> JobRecord:
+    """Write down how a job stands; for one that is over keep its log at home and settle its run."""
+    updated = session.store.update_job(deployment, record.id, status)
+    if updated.state.final:
+        save_log(session, deployment, cluster, record.id)
+        if updated.kind is JobKind.RUN and updated.state in RUN_STATES:
+            run = session.store.latest_run(deployment, record.task)
+            if run is not None and run.number == record.run:
+                session.store.set_run_state(deployment, record.task, record.run, RUN_STATES[updated.state])
+    return updated

@@ -1,0 +1,182 @@
+"""skyc's public calls: what the command line does, for Python. Re-exported by `skyc` itself, lazily.
+
+Each opens a session on its own, raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the
+user stops it half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError
+from ..compiler.ir import DeploymentId, JsonObject, Secret
+from ..compiler.pipeline import emit as emit_stage
+from ..compiler.printer import print_ir
+from ..providers.base import CheckReport
+from . import inspect
+from .apply import apply as apply_request
+from .apply import compiled, locked, plan_result, site_context
+from .destroy import destroy as destroy_deployment
+from .planning import Request, compile_request, planned
+from .records import JobRecord
+from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
+from .session import Session, open_session
+
+Home = Path | str | None
+
+
+def _request(
+    path: Path | str,
+    deployment: str | None,
+    env: Mapping[str, str] | None,
+    secrets: Mapping[str, Secret] | None,
+    rerun: bool = False,
+) -> Request:
+    return Request(path=Path(path), deployment=deployment, env=env or {}, secrets=secrets or {}, rerun=rerun)
+
+
+def plan(
+    path: Path | str,
+    *,
+    deployment: str | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    home: Home = None,
+    emit: str | None = None,
+    destroy: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Plan:
+    """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do."""
+    request = _request(path, deployment, env, secrets)
+    with open_session(home, on_progress=on_progress) as session:
+        if emit is not None and emit != "plan":
+            return _emitted(session, request, emit)
+        if destroy:
+            return _destruction(session, request)
+        compilation = compiled(session, request)
+        name = compilation.deployment
+        with locked(session, name, command=f"skyc plan {path}", wait=None) as lock_fd:
+            context = site_context(session, name, lock_fd, compilation)
+            with planned(session, request, compilation, context) as made:
+                result = plan_result(made)
+                if emit == "plan":
+                    text = "\n".join(print_ir(changes) for changes in made.changes)
+                    return _replace_emitted(result, text)
+                return result
+
+
+def _replace_emitted(result: Plan, text: str) -> Plan:
+    from dataclasses import replace
+
+    return replace(result, emitted=text)
+
+
+def _emitted(session: Session, request: Request, stage: str) -> Plan:
+    compilation = compile_request(session, request, until=stage)
+    if compilation.failed:
+        raise SkycError(*compilation.diagnostics)
+    return Plan(
+        deployment=compilation.deployment if compilation.graph else DeploymentId(""),
+        placement=compilation.placement,
+        graphs=compilation.graphs or (),
+        changes=(),
+        emitted=emit_stage(compilation, stage),
+        diagnostics=compilation.diagnostics,
+        timings=compilation.timings,
+    )
+
+
+def _destruction(session: Session, request: Request) -> Plan:
+    shown: list[Plan] = []
+
+    def decline(offered: Plan) -> bool:
+        shown.append(offered)
+        return False
+
+    name = str(compile_request(session, request, until="resolve").deployment)
+    destroy_deployment(session, name, confirm=decline)
+    return shown[0]
+
+
+def apply(
+    path: Path | str,
+    *,
+    deployment: str | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    rerun: bool = False,
+    detach: bool = False,
+    confirm: Callable[[Plan], bool] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> ApplyResult:
+    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock."""
+    request = _request(path, deployment, env, secrets, rerun)
+    with open_session(home, on_progress=on_progress) as session:
+        return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
+
+
+def status(deployment: str | None = None, *, refresh: bool = True, home: Home = None) -> tuple[DeploymentStatus, ...]:
+    """What is there and how it is. `refresh` False: as last recorded, without asking any node."""
+    with open_session(home) as session:
+        return inspect.status(session, deployment, refresh=refresh)
+
+
+def logs(deployment: str, job: str | None = None, *, follow: bool = False, home: Home = None) -> Iterator[str]:
+    """A job's output in pieces; the newest job without `job`. `follow`: until the job is over."""
+    with open_session(home) as session:
+        yield from inspect.logs(session, deployment, job, follow_it=follow)
+
+
+def queue(deployment: str, *, home: Home = None) -> tuple[JobRecord, ...]:
+    """Every job of a deployment, in the order of submission."""
+    with open_session(home) as session:
+        return inspect.queue(session, deployment)
+
+
+def exec(
+    deployment: str,
+    command: str,
+    *,
+    nodes: int | None = None,
+    home: Home = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ApplyResult:
+    """Run a shell command on the nodes of a deployment that is up."""
+    with open_session(home, on_progress=on_progress) as session:
+        return inspect.execute(session, deployment, command, nodes=nodes)
+
+
+def cancel(deployment: str, job: str | None = None, *, home: Home = None) -> tuple[JobRecord, ...]:
+    """Stop a job, or all that are going on."""
+    with open_session(home) as session:
+        return inspect.cancel(session, deployment, job)
+
+
+def destroy(
+    deployment: str,
+    *,
+    confirm: Callable[[Plan], bool] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    purge: bool = False,
+    home: Home = None,
+    wait: float | None = None,
+) -> DestroyResult:
+    """Remove everything of a deployment except persistent storage; with `purge` that too."""
+    with open_session(home, on_progress=on_progress) as session:
+        return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
+
+
+def check(*, home: Home = None) -> tuple[CheckReport, ...]:
+    """Which targets work here, and why not the others."""
+    with open_session(home) as session:
+        return tuple(session.provider(name).check(home=session.home) for name in sorted(session.providers))
+
+
+def schema() -> JsonObject:
+    """The JSON Schema of a task file, for editors."""
+    from ..compiler.schema import json_schema
+
+    return json_schema()

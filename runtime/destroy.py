@@ -1,0 +1,152 @@
+"""destroy: remove everything of a deployment, and say so only when the world shows nothing of it any more.
+
+Terraform destroys what its states know; what no state knows is found by tag and removed; then the world is observed again. A
+state that is damaged or lost does not stop a destroy: the tags are enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir import ChangeSet, DeploymentId
+from ..compiler.terraform import Terraform
+from ..compiler.terraform_files import STATE_FILE, read_state
+from .apply import locked, site_context
+from .clusters import clusters
+from .job import JobState, JobStatus
+from .logbook import save_log
+from .places import settle_storages
+from .reconcile import reconcile, sweep
+from .records import DeploymentState
+from .results import DestroyOutcome, DestroyResult, Interrupted, Plan
+from .session import Session, known_deployment
+from .sites import SiteContext, SitePlan, apply_site, check_state, plan_site, terraform_at
+from .state import deployment_directory
+
+
+def destroy(
+    session: Session,
+    name: str,
+    *,
+    confirm: Callable[[Plan], bool] | None,
+    purge: bool = False,
+    wait: float | None = None,
+) -> DestroyResult:
+    """Remove a deployment. `purge`: its kept storage, logs and history too. Raises SkycError, Interrupted."""
+    deployment = known_deployment(session, name)
+    with locked(session, deployment, command=f"skyc destroy {deployment}", wait=wait) as lock_fd:
+        context = site_context(session, deployment, lock_fd)
+        usable = _usable_states(session, deployment, context)
+        if usable:
+            reconcile(session, deployment, context)
+        with contextlib.ExitStack() as stack:
+            sites = _plan(session, deployment, context, stack) if usable else ()
+            changes = tuple(plan.changes for plan, _ in sites)
+            if confirm is not None and not confirm(_shown(deployment, changes)):
+                return DestroyResult(deployment=deployment, outcome=DestroyOutcome.DECLINED)
+            session.store.set_deployment_state(deployment, DeploymentState.DESTROYING)
+            _stop_jobs(session, deployment)
+            removed = _destroy(session, context, sites)
+        removed += [f"{item.type}.{item.name}" for item in sweep(session, deployment)]
+        _check_gone(session, deployment)
+        kept = settle_storages(session, deployment, purge=purge)
+        if purge:
+            shutil.rmtree(session.home / "logs" / deployment, ignore_errors=True)
+        _forget(session, deployment, purge)
+    outcome = DestroyOutcome.DESTROYED if removed else DestroyOutcome.NOTHING
+    return DestroyResult(deployment=deployment, outcome=outcome, removed=tuple(sorted(removed)), kept=kept)
+
+
+def _usable_states(session: Session, deployment: DeploymentId, context: SiteContext) -> bool:
+    """False when a state is lost or damaged: then only the tags can be trusted."""
+    try:
+        for record in session.store.sites(deployment):
+            check_state(context, record.site)
+    except SkycError as problem:
+        session.note("destroy", f"{problem.diagnostics[0].summary}; removing by tag instead")
+        return False
+    return True
+
+
+def _plan(
+    session: Session, deployment: DeploymentId, context: SiteContext, stack: contextlib.ExitStack
+) -> tuple[tuple[SitePlan, Terraform], ...]:
+    found = []
+    for record in session.store.sites(deployment):
+        if read_state(Path(record.directory) / STATE_FILE) is None:
+            continue
+        session.step("plan", f"planning the removal of {record.site}")
+        provider = session.provider(record.provider)
+        terraform = stack.enter_context(terraform_at(context, record.site, provider))
+        found.append((plan_site(context, record.site, provider, None, terraform), terraform))
+    return tuple(found)
+
+
+def _shown(deployment: DeploymentId, changes: tuple[ChangeSet, ...]) -> Plan:
+    return Plan(deployment=deployment, placement=None, graphs=(), changes=changes, destroying=True)
+
+
+def _stop_jobs(session: Session, deployment: DeploymentId) -> None:
+    """Jobs end with their nodes. Their output so far is kept."""
+    by_task = {cluster.task: cluster for cluster in clusters(session, deployment)}
+    for job in session.store.jobs(deployment):
+        cluster = by_task.get(job.task)
+        if job.state.final:
+            continue
+        if cluster is not None:
+            save_log(session, deployment, cluster, job.id)
+        session.store.update_job(
+            deployment, job.id, JobStatus(state=JobState.CANCELLED, reason="The deployment was destroyed.")
+        )
+
+
+def _destroy(session: Session, context: SiteContext, sites: tuple[tuple[SitePlan, Terraform], ...]) -> list[str]:
+    removed = []
+    try:
+        for site, terraform in sites:
+            if site.changes.has_changes:
+                session.step("destroy", f"removing {site.site}")
+                apply_site(context, site, terraform, plan_digest="")
+                removed += [change.address for change in site.changes.changes]
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Terraform stopped after what it was removing; the rest is still there.", f"skyc destroy {context.deployment}"
+        ) from None
+    return removed
+
+
+def _check_gone(session: Session, deployment: DeploymentId) -> None:
+    left = [
+        f"{item.type} {item.name} ({item.id})"
+        for name in sorted(session.providers)
+        for item in session.provider(name).observe(deployment, home=session.home)
+    ]
+    if left:
+        raise SkycError(
+            error(
+                "destroy-incomplete",
+                "Something of this deployment still exists",
+                "Terraform finished, but these carry its tag: " + ", ".join(left) + ".",
+                hint="run the command again; what resists is a bug of ours, please report it",
+                commands=(f"skyc destroy {deployment}",),
+            )
+        )
+
+
+def _forget(session: Session, deployment: DeploymentId, purge: bool) -> None:
+    for entry in session.store.open_entries(deployment):
+        session.store.finish(entry, "destroyed")
+    for record in session.store.sites(deployment):
+        session.store.remove_site(deployment, record.site)
+    directory = deployment_directory(session.home, deployment)
+    for child in sorted(directory.iterdir()):
+        # The lock is ours until the end; removing it would let two commands hold "the" lock at once.
+        if not child.name.startswith("lock"):
+            shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
+    session.store.set_deployment_state(deployment, DeploymentState.DESTROYED)
+    if purge:
+        session.store.forget_deployment(deployment)

@@ -1,0 +1,53 @@
+"""Run Ray's own command line on a node, on loopback only when asked.
+
+Contract: `python ray_start.py [--loopback] ARGS…` behaves as `ray ARGS…` and ends when its parent does. It runs in a node's
+pinned environment, by path, so it needs Ray and the standard library and nothing of skyc.
+
+`--loopback` exists for nodes that share one machine. Ray on Linux replaces 127.0.0.1 by the machine's address and then listens
+on every interface; there is no option against it. With the three names below changed before Ray reads them, every port of
+head and workers stays on 127.0.0.1. Nodes on machines of their own run Ray unchanged.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run Ray with `arguments`; the return value is its exit status."""
+    _end_with_parent()
+    loopback = arguments[:1] == ["--loopback"]
+    if loopback:
+        arguments = arguments[1:]
+        # Set before Ray is imported, and inherited: the raylet, the agents and the workers read it too.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from ray._private import ray_constants, services
+    from ray.scripts import scripts
+
+    if loopback:
+        services.resolve_ip_for_localhost = lambda host: host
+        services.get_node_ip_address = lambda address=None: "127.0.0.1"
+        # The variable above turned clusters off for Ray's own address logic; `ray start --address` must still be allowed.
+        ray_constants.ENABLE_RAY_CLUSTER = True
+    sys.argv = ["ray", *arguments]
+    status: object = scripts.main()  # type: ignore[no-untyped-call]
+    return status if isinstance(status, int) else 0
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the supervisor ends, even by SIGKILL: a node without one must not go on taking work."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent or parent == 1:
+        sys.exit("the supervisor of this node has ended")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

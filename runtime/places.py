@@ -1,0 +1,102 @@
+"""Where a task's storage and checkpoints lie: names of the task file become URIs and prefixes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from ..compiler.ir import DeploymentId, Storage, Task
+from .job import JobCheckpoint, JobMount
+from .results import KeptStorage
+from .session import Session
+from .state import deployment_directory
+
+
+FILE = "file://"
+
+
+def storage_uri(session: Session, storage: Storage, provider: str) -> str:
+    """The URI the task gives, else the one the target chooses for the name."""
+    return storage.uri or session.provider(provider).storage_uri(storage.name, home=session.home)
+
+
+def mounts(session: Session, task: Task, provider: str) -> tuple[JobMount, ...]:
+    """The task's file mounts with every Storage replaced by its URI."""
+    by_name = {storage.name: storage for storage in task.storages}
+    found = []
+    for mount in task.file_mounts:
+        source = mount.source if mount.storage is None else storage_uri(session, by_name[mount.storage], provider)
+        assert source is not None, "resolve gives every mount a source or a storage"
+        found.append(JobMount(target=mount.target, source=source, mode=mount.mode))
+    return tuple(found)
+
+
+def checkpoint_place(
+    session: Session, deployment: DeploymentId, task: Task, provider: str, run: int, *, restore: bool = True
+) -> JobCheckpoint:
+    """Where a run of the task keeps its checkpoints. The task has a checkpoint policy."""
+    policy = task.checkpoint
+    assert policy is not None
+    storage = next(item for item in task.storages if item.name == policy.storage)
+    return JobCheckpoint(
+        store=storage_uri(session, storage, provider),
+        prefix=f"checkpoints/{deployment}/{task.id}/run-{run}",
+        path=policy.path,
+        every_seconds=policy.every_seconds,
+        keep=policy.keep,
+        restore=restore,
+    )
+
+
+def note_storages(session: Session, deployment: DeploymentId, task: Task, provider: str) -> None:
+    """Make the places skyc chose on this machine, and write down which storage the deployment uses.
+
+    A destroy has no task file, and must know what to keep.
+    """
+    path = _list_path(session, deployment)
+    rows = {row["name"]: row for row in _read_list(path)}
+    for storage in task.storages:
+        uri = storage_uri(session, storage, provider)
+        if storage.uri is None and uri.startswith(FILE):
+            # A place skyc chose on this machine: nobody else makes it.
+            _directory(uri).mkdir(parents=True, exist_ok=True, mode=0o700)
+        rows[storage.name] = {"name": storage.name, "uri": uri, "persistent": storage.persistent}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps([rows[name] for name in sorted(rows)], indent=1) + "\n")
+    fresh.replace(path)
+
+
+def settle_storages(session: Session, deployment: DeploymentId, *, purge: bool) -> tuple[KeptStorage, ...]:
+    """Remove what is not to outlive the deployment (with `purge`, everything skyc placed itself); the rest, by name.
+
+    Only directories below the home's own `storage` are ever removed: what the user named by URI is theirs.
+    """
+    kept = []
+    own = (session.home / "storage").resolve()
+    for row in _read_list(_list_path(session, deployment)):
+        place = _directory(row["uri"]).resolve()
+        if (purge or not row["persistent"]) and row["uri"].startswith(FILE) and place.parent == own:
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            kept.append(KeptStorage(name=row["name"], uri=row["uri"]))
+    return tuple(kept)
+
+
+def _directory(uri: str) -> Path:
+    return Path(unquote(uri.removeprefix(FILE)))
+
+
+def _list_path(session: Session, deployment: DeploymentId) -> Path:
+    return deployment_directory(session.home, deployment) / "storages.json"
+
+
+def _read_list(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return rows

@@ -1,0 +1,245 @@
+"""From a task file to everything a reviewer sees: the compilation, Terraform's plan per site, and what the job would do.
+
+Runs with the deployment's lock held. Writes root modules and plan files below the home, changes nothing in the world except
+what `reconcile` clears up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError, Span, error, has_errors
+from ..compiler.ir import Action, ChangeSet, DeploymentId, JobAction, JobPlan, ResourceGraph, Secret, SiteId, Task, TaskId
+from ..compiler.parse import read_source
+from ..compiler.pipeline import Compilation, CompileOptions, compile_source
+from ..compiler.resolve import EnvOverrides
+from ..compiler.terraform import Terraform
+from .job import JobState
+from .places import checkpoint_place
+from .reconcile import reconcile
+from .records import JobRecord, RunState, SiteRecord
+from .runs import LastRun, plan_job, task_digest
+from .session import Session
+from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
+from .state import deployment_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for, besides the file."""
+
+    path: Path
+    deployment: str | None = None
+    env: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+    rerun: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A plan with the drivers that can carry it out. Lives only inside `planned`."""
+
+    compilation: Compilation
+    context: SiteContext
+    sites: tuple[tuple[SitePlan, Terraform], ...]
+    jobs: tuple[JobPlan, ...]
+    task_digests: Mapping[TaskId, str]
+
+    @property
+    def deployment(self) -> DeploymentId:
+        return self.context.deployment
+
+    @property
+    def changes(self) -> tuple[ChangeSet, ...]:
+        return tuple(plan.changes for plan, _ in self.sites)
+
+    @property
+    def has_changes(self) -> bool:
+        return any(changes.has_changes for changes in self.changes)
+
+    def task(self, task: TaskId) -> Task:
+        assert self.compilation.graph is not None
+        return next(item for item in self.compilation.graph.tasks if item.id == task)
+
+
+def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
+    """Compile the file. Raises SkycError for a file that cannot be read; other mistakes are in the result's diagnostics."""
+    source, said = read_source(request.path)
+    if source is None:
+        raise SkycError(*said)
+    session.step("compile", f"compiling {request.path}")
+    return compile_source(
+        source,
+        CompileOptions(
+            providers=session.providers,
+            home=session.home,
+            runtime=session.runtime,
+            overrides=EnvOverrides.of(
+                env=request.env,
+                secrets={name: secret.reveal() for name, secret in request.secrets.items()},
+                environ=session.environ,
+            ),
+            deployment=None if request.deployment is None else deployment_id(request.deployment),
+        ),
+        until=until,
+    )
+
+
+@contextlib.contextmanager
+def planned(session: Session, request: Request, compilation: Compilation, context: SiteContext) -> Iterator[Planned]:
+    """Plan every site of a compiled file, and every site it no longer has. Attachments run for the length of the context."""
+    assert compilation.graphs is not None
+    assert compilation.synthesized is not None
+    assert not has_errors(compilation.diagnostics)
+    deployment = context.deployment
+    known = {record.site: record for record in session.store.sites(deployment)}
+    for site in known:
+        check_state(context, site)
+    reconcile(session, deployment, context)
+    with contextlib.ExitStack() as stack:
+        sites: list[tuple[SitePlan, Terraform]] = []
+        wanted: set[SiteId] = set()
+        for graph, made in zip(compilation.graphs, compilation.synthesized, strict=True):
+            wanted.add(graph.site)
+            directory = site_directory(session.home, deployment, graph.site)
+            write_module(directory, made.text)
+            sites.append(_plan(session, stack, context, graph.site, graph.provider, graph))
+        for site in sorted(set(known) - wanted):
+            sites.append(_plan(session, stack, context, site, known[site].provider, None))
+        digests = {task.id: task_digest(task) for task in (compilation.graph.tasks if compilation.graph else ())}
+        yield Planned(
+            compilation=compilation,
+            context=context,
+            sites=tuple(sites),
+            jobs=tuple(_plan_jobs(session, request, compilation, context, sites, digests)),
+            task_digests=digests,
+        )
+
+
+def _plan(
+    session: Session,
+    stack: contextlib.ExitStack,
+    context: SiteContext,
+    site: SiteId,
+    provider_name: str,
+    graph: ResourceGraph | None,
+) -> tuple[SitePlan, Terraform]:
+    session.step("plan", f"planning {site} with {context.engine}")
+    provider = session.provider(provider_name)
+    terraform = stack.enter_context(terraform_at(context, site, provider))
+    return plan_site(context, site, provider, graph, terraform), terraform
+
+
+def site_record(graph: ResourceGraph, directory: Path) -> SiteRecord:
+    return SiteRecord(
+        deployment=graph.deployment,
+        site=graph.site,
+        provider=graph.provider,
+        directory=str(directory),
+        graph_digest=graph.digest,
+    )
+
+
+def _plan_jobs(
+    session: Session,
+    request: Request,
+    compilation: Compilation,
+    context: SiteContext,
+    sites: list[tuple[SitePlan, Terraform]],
+    digests: Mapping[TaskId, str],
+) -> Iterator[JobPlan]:
+    assert compilation.graph is not None
+    for task in compilation.graph.tasks:
+        last = last_run(session, context.deployment, task.id)
+        if last is not None and last.state is not None and not last.state.final and _loses_cluster(task.id, sites):
+            last = LastRun(
+                number=last.number, task_digest=last.task_digest, state=JobState.LOST, reason="its nodes are replaced"
+            )
+        generation = 0
+        if last is not None and task.checkpoint is not None:
+            from .checkpoint import newest_generation
+            from .storage.base import open_store
+
+            where = checkpoint_place(session, context.deployment, task, provider_of(task, compilation), last.number)
+            generation = newest_generation(open_store(where.store), where.prefix, task.num_nodes)
+        yield plan_job(task, digests[task.id], last, rerun=request.rerun, generation=generation)
+
+
+def _loses_cluster(task: TaskId, sites: list[tuple[SitePlan, Terraform]]) -> bool:
+    """Whether the plan makes or replaces a node of the task: then whatever ran there is gone."""
+    return any(
+        change.action in (Action.CREATE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY)
+        for plan, _ in sites
+        if str(plan.site).startswith(f"{task}.")
+        for change in plan.changes.changes
+    )
+
+
+def last_run(session: Session, deployment: DeploymentId, task: TaskId) -> LastRun | None:
+    """A task's newest run with the state of its newest attempt."""
+    run = session.store.latest_run(deployment, task)
+    if run is None:
+        return None
+    job = newest_attempt(session, deployment, task, run.number)
+    state = JobState.SUCCEEDED if run.state is RunState.SUCCEEDED else None if job is None else job.state
+    return LastRun(number=run.number, task_digest=run.task_digest, state=state, reason=job.reason if job else "")
+
+
+def newest_attempt(session: Session, deployment: DeploymentId, task: TaskId, run: int) -> JobRecord | None:
+    mine = [job for job in session.store.jobs(deployment) if job.task == task and job.run == run]
+    return mine[-1] if mine else None
+
+
+def refuse_running(
+    planned_jobs: tuple[JobPlan, ...], deployment: DeploymentId, digests: Mapping[TaskId, str], session: Session
+) -> None:
+    """A changed task cannot start while the old one runs. Raises SkycError."""
+    for job in planned_jobs:
+        if job.action is not JobAction.FOLLOW:
+            continue
+        last = last_run(session, deployment, job.task)
+        if last is not None and last.task_digest != digests[job.task]:
+            raise SkycError(
+                error(
+                    "job-still-running",
+                    "The job still runs, and the task has changed since it started",
+                    "skyc does not stop a running job by itself.",
+                    commands=(f"skyc cancel {deployment}", f"skyc logs -f {deployment}"),
+                )
+            )
+
+
+def provider_of(task: Task, compilation: Compilation) -> str:
+    """The target of the task's head. Only after optimize."""
+    assert compilation.placement is not None
+    return next(placement.provider for placement in compilation.placement.placements if placement.task == task.id)
+
+
+def span_finder(compilation: Compilation) -> dict[str, Span | None]:
+    """Terraform address → the user's line it came from."""
+    return {
+        str(node.address): compilation.sources.find(node.origin)
+        for graph in compilation.graphs or ()
+        for node in graph.resources
+    }
+
+
+def secret_texts(secrets: Mapping[str, Secret]) -> tuple[str, ...]:
+    return tuple(secret.reveal() for secret in secrets.values())
+
+
+__all__ = [
+    "Planned",
+    "Request",
+    "compile_request",
+    "last_run",
+    "newest_attempt",
+    "planned",
+    "provider_of",
+    "refuse_running",
+    "secret_texts",
+    "span_finder",
+]

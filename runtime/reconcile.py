@@ -1,0 +1,80 @@
+"""reconcile: make the world and the state agree again after a crash (DESIGN D14).
+
+Observed, decided, done apart: `orphans` compares what carries the deployment's tag with what its states know; `reconcile` removes
+the difference. It runs with the deployment's lock held, so no Terraform of ours works at the same time, and it needs no
+journal to find an orphan: the journal only tells that one is likely.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..compiler.ir import DeploymentId
+from ..compiler.terraform_files import STATE_FILE, read_state, state_ids
+from ..providers.base import OwnedResource, Provider
+from .records import JournalEntry
+from .session import Session
+from .sites import SiteContext, remember_state, site_directory
+
+
+def orphans(observed: tuple[OwnedResource, ...], known: frozenset[str]) -> tuple[OwnedResource, ...]:
+    """What exists and is in no state. Pure."""
+    return tuple(resource for resource in observed if resource.id not in known)
+
+
+def known_ids(session: Session, deployment: DeploymentId) -> frozenset[str]:
+    """Ids of every resource in any state of the deployment. An unreadable state knows nothing."""
+    found: set[str] = set()
+    for site in session.store.sites(deployment):
+        found |= state_ids(Path(site.directory) / STATE_FILE)
+    return frozenset(found)
+
+
+def reconcile(session: Session, deployment: DeploymentId, context: SiteContext) -> tuple[OwnedResource, ...]:
+    """Remove what no state knows and close the journal. What was removed, sorted by id.
+
+    The caller has checked every state first (`sites.check_state`), or is about to remove everything: with a lost state,
+    all that runs would look like an orphan.
+    """
+    entries = session.store.open_entries(deployment)
+    if entries:
+        session.note("reconcile", f"the last run on `{deployment}` was cut off; comparing what exists with its state")
+    removed: list[OwnedResource] = []
+    known = known_ids(session, deployment)
+    for provider in _providers(session, deployment):
+        for resource in orphans(provider.observe(deployment, home=session.home), known):
+            session.note("reconcile", f"removing {resource.type} {resource.name}, which no state knows")
+            provider.remove(resource, home=session.home)
+            session.store.record("orphan-removed", f"{resource.type} {resource.name} ({resource.id})", deployment=deployment)
+            removed.append(resource)
+    for entry in entries:
+        _close(session, context, entry)
+    return tuple(removed)
+
+
+def sweep(session: Session, deployment: DeploymentId) -> tuple[OwnedResource, ...]:
+    """Remove everything that carries the deployment's tag. What was removed, sorted by id."""
+    removed: list[OwnedResource] = []
+    for provider in (session.provider(name) for name in sorted(session.providers)):
+        for resource in provider.observe(deployment, home=session.home):
+            session.note("destroy", f"removing {resource.type} {resource.name} by its tag")
+            provider.remove(resource, home=session.home)
+            removed.append(resource)
+    return tuple(removed)
+
+
+def _close(session: Session, context: SiteContext, entry: JournalEntry) -> None:
+    """A cut-off run may have left a newer state than the remembered one: it is the truth now."""
+    memory = session.store.recall(entry.deployment, entry.site)
+    directory = site_directory(session.home, entry.deployment, entry.site)
+    facts = read_state(directory / STATE_FILE)
+    if facts is not None and (memory is None or (facts.lineage == memory.lineage and facts.serial >= memory.serial)):
+        remember_state(context, entry.site)
+    session.store.finish(entry, "reconciled")
+    session.store.record("reconciled", f"site {entry.site}: a cut-off {entry.action}", deployment=entry.deployment)
+
+
+def _providers(session: Session, deployment: DeploymentId) -> tuple[Provider, ...]:
+    """Targets that may hold something of this deployment: those of its sites, or all when it has none on record."""
+    names = {site.provider for site in session.store.sites(deployment)}
+    return tuple(session.provider(name) for name in sorted(names or set(session.providers)))

@@ -1,0 +1,233 @@
+"""What skyc's public calls give back, as frozen values. The command line prints these and nothing else.
+
+The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
+
+    plan(path, *, deployment, env, secrets, home, emit, destroy) -> Plan
+    apply(path, *, deployment, env, secrets, rerun, detach, confirm, on_progress, home, wait) -> ApplyResult
+    status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
+    logs(deployment, job, *, follow, home) -> Iterator[str]
+    queue(deployment, *, home) -> tuple[JobRecord, ...]
+    exec(deployment, command, *, nodes, home, on_progress) -> ApplyResult
+    cancel(deployment, job, *, home) -> tuple[JobRecord, ...]
+    destroy(deployment, *, confirm, on_progress, purge, home, wait) -> DestroyResult
+    check(*, home) -> tuple[CheckReport, ...]
+    schema() -> JsonObject
+
+Each raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the user stops it half way.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from ..compiler.diagnostics import Diagnostic
+from ..compiler.ir import (
+    ChangeSet,
+    DeploymentId,
+    FrozenMap,
+    GroupName,
+    JobAction,
+    JobPlan,
+    PlacementPlan,
+    ResourceGraph,
+    SiteId,
+    TaskId,
+)
+from .records import DeploymentState, JobRecord
+
+ReportFormat = Literal["text", "markdown", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an apply or destroy would do; nothing has been done.
+
+    placement: None for a destroy, and when `emit` stopped the compiler before it.
+    changes: one per site; empty when there was nothing to compare with.
+    hours: the expected run time that the price per run is made of.
+    emitted: the text of the stage asked for with `emit`.
+    diagnostics: warnings and notes; errors are raised instead.
+    timings: (stage, seconds).
+    """
+
+    deployment: DeploymentId
+    placement: PlacementPlan | None
+    graphs: tuple[ResourceGraph, ...]
+    changes: tuple[ChangeSet, ...]
+    jobs: tuple[JobPlan, ...] = ()
+    hours: Decimal = Decimal(1)
+    destroying: bool = False
+    emitted: str | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    timings: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def job(self) -> JobAction | None:
+        """What happens to the jobs, in one word: what starts something comes before what shows or leaves something."""
+        order = (JobAction.RESUME, JobAction.RUN, JobAction.FOLLOW, JobAction.NOTHING)
+        actions = [job.action for job in self.jobs]
+        return min(actions, key=order.index) if actions else None
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether doing this plan would change anything: resources, or a job that starts. True when nothing was compared."""
+        if any(change.has_changes for change in self.changes):
+            return True
+        starts = self.job in (JobAction.RUN, JobAction.RESUME)
+        return starts or (not self.changes and bool(self.graphs))
+
+    def report(self, format: ReportFormat = "text") -> str:
+        """The plan for a person (`text`, `markdown`) or a program (`json`, `schema: skyc.plan/v1`)."""
+        from ..compiler.report import build, render_json, render_markdown, render_text
+
+        report = build(
+            deployment=self.deployment,
+            placement=self.placement,
+            changes=self.changes,
+            jobs=self.jobs,
+            hours=self.hours,
+            destroying=self.destroying,
+        )
+        match format:
+            case "text":
+                return render_text(report)
+            case "markdown":
+                return render_markdown(report)
+            case "json":
+                return render_json(report)
+
+
+class ProgressKind(enum.Enum):
+    STEP = "step"
+    """A new piece of work began; the one before is done. `text` says what it is."""
+    RESOURCE = "resource"
+    """Something happened to one resource within the step."""
+    OUTPUT = "output"
+    """One line the job printed, without its line end, as it came."""
+    NOTE = "note"
+    """A fact worth a line of its own: a wait, a retry, what an interrupt does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Something that happened while a call works. `stage`: a slug (`compile`, `plan`, `apply`, `job`, …).
+    `resource`: a Terraform address. `elapsed`: seconds since the call began."""
+
+    kind: ProgressKind
+    stage: str
+    text: str
+    resource: str | None = None
+    elapsed: float = 0.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a call half way. `detail` says what still goes on, `commands` what to do about it."""
+
+    def __init__(self, detail: str, *commands: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.commands = commands
+
+
+class Outcome(enum.Enum):
+    """How an apply or exec ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ALREADY_SUCCEEDED = "already-succeeded"
+    """The same task succeeded before and was not run again."""
+    DETACHED = "detached"
+    """The job is going on; nobody waited for it."""
+    DECLINED = "declined"
+    """The plan was shown and not approved; nothing was done."""
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """The cluster went away and left no result. The next apply resumes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyResult:
+    """`job`: the last one that was submitted or shown, None when it did not come to that."""
+
+    deployment: DeploymentId
+    outcome: Outcome
+    job: JobRecord | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class DestroyOutcome(enum.Enum):
+    DESTROYED = "destroyed"
+    NOTHING = "nothing"
+    """There was nothing left to destroy."""
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptStorage:
+    """Storage that outlives its deployment, and where it is."""
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyResult:
+    """`removed`: Terraform addresses and swept leftovers, sorted. `kept`: persistent storage, untouched."""
+
+    deployment: DeploymentId
+    outcome: DestroyOutcome
+    removed: tuple[str, ...] = ()
+    kept: tuple[KeptStorage, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """One node as last seen. `health`: `healthy`, or a short reason. Memory in MiB."""
+
+    name: str
+    site: SiteId
+    task: TaskId
+    group: GroupName
+    rank: int
+    ip: str
+    cpus: float
+    memory_mb: int
+    accelerators: FrozenMap[int] = field(default_factory=FrozenMap)
+    health: str = "healthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStatus:
+    """`resources`: how many its Terraform state holds; None when the state could not be read."""
+
+    site: SiteId
+    provider: str
+    resources: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentStatus:
+    """What is known of one deployment.
+
+    refreshed: nodes and jobs were asked just now; otherwise they are as last recorded.
+    working: who works on it right now, in a sentence; None if nobody does.
+    hourly: US dollars per hour for what is up; None when a price is not known.
+    """
+
+    deployment: DeploymentId
+    state: DeploymentState
+    spec_path: str
+    created: datetime
+    updated: datetime
+    sites: tuple[SiteStatus, ...] = ()
+    nodes: tuple[NodeStatus, ...] = ()
+    jobs: tuple[JobRecord, ...] = ()
+    hourly: Decimal | None = None
+    refreshed: bool = True
+    working: str | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()

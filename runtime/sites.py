@@ -1,0 +1,192 @@
+"""One site: its root module on disk, its Terraform runs, and what is remembered of its state.
+
+Invariants
+- Before Terraform may change anything, a journal entry says so; it is closed only after the new state is remembered.
+- A state that is empty, older, or of another lineage than the one remembered is refused before any plan (Terraform itself
+  accepts an empty one and would create everything twice).
+- The last `KEPT_STATES` states are kept beside the current one, so that the remedy is one copy command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..compiler.changeset import change_set
+from ..compiler.diagnostics import SkycError, Span, error
+from ..compiler.ir import ChangeSet, DeploymentId, ResourceGraph, SiteId
+from ..compiler.synth import FILE_NAME
+from ..compiler.terraform import Engine, Event, StateFacts, Terraform, checked
+from ..compiler.terraform_files import STATE_FILE, read_state
+from ..providers.base import Provider
+from .records import StateMemory
+from .state import StateStore, deployment_directory
+
+KEPT_STATES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteContext:
+    """What every run at a site needs."""
+
+    home: Path
+    deployment: DeploymentId
+    store: StateStore
+    engine: Engine
+    environ: Mapping[str, str]
+    lock_fd: int | None = None
+    """Inherited by Terraform, so that the deployment stays locked while an orphaned run still works."""
+    secrets: tuple[str, ...] = ()
+    on_event: Callable[[Event], None] | None = None
+    origin_of: Callable[[str], Span | None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePlan:
+    """A planned change of one site. `graph` None: the site is no longer wanted and everything in it goes."""
+
+    site: SiteId
+    directory: Path
+    provider: Provider
+    graph: ResourceGraph | None
+    changes: ChangeSet
+    plan_file: Path
+
+
+def site_directory(home: Path, deployment: DeploymentId, site: SiteId) -> Path:
+    return deployment_directory(home, deployment) / "sites" / site
+
+
+def write_module(directory: Path, text: str) -> None:
+    """Put the root module in place, atomically, and only if it differs (its time then tells when it last changed)."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / FILE_NAME
+    if path.exists() and path.read_text() == text:
+        return
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+def check_state(context: SiteContext, site: SiteId) -> StateFacts | None:
+    """The site's state, checked against what is remembered. Raises SkycError for a state nothing may be built on."""
+    directory = site_directory(context.home, context.deployment, site)
+    facts = read_state(directory / STATE_FILE)
+    memory = context.store.recall(context.deployment, site)
+    if memory is None or memory.resources == 0:
+        return facts
+    problem = _state_problem(facts, memory)
+    if problem is None:
+        return facts
+    backups = sorted((directory / "states").glob("*.tfstate"))
+    commands = (f"cp {backups[-1]} {directory / STATE_FILE}",) if backups else ()
+    raise SkycError(
+        error(
+            "state-damaged",
+            "The Terraform state is not the one skyc wrote last",
+            f"{problem} Planning on it would create again what exists."
+            f" Site {site}, file {directory / STATE_FILE}."
+            " Put the last good state back with the command below,"
+            f" or remove everything with `skyc destroy {context.deployment}`, which does not need the state.",
+            commands=commands,
+        )
+    )
+
+
+def _state_problem(facts: StateFacts | None, memory: StateMemory) -> str | None:
+    if facts is None:
+        return f"The state file is missing, but {memory.resources} resources were in it."
+    if facts.lineage != memory.lineage:
+        return f"Its lineage is {facts.lineage}, the remembered one is {memory.lineage}: it belongs to something else."
+    if facts.serial < memory.serial:
+        return f"Its serial is {facts.serial}, older than the remembered {memory.serial}."
+    if facts.serial == memory.serial and facts.sha256 != memory.sha256:
+        return f"It was edited: its serial is still {facts.serial}, its content is not what was remembered."
+    if not facts.resources and facts.serial == memory.serial:
+        return f"It is empty, but {memory.resources} resources were in it."
+    return None
+
+
+def remember_state(context: SiteContext, site: SiteId) -> None:
+    """Record the site's state as the one to build on, and keep a copy."""
+    directory = site_directory(context.home, context.deployment, site)
+    facts = read_state(directory / STATE_FILE)
+    if facts is None:
+        return
+    context.store.remember(
+        context.deployment,
+        site,
+        StateMemory(lineage=facts.lineage, serial=facts.serial, sha256=facts.sha256, resources=len(facts.resources)),
+    )
+    states = directory / "states"
+    states.mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(directory / STATE_FILE, states / f"{facts.serial:08d}.tfstate")
+    for old in sorted(states.glob("*.tfstate"))[:-KEPT_STATES]:
+        old.unlink()
+
+
+@contextlib.contextmanager
+def terraform_at(context: SiteContext, site: SiteId, provider: Provider) -> Iterator[Terraform]:
+    """The driver for a site, with the provider's attachments running."""
+    directory = site_directory(context.home, context.deployment, site)
+    with provider.attach(home=context.home) as attachments:
+        yield Terraform(
+            context.engine,
+            directory,
+            home=context.home,
+            reattach=attachments,
+            inherit=() if context.lock_fd is None else (context.lock_fd,),
+            secrets=context.secrets,
+            on_event=context.on_event,
+            environ=context.environ,
+            origin_of=context.origin_of,
+        )
+
+
+def plan_site(
+    context: SiteContext, site: SiteId, provider: Provider, graph: ResourceGraph | None, terraform: Terraform
+) -> SitePlan:
+    """Plan the module on disk (or its destruction). Raises SkycError with Terraform's diagnostics when that fails."""
+    check_state(context, site)
+    run = checked(terraform.plan(destroy=graph is None))
+    assert run.plan_file is not None
+    changes = change_set(terraform.show(run.plan_file), graph=graph, site=site, engine=context.engine)
+    return SitePlan(
+        site=site,
+        directory=site_directory(context.home, context.deployment, site),
+        provider=provider,
+        graph=graph,
+        changes=changes,
+        plan_file=run.plan_file,
+    )
+
+
+def apply_site(context: SiteContext, plan: SitePlan, terraform: Terraform, *, plan_digest: str) -> None:
+    """Do exactly what was planned. The journal entry stays open when skyc, or Terraform, dies on the way."""
+    store = context.store
+    action = "destroy" if plan.graph is None else "apply"
+    entry = store.begin(context.deployment, plan.site, plan_digest=plan_digest, action=action)
+    try:
+        run = terraform.apply(plan.plan_file)
+    finally:
+        with contextlib.suppress(OSError):
+            plan.plan_file.unlink()
+    if run.killed or run.returncode < 0:
+        raise SkycError(
+            error(
+                "terraform-killed",
+                "Terraform was killed before it could finish",
+                f"Its state may lack what it was making at {plan.site}."
+                " The next apply or destroy compares the world with the state and cleans up.",
+                commands=(f"skyc destroy {context.deployment}",),
+            ),
+            *run.diagnostics,
+        )
+    remember_state(context, plan.site)
+    store.finish(entry, "done" if run.ok else "interrupted" if run.interrupted else "failed")
+    if run.interrupted:
+        raise KeyboardInterrupt
+    checked(run)

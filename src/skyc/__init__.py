@@ -1,0 +1,43 @@
+"""skyc: an infrastructure compiler for compute jobs.
+
+Everything the command line does is a typed call here: `skyc.plan("task.yaml")`, `skyc.apply(…)`, `skyc.status()`, …; inside a
+job, `skyc.checkpoint()` says that the checkpoint directory is whole. Calls are loaded when first used, so importing skyc costs
+next to nothing, and on a node it needs nothing but the standard library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .runtime.calls import apply, cancel, check, destroy, exec, logs, plan, queue, schema, status
+    from .runtime.checkpoint import checkpoint
+
+_HOMES = {
+    "checkpoint": "runtime.checkpoint",
+    **dict.fromkeys(
+        ("apply", "cancel", "check", "destroy", "exec", "logs", "plan", "queue", "schema", "status"), "runtime.calls"
+    ),
+}
+
+__all__ = [
+    "__version__",
+    "apply",
+    "cancel",
+    "check",
+    "checkpoint",
+    "destroy",
+    "exec",
+    "logs",
+    "plan",
+    "queue",
+    "schema",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,218 @@
+"""A fake of skyc's public calls: gives back what a test put in, and records how it was called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from skyc.compiler.diagnostics import Diagnostic, error
+from skyc.compiler.ir import (
+    Action,
+    ChangeSet,
+    DeploymentId,
+    FrozenMap,
+    GroupName,
+    JobAction,
+    JobPlan,
+    JsonObject,
+    ResourceChange,
+    Secret,
+    SiteId,
+    TaskId,
+)
+from skyc.providers.base import CheckReport
+from skyc.runtime.job import JobId, JobKind, JobState
+from skyc.runtime.records import DeploymentState, JobRecord
+from skyc.runtime.results import (
+    ApplyResult,
+    DeploymentStatus,
+    DestroyOutcome,
+    DestroyResult,
+    KeptStorage,
+    NodeStatus,
+    Outcome,
+    Plan,
+    Progress,
+    SiteStatus,
+)
+
+DIGITS = DeploymentId("digits")
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+END = datetime(2026, 1, 2, 3, 8, 10, tzinfo=UTC)
+
+JOB = JobRecord(
+    id=JobId("digits-1-1"),
+    deployment=DIGITS,
+    task=TaskId("digits"),
+    run=1,
+    attempt=1,
+    kind=JobKind.RUN,
+    state=JobState.FAILED,
+    submitted=START,
+    started=START,
+    ended=END,
+    exit_code=7,
+    failed_rank=1,
+    reason="rank 1 ended with exit code 7",
+    hourly=Decimal("3.60"),
+)
+
+NODE = NodeStatus(
+    name="main-0",
+    site=SiteId("digits.local"),
+    task=TaskId("digits"),
+    group=GroupName("main"),
+    rank=0,
+    ip="127.0.0.1",
+    cpus=1.0,
+    memory_mb=2048,
+    accelerators=FrozenMap({"T4": 1}),
+)
+
+STATUS = DeploymentStatus(
+    deployment=DIGITS,
+    state=DeploymentState.ACTIVE,
+    spec_path="/p/task.yaml",
+    created=START,
+    updated=END,
+    sites=(SiteStatus(site=SiteId("digits.local"), provider="local", resources=1),),
+    nodes=(NODE,),
+    jobs=(JOB,),
+    hourly=Decimal(0),
+)
+
+
+def plan(*actions: Action, job: JobAction = JobAction.RUN, **more: Any) -> Plan:
+    changes = tuple(
+        ResourceChange(address=f"skyc_node.main-{n}", type="skyc_node", action=action, reason=None, attributes=())
+        for n, action in enumerate(actions)
+    )
+    site = ChangeSet(site=SiteId("digits.local"), engine="terraform", engine_version="1.15.0", changes=changes)
+    fields: dict[str, Any] = {
+        "deployment": DIGITS,
+        "placement": None,
+        "graphs": (),
+        "changes": (site,),
+        "jobs": (JobPlan(task=TaskId("digits"), action=job, run=1, detail="it never ran"),),
+        "timings": (("parse", 0.0012), ("plan", 1.5)),
+    }
+    return Plan(**{**fields, **more})
+
+
+@dataclass
+class FakeApi:
+    """`fails` is raised by every call; the other fields are what the calls give back."""
+
+    fails: BaseException | None = None
+    planned: Plan = field(default_factory=lambda: plan(Action.CREATE))
+    progress: tuple[Progress, ...] = ()
+    outcome: Outcome = Outcome.SUCCEEDED
+    destroy_outcome: DestroyOutcome = DestroyOutcome.DESTROYED
+    statuses: tuple[DeploymentStatus, ...] = (STATUS,)
+    jobs: tuple[JobRecord, ...] = (JOB,)
+    lines: tuple[str, ...] = ()
+    usable: bool = True
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def _called(self, name: str, **given: Any) -> None:
+        self.calls.append((name, given))
+        if self.fails is not None:
+            raise self.fails
+
+    def plan(
+        self,
+        path: Path,
+        *,
+        deployment: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        home: Path | None,
+        emit: str | None,
+        destroy: bool,
+    ) -> Plan:
+        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
+        return self.planned
+
+    def apply(
+        self,
+        path: Path,
+        *,
+        deployment: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        rerun: bool,
+        detach: bool,
+        confirm: Callable[[Plan], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> ApplyResult:
+        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
+        if confirm is not None and not confirm(self.planned):
+            return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
+        self._report(on_progress)
+        return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=JOB)
+
+    def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]:
+        self._called("status", deployment=deployment, refresh=refresh, home=home)
+        return self.statuses
+
+    def logs(self, deployment: str, job: str | None, *, follow: bool, home: Path | None) -> Iterator[str]:
+        self._called("logs", deployment=deployment, job=job, follow=follow)
+        yield from self.lines
+
+    def queue(self, deployment: str, *, home: Path | None) -> tuple[JobRecord, ...]:
+        self._called("queue", deployment=deployment)
+        return self.jobs
+
+    def exec(
+        self,
+        deployment: str,
+        command: str,
+        *,
+        nodes: int | None,
+        home: Path | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> ApplyResult:
+        self._called("exec", deployment=deployment, command=command, nodes=nodes)
+        self._report(on_progress)
+        return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=JOB)
+
+    def cancel(self, deployment: str, job: str | None, *, home: Path | None) -> tuple[JobRecord, ...]:
+        self._called("cancel", deployment=deployment, job=job)
+        return self.jobs
+
+    def destroy(
+        self,
+        deployment: str,
+        *,
+        confirm: Callable[[Plan], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        purge: bool,
+        home: Path | None,
+        wait: float | None,
+    ) -> DestroyResult:
+        self._called("destroy", deployment=deployment, purge=purge, wait=wait)
+        if confirm is not None and not confirm(plan(Action.DELETE, destroying=True, jobs=())):
+            return DestroyResult(deployment=DIGITS, outcome=DestroyOutcome.DECLINED)
+        kept = (KeptStorage(name="results", uri="file:///s/results"),)
+        return DestroyResult(deployment=DIGITS, outcome=self.destroy_outcome, removed=("skyc_node.main-0",), kept=kept)
+
+    def check(self, *, home: Path | None) -> tuple[CheckReport, ...]:
+        self._called("check", home=home)
+        problems: tuple[Diagnostic, ...] = () if self.usable else (error("no-engine", "No Terraform.", "Install it."),)
+        facts = FrozenMap({"cpus": "2"})
+        return (CheckReport(provider="local", usable=self.usable, facts=facts, diagnostics=problems),)
+
+    def schema(self) -> JsonObject:
+        self._called("schema")
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+    def _report(self, on_progress: Callable[[Progress], None] | None) -> None:
+        assert on_progress is not None
+        for progress in self.progress:
+            on_progress(progress)
