@@ -82,7 +82,6 @@ __all__ = [
 ]
 
 RUNS = "runs"
-PLAN_FILE = "plan"
 CHANGING = frozenset({"apply", "import"})
 ROOM = 4 << 20
 """Bytes that must be free before anything is planned or changed: room for the state and the run's files."""
@@ -194,13 +193,13 @@ class Terraform:
         run, files = self._change(
             "plan",
             detailed_exitcode=True,
-            out=PLAN_FILE,
+            out=process.PLAN,
             destroy=True if destroy else None,
             refresh_only=True if refresh_only else None,
             refresh=None if refresh else "false",
             replace=list(replace),
         )
-        plan_file = files / PLAN_FILE
+        plan_file = files / process.PLAN
         return PlanRun(**_fields(run), plan_file=plan_file if plan_file.exists() else None, has_changes=run.returncode == 2)
 
     def show(self, plan_file: Path) -> JsonObject:

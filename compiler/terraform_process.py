@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -32,7 +33,9 @@ from .ir import JsonObject
 TICK = 0.015
 """Seconds between two looks at the event file: the most an event is late."""
 
-OUTPUT, ERRORS, RECORD, LOCK = "stdout", "stderr", "run.json", "lock"
+OUTPUT, ERRORS, RECORD, LOCK, PLAN = "stdout", "stderr", "run.json", "lock", "plan"
+FILES = (OUTPUT, ERRORS, RECORD, f"{RECORD}.new", LOCK, PLAN)
+"""Everything a run directory can hold."""
 
 
 class StopSwitch:
@@ -144,16 +147,19 @@ def unwritable(place: Path, problem: OSError) -> SkycError:
     )
 
 
+_NUMBERED = re.compile(r"\d{6,}-[a-z-]+")
+
+
 def _directories(parent: Path) -> list[Path]:
-    found = [entry for entry in parent.iterdir() if entry.name.partition("-")[0].isdigit() and entry.is_dir()]
+    found = [entry for entry in parent.iterdir() if _NUMBERED.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()]
     return sorted(found, key=lambda entry: (int(entry.name.partition("-")[0]), entry.name))
 
 
 def discard(directory: Path) -> None:
-    """Remove a run directory. It holds plain files only; anything else in one is not ours and stays."""
+    """Remove a run directory. Only files a run leaves are removed, by name; with anything else in it, it stays."""
     with contextlib.suppress(OSError):
-        for file in directory.iterdir():
-            file.unlink()
+        for name in FILES:
+            (directory / name).unlink(missing_ok=True)
         directory.rmdir()
 
 

@@ -36,6 +36,9 @@ POLL_SECONDS = 10.0
 
 CANCEL_SECONDS = 30.0
 
+LONGEST_PAUSE = 5.0
+"""Seconds between tries to reach a head that does not answer."""
+
 _WATCH = Path(__file__).with_name("node") / "watch.py"
 
 
@@ -283,8 +286,8 @@ def follow(
             reason = health() if health is not None else "healthy"
             if reason != "healthy":
                 return JobStatus(state=JobState.LOST, reason=f"Node {head.name}, which leads the job, is gone: {reason}")
-            time.sleep(pause)
-            pause = min(5.0, pause * 2)
+            time.sleep(min(pause, LONGEST_PAUSE))
+            pause = min(LONGEST_PAUSE, pause * 2)
 
 
 def status(nodes: Sequence[Node], provider: Provider, job: JobId) -> JobStatus:

@@ -50,6 +50,8 @@ class ResourceChange:
     attributes: tuple[AttributeChange, ...]
     origin: SpecPath | None = None
     previous_address: str | None = None
+    importing: str | None = None
+    """Id of what exists already and is taken into the state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class ChangeSet:
     engine_version: str
     changes: tuple[ResourceChange, ...]
     drift: tuple[ResourceChange, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """Names of the outputs that change, sorted."""
     errored: bool = False
     complete: bool = True
 
@@ -69,7 +73,11 @@ class ChangeSet:
 
     @property
     def has_changes(self) -> bool:
-        return any(change.action not in (Action.NO_OP, Action.READ) for change in self.changes)
+        """Whether an apply would do anything, be it only writing down a move, an import or an output."""
+        return bool(self.outputs) or any(
+            change.action not in (Action.NO_OP, Action.READ) or change.previous_address or change.importing
+            for change in self.changes
+        )
 
 
 JsonObject = dict[str, Any]

@@ -15,7 +15,9 @@ def main(arguments: list[str]) -> int:
     serve = commands.add_parser("serve", help="serve the Terraform that started this, or attached to a lifeline")
     serve.add_argument("--resources", metavar="MODULE:NAME", default=DEFAULT_RESOURCES, help="what to serve (%(default)s)")
     serve.add_argument("--ready-file", type=Path, metavar="PATH", help="attached: where to write pid and socket once ready")
-    serve.add_argument("--lifeline", type=int, metavar="FD", help="attached: read end of a pipe; its end of file ends the server")
+    serve.add_argument(
+        "--lifeline", type=int, metavar="FD", help="attached: read end of a pipe; its end of file ends the server"
+    )
     mirror = commands.add_parser("mirror", help="write a filesystem mirror and print the path of its CLI configuration")
     mirror.add_argument("directory", type=Path)
     mirror.add_argument("--resources", metavar="MODULE:NAME", default=DEFAULT_RESOURCES, help="what it serves (%(default)s)")
@@ -27,7 +29,7 @@ def main(arguments: list[str]) -> int:
     if given.command == "mirror":
         from .mirror import write_mirror
 
-        print(write_mirror(given.directory, given.resources))  # noqa: T201
+        print(write_mirror(given.directory, given.resources))
         return 0
     if (given.ready_file is None) != (given.lifeline is None):
         parser.error("--ready-file and --lifeline go together")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,10 +16,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from ...compiler.diagnostics import SkycError, error
+from ...compiler.diagnostics import Diagnostic, SkycError, error
 from ..base import Attachment
-from .definitions import load_definition
+from .definitions import SOCKET_NAME, load_definition
+from .logfile import open_log
 
 START_SECONDS = 20.0
 """A busy machine can take long to start Python; a broken installation fails at once, not by this limit."""
@@ -30,6 +30,7 @@ FINISH_SECONDS = 300.0
 """For calls still running when the lifeline is let go. A call is never cut short while it may still finish."""
 
 POLL_SECONDS = 0.005
+LOG_LINES = 15
 
 
 @contextmanager
@@ -41,34 +42,34 @@ def attach(definition: str, *, home: Path, source: str | None = None) -> Iterato
     Raises SkycError when it does not start, with the tail of its log.
     """
     address = source if source is not None else load_definition(definition).source
+    # The server works in a directory of its own, where a relative path would lead elsewhere.
+    home = home.absolute()
     log = home / "logs" / "provider.log"
-    with tempfile.TemporaryDirectory(prefix="skyc-attach-") as scratch:
-        ready_file = Path(scratch) / "ready.json"
-        reader, lifeline = os.pipe()
+    reader, lifeline = os.pipe()
+    process: subprocess.Popen[bytes] | None = None
+    socket_directory: Path | None = None
+    try:
         try:
-            process, log_start = _start(definition, home=home, ready_file=ready_file, reader=reader, log=log)
-        except BaseException:
-            os.close(lifeline)
-            raise
+            with tempfile.TemporaryDirectory(prefix="skyc-attach-") as scratch:
+                ready_file = Path(scratch) / "ready.json"
+                process, log_start = _start(definition, home=home, ready_file=ready_file, reader=reader, log=log)
+                ready = _await_ready(process, ready_file, log, log_start)
         finally:
             os.close(reader)
-        socket: Path | None = None
-        try:
-            ready = _await_ready(process, ready_file, log, log_start)
-            socket = Path(ready["socket"])
-            yield Attachment(
-                source=address,
-                protocol_version=ready["protocol_version"],
-                pid=ready["pid"],
-                socket=str(socket),
-                lifeline=lifeline,
-            )
-        finally:
-            os.close(lifeline)
+        socket_directory = Path(ready["socket"]).parent
+        yield Attachment(
+            source=address,
+            protocol_version=ready["protocol_version"],
+            pid=ready["pid"],
+            socket=ready["socket"],
+            lifeline=lifeline,
+        )
+    finally:
+        os.close(lifeline)
+        if process is not None:
             _finish(process)
-            # A provider that was killed could not clean up after itself.
-            if socket is not None and socket.parent.name.startswith("skyc-tf-"):
-                shutil.rmtree(socket.parent, ignore_errors=True)
+        if socket_directory is not None:
+            _remove_socket(socket_directory)
 
 
 def reattach_env(attachments: Iterable[Attachment]) -> str:
@@ -89,10 +90,10 @@ def reattach_env(attachments: Iterable[Attachment]) -> str:
 
 def _start(definition: str, *, home: Path, ready_file: Path, reader: int, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     """The process, and where in the log its output begins."""
-    from .logfile import open_log
-
     descriptor = open_log(log)
     try:
+        # The server appends. What is there now is of earlier ones.
+        log_start = os.fstat(descriptor).st_size
         command = [sys.executable, "-P", "-m", "skyc.providers.tfplugin", "serve", "--resources", definition]
         command += ["--ready-file", str(ready_file), "--lifeline", str(reader)]
         process = subprocess.Popen(
@@ -104,6 +105,47 @@ def _start(definition: str, *, home: Path, ready_file: Path, reader: int, log: P
             pass_fds=(reader,),
             start_new_session=True,
         )
-        return process, os.lseek(descriptor, 0, os.SEEK_END)
+        return process, log_start
     finally:
         os.close(descriptor)
+
+
+def _await_ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path, log_start: int) -> dict[str, Any]:
+    """What the server wrote when it began to serve."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        ended = process.poll()
+        # Written under another name and renamed: what is there is whole.
+        with suppress(FileNotFoundError):
+            ready: dict[str, Any] = json.loads(ready_file.read_text())
+            return ready
+        if ended is not None:
+            raise SkycError(_not_started(f"It ended with code {ended}.", log, log_start))
+        time.sleep(POLL_SECONDS)
+    process.kill()
+    raise SkycError(_not_started(f"It was not ready after {START_SECONDS:.0f} s.", log, log_start))
+
+
+def _not_started(what: str, log: Path, log_start: int) -> Diagnostic:
+    tail = ""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(log_start)
+        tail = "\n".join(file.read().decode(errors="replace").splitlines()[-LOG_LINES:])
+    detail = f"{what} Its log is {log}." + (f" It ends with:\n\n{tail}" if tail else " It is empty.")
+    return error("provider-not-started", "skyc's Terraform provider did not start", detail)
+
+
+def _finish(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the server to end. Nobody holds its lifeline any more, so one that is still there hangs."""
+    try:
+        process.wait(FINISH_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _remove_socket(directory: Path) -> None:
+    """What a killed server left: its socket and the directory made for it. Never a tree: the path came from a file."""
+    with suppress(OSError):
+        (directory / SOCKET_NAME).unlink(missing_ok=True)
+        directory.rmdir()

@@ -52,9 +52,7 @@ def one_time_certificate() -> Certificate:
         .sign(key, hashes.SHA256())
     )
     return Certificate(
-        key_pem=key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        key_pem=key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
         certificate_der=certificate.public_bytes(serialization.Encoding.DER),
     )

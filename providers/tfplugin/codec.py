@@ -298,7 +298,11 @@ class DynamicType(Type):
         items = _sequence(wire, path)
         if len(items) != 2 or not isinstance(items[0], bytes | str):
             raise CodecError("a value of open type needs its type beside it", path)
-        return self._open(json.loads(items[0]), items[1], path, wired=True)
+        try:
+            notation = json.loads(items[0])
+        except ValueError as failure:
+            raise CodecError("the type of a value of open type cannot be read", path) from failure
+        return self._open(notation, items[1], path, wired=True)
 
     def encode_known(self, value: Any, path: tuple[Step, ...]) -> Any:
         if not isinstance(value, Dynamic):
@@ -395,7 +399,7 @@ def unpack(type_: Type, raw: bytes) -> Any:
     """A value from Terraform's msgpack. Raises CodecError."""
     try:
         wire = msgpack.unpackb(raw, raw=False, strict_map_key=False, ext_hook=_extension)
-    except (ValueError, msgpack.exceptions.UnpackException) as failure:
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as failure:
         raise CodecError(f"not valid msgpack: {failure}") from failure
     return type_.decode(wire, ())
 

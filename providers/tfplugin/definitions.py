@@ -6,6 +6,9 @@ from importlib import import_module
 
 from .resource import ProviderDefinition
 
+SOCKET_NAME = "s"
+"""Name of a server's socket in the directory made for it, which holds nothing else."""
+
 
 def load_definition(reference: str) -> ProviderDefinition:
     """The ProviderDefinition at `module:name`, or what the function there returns.

@@ -53,7 +53,7 @@ def frozen_type(notation: TypeNotation) -> TypeNotation:
             return notation
         case ("list" | "set" | "map" as kind, element):
             return (kind, frozen_type(element))
-        case ("tuple", elements) if not isinstance(elements, str):
+        case ("tuple", list() | tuple() as elements):
             return ("tuple", tuple(frozen_type(element) for element in elements))
         case ("object", Mapping() as attributes, *_optional):
             return ("object", FrozenMap({name: frozen_type(type_) for name, type_ in attributes.items()}))

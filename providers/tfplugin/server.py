@@ -4,6 +4,7 @@ Contract of both ways:
 - The server listens on a unix socket in a directory of mode 0700, which it removes at the end. There is no other door.
 - It ends when its user is gone, and never before its running calls have finished: a resource being made when Terraform is
   killed gets made, and says so in its own records. Nothing but SIGKILL cuts a call short.
+- Attached, its working directory is that empty directory, never the caller's.
 - SIGTERM: stop, finish, end. SIGINT: the same when attached; spawned it only stops, since a terminal sends it to Terraform and
   its providers alike, and Terraform decides when it needs its provider no more.
 
@@ -19,7 +20,6 @@ import json
 import logging
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -36,6 +36,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
+from .definitions import SOCKET_NAME
+from .logfile import open_log, start_logging
 from .resource import ProviderDefinition
 from .service import Draining, ProviderService, default_home
 
@@ -65,7 +67,7 @@ class Server:
 
     def __init__(self, definition: ProviderDefinition, *, credentials: grpc.ServerCredentials | None, directory: Path) -> None:
         self.service = ProviderService(definition)
-        self.socket = directory / "s"
+        self.socket = directory / SOCKET_NAME
         self._directory = directory
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -104,8 +106,10 @@ class Server:
                 break
             woken = self._wake_reader.recv(64) if self._wake_reader.fileno() in ready else b""
             if END in woken or signal.SIGTERM in woken or (interrupt_ends and signal.SIGINT in woken):
+                LOG.info("ending: %s", "Terraform is done" if END in woken else "told to by a signal")
                 break
             if signal.SIGINT in woken:
+                LOG.info("stopping: interrupted at the terminal")
                 self.service.stop()
         self.close()
 
@@ -116,7 +120,9 @@ class Server:
         self.service.drain()
         self._grpc.stop(FLUSH_SECONDS).wait(FLUSH_SECONDS * 2)
         self._pool.shutdown()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        with suppress(OSError):
+            self.socket.unlink(missing_ok=True)
+            self._directory.rmdir()
 
 
 def serve_spawned(definition: ProviderDefinition) -> int:
@@ -126,11 +132,13 @@ def serve_spawned(definition: ProviderDefinition) -> int:
     """
     name, value = MAGIC_COOKIE
     if os.environ.get(name) != value:
-        print("This program is a Terraform provider; Terraform starts it. See `skyc --help` for commands to run.", file=sys.stderr)  # noqa: T201
+        print(
+            "This program is a Terraform provider; Terraform starts it. See `skyc --help` for commands to run.", file=sys.stderr
+        )
         return 1
     offered = os.environ.get("PLUGIN_PROTOCOL_VERSIONS", str(PROTOCOL_VERSION)).split(",")
     if str(PROTOCOL_VERSION) not in offered:
-        print(f"This provider speaks protocol 6; this engine offers {', '.join(offered)}.", file=sys.stderr)  # noqa: T201
+        print(f"This provider speaks protocol 6; this engine offers {', '.join(offered)}.", file=sys.stderr)
         return 1
     user = _watch_parent()
     credentials, certificate = (None, "")
@@ -154,8 +162,12 @@ def serve_attached(definition: ProviderDefinition, *, ready_file: Path, lifeline
     """
     os.set_inheritable(lifeline, False)
     start_logging()
-    server = Server(definition, credentials=None, directory=socket_directory())
+    ready_file = ready_file.absolute()
+    directory = socket_directory()
+    server = Server(definition, credentials=None, directory=directory)
     try:
+        # An empty directory of its own: a relative path in a resource, always a defect, then leads to no file of the user's.
+        os.chdir(directory)
         line = json.dumps({"pid": os.getpid(), "socket": str(server.socket), "protocol_version": PROTOCOL_VERSION}) + "\n"
         unfinished = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
         unfinished.touch(mode=0o600)
@@ -172,29 +184,16 @@ def socket_directory() -> Path:
     """A new directory of mode 0700 whose path leaves room for a socket's name."""
     places = (os.environ.get("PLUGIN_UNIX_SOCKET_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108
     for place in places:
-        if place and len(os.fsencode(place)) + len("/skyc-tf-xxxxxxxx/s") <= LONGEST_SOCKET_PATH and os.access(place, os.W_OK | os.X_OK):
+        if (
+            place
+            and len(os.fsencode(place)) + len("/skyc-tf-xxxxxxxx/s") <= LONGEST_SOCKET_PATH
+            and os.access(place, os.W_OK | os.X_OK)
+        ):
             return Path(tempfile.mkdtemp(prefix="skyc-tf-", dir=place))
     raise OSError("no writable directory with a path short enough for a socket; set TMPDIR to one")
 
 
-def open_log(path: Path) -> int:
-    """Descriptor of a log file of mode 0600 to append to; of /dev/null when there can be none. Starts over at 1 MiB."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.exists() and path.stat().st_size > 2**20:
-            path.replace(path.with_name(f"{path.name}.1"))
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-
-
-def start_logging() -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s"
-    )
-
-
-def _provider_handlers(service: ProviderService) -> grpc.GenericRpcHandler:
+def _provider_handlers(service: ProviderService) -> grpc.GenericRpcHandler[Any, Any]:
     handlers = {}
     for name, (request_class, method) in service.methods().items():
         handlers[name] = grpc.unary_unary_rpc_method_handler(
@@ -213,7 +212,7 @@ def _answering(method: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerCont
     return answer
 
 
-def _plugin_handlers(end: Callable[[], None]) -> tuple[grpc.GenericRpcHandler, ...]:
+def _plugin_handlers(end: Callable[[], None]) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
     """The three services every plugin offers Terraform beside its own. Only `Shutdown` does anything here.
 
     Terraform opens the other two as streams at once. Their handlers return at once: one that waited for its stream to end would
@@ -228,9 +227,15 @@ def _plugin_handlers(end: Callable[[], None]) -> tuple[grpc.GenericRpcHandler, .
         return ()
 
     return (
-        grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": grpc.unary_unary_rpc_method_handler(shutdown)}),
-        grpc.method_handlers_generic_handler("plugin.GRPCStdio", {"StreamStdio": grpc.unary_stream_rpc_method_handler(nothing)}),
-        grpc.method_handlers_generic_handler("plugin.GRPCBroker", {"StartStream": grpc.stream_stream_rpc_method_handler(nothing)}),
+        grpc.method_handlers_generic_handler(
+            "plugin.GRPCController", {"Shutdown": grpc.unary_unary_rpc_method_handler(shutdown)}
+        ),
+        grpc.method_handlers_generic_handler(
+            "plugin.GRPCStdio", {"StreamStdio": grpc.unary_stream_rpc_method_handler(nothing)}
+        ),
+        grpc.method_handlers_generic_handler(
+            "plugin.GRPCBroker", {"StartStream": grpc.stream_stream_rpc_method_handler(nothing)}
+        ),
     )
 
 
@@ -244,7 +249,7 @@ def _one_time_credentials() -> tuple[grpc.ServerCredentials, str]:
     from .certificate import one_time_certificate
 
     made = one_time_certificate()
-    credentials = grpc.ssl_server_credentials(((made.key_pem, made.certificate_pem),))
+    credentials = grpc.ssl_server_credentials([(made.key_pem, made.certificate_pem)])
     return credentials, base64.b64encode(made.certificate_der).decode().rstrip("=")
 
 
@@ -286,5 +291,3 @@ def _is_gone(user: int) -> bool:
 
 def _ignore(_number: int, _frame: object) -> None:
     """The signal's number comes through the wake-up pipe."""
-
-

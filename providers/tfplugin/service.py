@@ -155,6 +155,7 @@ class ProviderService:
         return response
 
     def stop_provider(self, _request: Any) -> pb.StopProvider.Response:
+        LOG.info("stopping: Terraform was interrupted")
         self.stop()
         return pb.StopProvider.Response()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...compiler.diagnostics import SkycError
 from ..job import JobCheckpoint, JobFile, JobNode
 from .places import check_way, place
 
@@ -42,30 +43,38 @@ class Checkpointing:
         """For SKYC_CHECKPOINT: what `skyc.checkpoint()` reads in the user's process."""
         return self._facts.to_json()
 
-    def restore(self) -> str:
-        """Bring the newest checkpoint back. Returns a sentence about it, or nothing when there is none."""
+    def restore(self, at_most: int | None) -> tuple[int, str]:
+        """Bring the newest checkpoint back, not newer than generation `at_most`.
+
+        Returns the generation, 0 when it does not count or there is none, and a sentence about it. Raises SkycError when there
+        are checkpoints but none can be restored: a job never starts over in silence.
+        """
         from ..checkpoint import restore
-        from ..storage import open_store
+        from ..storage.base import open_store
 
         directory = Path(self.directory)
-        if not self._wanted:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return ""
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = open_store(self._facts.store)
-        found = restore(store, self._facts.prefix, directory, rank=self._node.rank, world=len(self._job.nodes))
+        found = None
+        if self._wanted:
+            store, prefix = open_store(self._facts.store), self._facts.prefix
+            found = restore(store, prefix, directory, rank=self._node.rank, world=len(self._job.nodes), at_most=at_most)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if found is None:
-            return ""
+            return 0, ""
         kind = "checkpoint" if found.verified else "unverified snapshot"
         step = "" if found.step is None else f" (step {found.step})"
-        return " ".join((f"resumed from {kind} {found.generation}{step}.", *found.notes))
+        sentence = " ".join((f"resumed from {kind} {found.generation}{step}.", *found.notes))
+        return (found.generation if found.verified else 0), sentence
 
     def start(self) -> None:
         from ..checkpoint import Snapshotter
 
         self._snapshotter = Snapshotter(
-            self._facts, Path(self.directory), self._node.rank, on_error=lambda text: self._say(f"skyc: checkpoint: {text}")
+            self._facts,
+            Path(self.directory),
+            self._node.rank,
+            on_error=lambda sentence: self._say(f"skyc: checkpoint: {sentence}"),
+            world=len(self._job.nodes),
         )
         self._snapshotter.start()
 
@@ -76,5 +85,12 @@ class Checkpointing:
         try:
             self._snapshotter.final(success)
         except Exception as error:  # any reason means the same: the work is not saved, and the job must not count as done
-            return str(error) or type(error).__name__
+            return explained(error)
         return ""
+
+
+def explained(error: Exception) -> str:
+    """What a person should read about an error: a diagnostic's detail, or the error's own text."""
+    if isinstance(error, SkycError) and error.diagnostics:
+        return " ".join(each.detail or each.summary for each in error.diagnostics)
+    return f"{type(error).__name__}: {error}"

