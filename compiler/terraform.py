@@ -386,11 +386,11 @@ class Terraform:
         if ended.timed_out:
             limit = spoken(self._launch_limit(command))
             diagnostics.append(error("terraform-timeout", "Terraform took too long", f"`{command}` was stopped after {limit}."))
+        if failed and first_error(diagnostics, DISK_FULL) is None and self._room() < ROOM // 4:
+            diagnostics.append(_disk_full(self.directory, "Terraform may have left a state that is cut off."))
         if failed and not has_errors(diagnostics):
             summary = f"Terraform {command} failed with exit code {ended.returncode}"
             diagnostics.append(text_diagnostic(text, scrubber=self._scrubber, summary=summary))
-        if failed and first_error(diagnostics, DISK_FULL) is None and self._room() < ROOM // 4:
-            diagnostics.append(_disk_full(self.directory, "Terraform may not have been able to write its state."))
         if first_error(diagnostics, STATE_LOCKED) is not None and (other := running(self.directory)) is not None:
             diagnostics.append(
                 warning(

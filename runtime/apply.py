@@ -227,7 +227,9 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
     if job.action is JobAction.RUN:
         run = session.store.begin_run(deployment, task.id, task_digest=plan.task_digests[task.id]).number
     else:
-        session.store.set_run_state(deployment, task.id, run, RunState.OPEN)
+        # A changed task may resume a run; what succeeds is then the changed task.
+        digest = plan.task_digests[task.id]
+        session.store.set_run_state(deployment, task.id, run, RunState.OPEN, task_digest=digest)
     record = session.store.begin_job(deployment, task.id, run=run, hourly=_hourly(plan, task))
     start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
     return cluster, record

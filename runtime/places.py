@@ -14,7 +14,6 @@ from .results import KeptStorage
 from .session import Session
 from .state import deployment_directory
 
-
 FILE = "file://"
 
 

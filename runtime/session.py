@@ -13,8 +13,8 @@ from pathlib import Path
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId, NodeRuntime
 from ..compiler.terraform_engine import Engine, find_engine
-from ..providers.registry import load, names
 from ..providers.base import Provider
+from ..providers.registry import load, names
 from .results import Progress, ProgressKind
 from .state import StateStore, home_directory, prepare_home
 

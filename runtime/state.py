@@ -233,13 +233,16 @@ class StateStore:
             query = "SELECT * FROM runs WHERE deployment = ? AND task = ? ORDER BY number DESC LIMIT 1"
             return _run(self._one(query, deployment, task))
 
-    def set_run_state(self, deployment: DeploymentId, task: TaskId, number: int, state: RunState) -> RunRecord:
-        """Raises KeyError for a run that never began. OPEN takes the finish time back."""
+    def set_run_state(
+        self, deployment: DeploymentId, task: TaskId, number: int, state: RunState, *, task_digest: str | None = None
+    ) -> RunRecord:
+        """Raises KeyError for a run that never began. OPEN takes the finish time back. `task_digest`: what it runs from now on."""
         finished = None if state is RunState.OPEN else _text(self._now())
         with self._write() as db:
             db.execute(
-                "UPDATE runs SET state = ?, finished = ? WHERE deployment = ? AND task = ? AND number = ?",
-                (state.value, finished, deployment, task, number),
+                "UPDATE runs SET state = ?, finished = ?, task_digest = coalesce(?, task_digest)"
+                " WHERE deployment = ? AND task = ? AND number = ?",
+                (state.value, finished, task_digest, deployment, task, number),
             )
             query = "SELECT * FROM runs WHERE deployment = ? AND task = ? AND number = ?"
             return _run(self._one(query, deployment, task, number))

@@ -51,6 +51,8 @@ def copy_tree(source: Path, destination: Path, *, workers: int = 4) -> CopyRepor
     Raises StoreError: INVALID for a link that leaves the source, a special file, or a link in the way at the destination;
     CHANGING when a source file keeps changing; FULL with `missing_bytes`; and whatever else reading and writing meet.
     """
+    if not destination.is_absolute():
+        raise StoreError(StoreFault.INVALID, f"The destination of a copy must have an absolute path; this is `{destination}`.")
     entries = walk(source)
     if any(entry.path == UNFINISHED for entry in entries):
         raise StoreError(

@@ -125,7 +125,12 @@ def stays_inside(*parts: str) -> bool:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory and all below, also what its owner may not write to. What is not there is no error."""
+    """Remove a directory and all below, also what its owner may not write to. What is not there is no error.
+
+    Raises ValueError for a path that is not absolute, or is `/`: an empty path would mean wherever the process happens to run.
+    """
+    if not directory.is_absolute() or not directory.name:
+        raise ValueError(f"refusing to remove {str(directory)!r}: not an absolute path of something below /")
 
     def unlock(
         function: Callable[..., object], name: str, failure: tuple[type[BaseException], BaseException, TracebackType]

@@ -146,7 +146,11 @@ def test_numbers_travel_as_terraform_writes_them(value: Any, wire: Any) -> None:
     assert pack(compile_type("number"), unpack(compile_type("number"), packed)) == packed
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), Decimal("1e999999"), True, "5", 10**9999])
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), Decimal("1e999999"), True, "5", 10**9999],
+    ids=["nan", "infinity", "absurd", "bool", "text", "huge"],
+)
 def test_what_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(CodecError):
         pack(compile_type("number"), value)
@@ -171,7 +175,7 @@ SCHEMA = Schema(
 
 def test_what_is_left_out_is_null_and_blocks_are_empty() -> None:
     type_ = compile_block(SCHEMA)
-    expected = {"name": "a", "size": None, "disk": [], "net": {"ip": None}, "rule": {}, "boot": None}
+    expected: dict[str, object] = {"name": "a", "size": None, "disk": [], "net": {"ip": None}, "rule": {}, "boot": None}
     assert unpack(type_, pack(type_, {"name": "a"})) == expected
     old = parse_state(type_, b'{"name": "a", "gone": [1]}')
     assert unpack(type_, pack(type_, old)) == expected
