@@ -167,14 +167,15 @@ def _size_failures(
             field = "cpus" if request.cpus else "num_nodes"
             yield _Failure(
                 reason="too-few-cpus",
-                detail=f"{several}{decimal_text(needed)} CPUs are {decimal_text(needed * nodes)};"
+                detail=f"{several}{decimal_text(needed)} CPUs are {decimal_text(needed * nodes) if several else 'wanted'};"
                 f" {kind.name} has {decimal_text(kind.cpus)}.",
                 requirement=origin.child("cpus") if field == "cpus" else group.origin.child("num_nodes"),
             )
         if shape.memory_gb * nodes > kind.memory_gb:
             yield _Failure(
                 reason="too-little-memory",
-                detail=f"{several}{decimal_text(shape.memory_gb)} GiB are {decimal_text(shape.memory_gb * nodes)} GiB;"
+                detail=f"{several}{decimal_text(shape.memory_gb)} GiB are"
+                f" {decimal_text(shape.memory_gb * nodes) + ' GiB' if several else 'wanted'};"
                 f" {kind.name} has {decimal_text(kind.memory_gb)} GiB.",
                 requirement=origin.child("memory"),
             )

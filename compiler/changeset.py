@@ -170,6 +170,7 @@ class _Walk:
         if steps is None:
             self._add(path, before, after, _any_true(unknown), any(map(_any_true, sensitive)))
             return
+        known = len(self.found)
         for step in steps:
             self.compare(
                 (*path, step),
@@ -178,6 +179,9 @@ class _Walk:
                 _mark(unknown, step),
                 (_mark(sensitive[0], step), _mark(sensitive[1], step)),
             )
+        if len(self.found) == known and (type(before) is not type(after) or _length(before) != _length(after)):
+            # What differs is only that there is something, with nothing set in it.
+            self._add(path, before, after, False, any(map(_any_true, sensitive)))
 
     def _add(self, path: Steps, before: Any, after: Any, unknown: bool, secret: bool) -> None:
         """Record one difference. A mark anywhere inside a value that is compared whole holds for all of it."""
@@ -225,6 +229,10 @@ def _steps(before: Any, after: Any, unknown: Any, sensitive: tuple[Any, Any]) ->
         length = max([len(side) for side in sides] + [len(mark) for mark in marks if isinstance(mark, list)])
         return list(range(length)) if nested and length else None
     return None
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 0
 
 
 def _at(value: Any, step: str | int) -> Any:

@@ -122,7 +122,9 @@ def _alternative(best: GroupPlacement, other: GroupPlacement) -> Alternative:
         return Alternative(placement=other, extra=None, reason="its price is unknown")
     if theirs == mine:
         return Alternative(placement=other, extra=Decimal(0), reason="same cost, later in the written order")
-    return Alternative(placement=other, extra=theirs - mine, reason="dearer")
+    # Only where the task gives an order (`ordered`) can the one chosen cost more than one that was not.
+    reason = "dearer" if theirs > mine else "cheaper, but later in the task's own order"
+    return Alternative(placement=other, extra=theirs - mine, reason=reason)
 
 
 def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:

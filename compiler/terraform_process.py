@@ -21,7 +21,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,13 @@ from types import FrameType
 
 from .diagnostics import SkycError, error
 from .ir import JsonObject
+from .terraform_stream import Tail
 
 TICK = 0.015
 """Seconds between two looks at the event file: the most an event is late."""
+
+RELEASE = 2.0
+"""Seconds to wait for an ended process to let go of what it inherited."""
 
 OUTPUT, ERRORS, RECORD, LOCK, PLAN = "stdout", "stderr", "run.json", "lock", "plan"
 FILES = (OUTPUT, ERRORS, RECORD, f"{RECORD}.new", LOCK, PLAN)
@@ -151,7 +154,9 @@ _NUMBERED = re.compile(r"\d{6,}-[a-z-]+")
 
 
 def _directories(parent: Path) -> list[Path]:
-    found = [entry for entry in parent.iterdir() if _NUMBERED.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()]
+    found = [
+        entry for entry in parent.iterdir() if _NUMBERED.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()
+    ]
     return sorted(found, key=lambda entry: (int(entry.name.partition("-")[0]), entry.name))
 
 
@@ -161,32 +166,6 @@ def discard(directory: Path) -> None:
         for name in FILES:
             (directory / name).unlink(missing_ok=True)
         directory.rmdir()
-
-
-class Tail:
-    """Whole lines of a growing file. A line is handed out once, also when its reader is interrupted between two."""
-
-    def __init__(self, file: Path) -> None:
-        self._handle = file.open("rb", buffering=0)
-        self._whole: deque[bytes] = deque()
-        self._rest = b""
-
-    def lines(self, *, end: bool = False) -> Iterator[bytes]:
-        """Lines completed since the last call; with `end`, also what stands after the last newline."""
-        while True:
-            while self._whole:
-                yield self._whole.popleft()
-            chunk = self._handle.read(1 << 20)
-            if not chunk:
-                break
-            *whole, self._rest = (self._rest + chunk).split(b"\n")
-            self._whole.extend(whole)
-        if end and self._rest:
-            rest, self._rest = self._rest, b""
-            yield rest
-
-    def close(self) -> None:
-        self._handle.close()
 
 
 def run(
@@ -457,6 +436,10 @@ def is_running(files: Path) -> bool:
         created = _create_time(facts.pid)
         # A corrected clock moves all create times a little; a pid is not given out twice that fast.
         return created is not None and facts.create_time is not None and abs(created - facts.create_time) < 2
+    return _lock_held(files)
+
+
+def _lock_held(files: Path) -> bool:
     try:
         with (files / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -489,9 +472,20 @@ def wait_for(run: RunFacts, timeout: float | None, on_line: Callable[[bytes], No
             for line in tail.lines(end=over):
                 on_line(line)
             if over:
+                _until_released(run.files)
                 return True
             if until is not None and time.monotonic() > until:
                 return False
             time.sleep(TICK)
     finally:
         tail.close()
+
+
+def _until_released(files: Path) -> None:
+    """A process that has ended may still hold its descriptors for a moment, and with them the locks it inherited.
+
+    Bounded, because something Terraform started may hold them for as long as it lives.
+    """
+    until = time.monotonic() + RELEASE
+    while _lock_held(files) and time.monotonic() < until:
+        time.sleep(TICK)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from .diagnostics import Diagnostic, Severity, Span
 from .ir import JsonObject
@@ -101,6 +103,32 @@ class Reading:
             action=action if isinstance(action, str) else subject,
             elapsed=float(elapsed) if isinstance(elapsed, (int, float)) else None,
         )
+
+
+class Tail:
+    """Whole lines of a growing file. A line is handed out once, also when its reader is interrupted between two."""
+
+    def __init__(self, file: Path) -> None:
+        self._handle = file.open("rb", buffering=0)
+        self._whole: deque[bytes] = deque()
+        self._rest = b""
+
+    def lines(self, *, end: bool = False) -> Iterator[bytes]:
+        """Lines completed since the last call; with `end`, also what stands after the last newline."""
+        while True:
+            while self._whole:
+                yield self._whole.popleft()
+            chunk = self._handle.read(1 << 20)
+            if not chunk:
+                break
+            *whole, self._rest = (self._rest + chunk).split(b"\n")
+            self._whole.extend(whole)
+        if end and self._rest:
+            rest, self._rest = self._rest, b""
+            yield rest
+
+    def close(self) -> None:
+        self._handle.close()
 
 
 def _object(line: bytes) -> JsonObject | None:

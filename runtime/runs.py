@@ -25,6 +25,13 @@ class LastRun:
     reason: str = ""
 
 
+ENDED = {
+    JobState.FAILED: "the last attempt failed",
+    JobState.LOST: "the last attempt was lost",
+    JobState.CANCELLED: "the last attempt was cancelled",
+}
+
+
 def plan_job(task: Task, task_digest: str, last: LastRun | None, *, rerun: bool, generation: int) -> JobPlan:
     """Decide what `apply` does about the job.
 
@@ -48,7 +55,7 @@ def plan_job(task: Task, task_digest: str, last: LastRun | None, *, rerun: bool,
         if last.task_digest == task_digest:
             return decided(JobAction.NOTHING, last.number, "nothing to run; --rerun runs it again")
         return decided(JobAction.RUN, last.number + 1, f"the task has changed since run {last.number} succeeded")
-    ended = f"the last attempt {last.state.value}" if last.state else "it was never submitted"
+    ended = "it was never submitted" if last.state is None else ENDED[last.state]
     if generation:
         return decided(JobAction.RESUME, last.number, f"{ended}; goes on from checkpoint {generation}")
     if task.checkpoint is not None:

@@ -207,6 +207,6 @@ def _alternatives(plan: PlacementPlan | None) -> tuple[str, ...]:
         return ()
     return tuple(
         f"{a.placement.provider}/{a.placement.region} {a.placement.instance_type}: "
-        + (a.reason if a.extra is None else f"{money(a.extra)} more, {a.reason}")
+        + (a.reason if a.extra is None else f"{money(abs(a.extra))} {'less' if a.extra < 0 else 'more'}, {a.reason}")
         for a in plan.alternatives
     )

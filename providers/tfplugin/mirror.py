@@ -43,18 +43,14 @@ def wrapper(definition: str) -> str:
 
 def cli_configuration(directory: Path, sources: tuple[str, ...]) -> str:
     """Terraform CLI configuration: these providers from the mirror, all others from where they come from."""
+    # This file is in the older form of Terraform's language, where a string is JSON's and `${` has no meaning.
     listed = json.dumps(sources)
     return (
         "provider_installation {\n"
-        f"  filesystem_mirror {{\n    path    = {_quoted(str(directory))}\n    include = {listed}\n  }}\n"
+        f"  filesystem_mirror {{\n    path    = {json.dumps(str(directory), ensure_ascii=False)}\n    include = {listed}\n  }}\n"
         f"  direct {{\n    exclude = {listed}\n  }}\n"
         "}\n"
     )
-
-
-def _quoted(text: str) -> str:
-    """A string literal of Terraform's language: JSON's, with the marks of its templates doubled."""
-    return json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
 def _write(path: Path, content: str, mode: int) -> None:

@@ -40,11 +40,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the supervisor ends, even by SIGKILL: a node without one must not go on taking work."""
+    """Ask the kernel for SIGKILL when the supervisor ends: a node is whole, or it is dead at once.
+
+    `ray start --block` asked the same for its own children, so all of Ray goes with it. Its way of ending by SIGTERM takes
+    seconds, in which a job could still report success from a node that everybody else calls dead.
+    """
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent or parent == 1:
         sys.exit("the supervisor of this node has ended")
 

@@ -86,7 +86,12 @@ class Supervisor:
         wake = self._wake_on_signals()
         with (self.directory / "logs" / "ray-start.log").open("ab") as log:
             ray = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, start_new_session=True
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
             )
         self._report(me, "running", "")
         status: int | None = None

@@ -140,6 +140,8 @@ def remove_tree(directory: Path) -> None:
         if not isinstance(failure[1], PermissionError):
             raise failure[1]
         path = Path(name)
+        if path == directory:
+            raise failure[1]  # it is the directory above that forbids it, which is not ours to change
         path.parent.chmod(0o700)
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o700)

@@ -200,7 +200,9 @@ def test_junk_lines_and_unknown_types_do_no_harm(any_engine: Engine, site: Site)
     if len(any_engine.argv) > 1:
         pytest.skip("the embedded engine is not one program")
     noisy = site.home.parent / "noisy"
-    noise = '\x1b[1mjunk\n{"type":\n{"type": 7}\n[1]\n{"type":"from_the_future","hook":3}\n{"@level":"info","type":"apply_start"}'
+    noise = (
+        '\x1b[1mjunk\n{"type":\n{"type": 7}\n[1]\n{"type":"from_the_future","hook":3}\n{"@level":"info","type":"apply_start"}'
+    )
     script = f"#!/bin/sh\nprintf '%s\\n' '{noise}'\nhead -c 100000 /dev/zero\necho\nexec {any_engine.argv[0]} \"$@\"\n"
     noisy.write_text(script)
     noisy.chmod(0o700)

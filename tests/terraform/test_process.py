@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from skyc.compiler import terraform_process as process
-from skyc.compiler.terraform_process import Ended, Launch, StopSwitch, Tail
+from skyc.compiler.terraform_process import Ended, Launch, StopSwitch
+from skyc.compiler.terraform_stream import Tail
 
 STUBBORN = "trap 'echo INT' INT; echo ready; while [ -d /proc ]; do sleep 0.02; done"
 POLITE = "trap 'echo saved; exit 3' INT; echo ready; while [ -d /proc ]; do sleep 0.02; done"

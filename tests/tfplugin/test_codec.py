@@ -86,7 +86,9 @@ def refinements(value: Any) -> list[bytes | None]:
         return [value.refinement]
     if isinstance(value, Dynamic):
         return refinements(value.value)
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    items = value if isinstance(value, list) else ()
     return [found for item in items for found in refinements(item)]
 
 
@@ -132,7 +134,7 @@ def test_damaged_bytes_are_a_codec_error(notation: Any, raw: bytes) -> None:
         (0.5, 0.5),
         (0.1, "0.1"),
         (Decimal("0.1"), "0.1"),
-        (Decimal(2) ** -60, 2.0**-60),
+        (Decimal(2.0**-60), 2.0**-60),
         (2**64 - 1, 2**64 - 1),
         (2**64, "18446744073709551616"),
         (-(2**63) - 1, "-9223372036854775809"),

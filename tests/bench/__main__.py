@@ -1,0 +1,75 @@
+"""`python -m tests.bench`: measure, print the table, and keep it in docs/performance.md.
+
+Exit codes: 0 measured, whether or not the budgets are met; 1 something could not be measured or removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from . import checkpoint, cluster, startup
+from .child import Scratch
+from .document import machine, table, write
+from .figures import Figure, NotMeasured
+
+PARTS: dict[str, Callable[..., Iterator[Figure]]] = {
+    "startup": startup.figures,
+    "checkpoint": checkpoint.figures,
+    "cluster": cluster.figures,
+}
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+
+
+def main() -> int:
+    options = _options()
+    # A terminated benchmark removes what it started, as an interrupted one does.
+    signal.signal(signal.SIGTERM, _interrupt)
+    header = machine()
+    figures: list[Figure] = []
+    left_behind = ""
+    place = Path(tempfile.mkdtemp(prefix=cluster.SCRATCH_PREFIX))
+    try:
+        for name in options.only or PARTS:
+            try:
+                for figure in PARTS[name](Scratch(root=place), quick=options.quick):
+                    figures.append(figure)
+                    print(f"{figure.what}: {figure.measured()} {figure.verdict}".rstrip(), file=sys.stderr, flush=True)
+            except NotMeasured as failure:
+                figures.append(Figure(what=f"(the rest of {name})", unit="", failure=str(failure)))
+    except cluster.LeftBehind as failure:
+        left_behind = str(failure)
+    finally:
+        if not left_behind:
+            left_behind = cluster.remove_scratch(Scratch(root=place))
+    print(f"{header}\n\n{table(figures)}")
+    if left_behind:
+        print(f"error: {left_behind}", file=sys.stderr)
+        return 1
+    if any(figure.failure for figure in figures):
+        print("error: something could not be measured; docs/performance.md is as it was", file=sys.stderr)
+        return 1
+    if not (options.quick or options.only or options.no_write):
+        write(DOCUMENT, header, table(figures))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure skyc on this machine.")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions; prints only")
+    parser.add_argument("--only", action="append", choices=tuple(PARTS), help="one part; prints only")
+    parser.add_argument("--no-write", action="store_true", help="print only")
+    return parser.parse_args()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The figures as a table, and their place in docs/performance.md.
+
+Only what stands between the two markers is written; the prose around it belongs to people.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from skyc.compiler.terraform_engine import find_engine
+
+from .figures import Figure
+
+BEGIN = "<!-- figures: written by `make bench` -->"
+END = "<!-- end of figures -->"
+PEER = "SkyPilot 0.14.1"
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """A Markdown table, one line per figure."""
+    rows = [("what", "skyc", "budget", "", PEER)]
+    rows += [(each.what, each.measured(), _budget(each), each.verdict, each.peer) for each in figures]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])])
+
+
+def _budget(figure: Figure) -> str:
+    return "–" if figure.budget is None else f"≤ {figure.budget:g} {figure.unit}"
+
+
+def machine() -> str:
+    """What was measured on, in one sentence. Names no host and no path."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    environ = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"Ray {version('ray')}, {find_engine(environ.get('SKYC_ENGINE'), environ=environ)}; "
+        f"load average {load:.1f} when the measuring began."
+    )
+
+
+def write(place: Path, header: str, body: str) -> None:
+    """Replace what stands between the markers. Raises ValueError when the file does not have both."""
+    text = place.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{place.name} has lost the markers that say where the figures go")
+    place.write_text(f"{before}{BEGIN}\n{header}\n\n{body}\n{END}{after}", encoding="utf-8")
