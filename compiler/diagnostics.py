@@ -8,6 +8,7 @@ on returns its diagnostics. `SkycError` carries diagnostics across a call that c
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -39,8 +40,38 @@ class SourceFile:
     text: str
 
     def line(self, number: int) -> str:
+        """One line as it may be shown: values under `secrets` are stars, whether or not the file can be read as YAML."""
         lines = self.text.splitlines()
-        return lines[number - 1] if 0 < number <= len(lines) else ""
+        return _without_secrets(lines[:number])[-1] if 0 < number <= len(lines) else ""
+
+
+_SECRETS = re.compile(r"""(?:^|[\s{,])["']?secrets["']?\s*:""")
+_NAME = re.compile(r"""\s*(?:["']?[A-Za-z_]\w*["']?\s*:(?=\s|$))?""")
+
+
+def _without_secrets(lines: list[str]) -> list[str]:
+    """Works on text, because a file that is no YAML is shown too. Keeps columns, so that carets still fit."""
+    shown: list[str] = []
+    outer: int | None = None
+    inner = depth = 0
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if outer is not None and line.strip() and indent <= outer and depth <= 0:
+            outer = None
+        kept = 0
+        if outer is None:
+            start = _SECRETS.search(line)
+            if start is None or line.lstrip().startswith("#"):
+                shown.append(line)
+                continue
+            outer, inner, depth, kept = indent, 0, 0, start.end()
+        elif line.strip():
+            inner = inner or indent
+            name = _NAME.match(line) if indent == inner else None
+            kept = name.end() if name is not None else 0
+        depth += line.count("{") - line.count("}")
+        shown.append(line[:kept] + re.sub(r"\S", "*", line[kept:]))
+    return shown
 
 
 @dataclass(frozen=True, slots=True)

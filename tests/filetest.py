@@ -33,12 +33,15 @@ from skyc.compiler.parse import parse
 from skyc.compiler.printer import print_ir
 from skyc.compiler.resolve import EnvOverrides, resolve
 
+from .filetests.stage_runners import PLACED_STAGES
+
 FOLDER = Path(__file__).parent / "filetests"
 SUFFIX = ".yaml.test"
 SEPARATOR = "-----"
-SETTINGS = frozenset({"env", "environ", "secret", "file"})
+SETTINGS = frozenset({"env", "environ", "secret", "file", "machine", "change", "format"})
 """Header lines for the stages: `env: A=b` as `--env`, `environ: A=b` in the environment, `secret: A=b` as `--secret`, and
-`file: path` (a directory if it ends in `/`) for what is there beside the task file."""
+`file: path` (a directory if it ends in `/`) for what is there beside the task file; `machine`, `change` and `format`: see
+`filetests/stage_runners.py`."""
 
 DIRECTORY = "/project"
 """How the task file's directory is called in every answer."""
@@ -186,7 +189,7 @@ def resolve_stage(text: str, path: str) -> str:
 
 def _make(directory: Path, name: str) -> None:
     target = directory / name
-    if target.is_absolute() and not target.is_relative_to(directory) or ".." in Path(name).parts:
+    if not target.is_relative_to(directory) or ".." in Path(name).parts:
         raise BadTest(f"`# file: {name}` leaves the task file's directory")
     if name.endswith("/"):
         target.mkdir(parents=True, exist_ok=True)
@@ -198,5 +201,6 @@ def _make(directory: Path, name: str) -> None:
 STAGES: dict[str, Stage] = {
     "parse": parse_stage,
     "resolve": resolve_stage,
+    **PLACED_STAGES,
 }
 """Each stage of the compiler that file tests exist for, in the compiler's order."""

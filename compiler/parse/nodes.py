@@ -148,7 +148,8 @@ class _Composer:
     def _alias(self, event: yaml.AliasEvent, span: Span) -> Node:
         node = self._anchors.get(event.anchor or "")
         if node is None:
-            detail = f"`*{event.anchor}` points at an anchor `&{event.anchor}` that does not stand before it in this document."
+            # Not quoted: a password may begin with `*`.
+            detail = "Text that begins with `*` points at an anchor, and no such anchor stands before it in this document."
             raise _Stop(
                 error("unknown-alias", "An alias has no anchor", detail, span=span, hint="quote the text if it is no alias")
             )
@@ -166,9 +167,16 @@ class _Composer:
             return default
         short = tag.removeprefix(_TAG_PREFIX)
         if short == tag or short not in _CORE_TAGS:
-            detail = f"The tag `{tag}` asks for a value that is not plain data. A task holds plain data only."
+            # Not quoted: a password may begin with `!`.
+            detail = "Text that begins with `!` is a tag, and this one asks for a value that is not plain data."
             self.diagnostics.append(
-                error("unknown-tag", "A YAML tag is not allowed here", detail, span=span, hint="remove the tag")
+                error(
+                    "unknown-tag",
+                    "A YAML tag is not allowed here",
+                    detail,
+                    span=span,
+                    hint="remove the tag, or quote the text if it is none",
+                )
             )
             return default
         return short

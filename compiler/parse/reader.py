@@ -104,7 +104,9 @@ class Reader:
 
     def _text(self, kind: Text, node: Node, path: SpecPath, key: Scalar | None) -> str | None:
         scalar = self._scalar(node, key, kind.grammar.words if kind.grammar else "text")
-        if scalar is None or self._surprising(scalar):
+        # What is kept as it is written loses nothing by looking like a number or a date.
+        as_written = kind.numbers and scalar is not None and scalar.tag != "bool"
+        if scalar is None or self._surprising(scalar, number=as_written):
             return None
         if kind.grammar is not None and not self._agrees(kind.grammar, scalar, scalar.text):
             return None
@@ -125,15 +127,17 @@ class Reader:
             return False
         return True
 
-    def _surprising(self, scalar: Scalar, *, number: bool = False) -> bool:
+    def _surprising(self, scalar: Scalar, *, number: bool = False, secret: bool = False) -> bool:
         """Adds the complaint; True when the value must not be used."""
         said = surprise(scalar, number=number)
         if said is None:
             return False
         make = error if said.fatal else warning
-        self.diagnostics.append(
-            make("surprise-scalar", "YAML reads this value as something else", said.detail, span=scalar.span, hint=said.hint)
-        )
+        summary = "YAML reads this value as something else"
+        detail, hint = said.detail, said.hint
+        if secret:
+            detail, hint = "YAML does not read this secret as the text that is written.", "put it in quotes"
+        self.diagnostics.append(make("surprise-scalar", summary, detail, span=scalar.span, hint=hint))
         return said.fatal
 
     def _whole(self, kind: Whole, node: Node, key: Scalar | None) -> int | None:
@@ -188,7 +192,7 @@ class Reader:
 
     def _variable(self, kind: Variable, node: Node, key: Scalar | None) -> str | Secret | None:
         scalar = self._scalar(node, key, "a text or a number")
-        if scalar is None or self._surprising(scalar):
+        if scalar is None or self._surprising(scalar, secret=kind.secret):
             return None
         if not kind.secret:
             return scalar.text

@@ -108,9 +108,9 @@ def syntax_error(failure: yaml.YAMLError, source: SourceFile) -> Diagnostic:
         return error("tab-indent", "A tab is used for indentation", detail, span=_at(source, line, column), hint=hint)
     for pattern, slug, summary, detail, hint_text in _KNOWN:
         if re.search(pattern, problem):
-            # The place where an open quote or bracket began helps; the end of the file, where YAML noticed, does not.
+            # The place where an open quote, bracket or name began helps; where YAML noticed, often the end of the file, does not.
             opened = failure.context_mark
-            if slug in ("unclosed-quote", "unclosed-bracket") and opened is not None:
+            if slug in ("unclosed-quote", "unclosed-bracket", "missing-colon") and opened is not None:
                 line, column = opened.line + 1, opened.column + 1
             return error(slug, summary, detail, span=_at(source, line, column), hint=hint_text)
     said = failure.problem or "the text cannot be read"

@@ -15,6 +15,9 @@ from .model import SYMBOLS, Report
 LINE_LIMIT = 100
 """Longest attribute line; a value past it is cut with `…`."""
 
+INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode categories of what steers a terminal or a line instead of being seen."""
+
 JOB_WORDS = {
     JobAction.RUN: "runs",
     JobAction.RESUME: "resumes",
@@ -116,12 +119,21 @@ def render_json(report: Report) -> str:
         "engine": report.engine,
         "catalog_digest": report.catalog_digest,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return _escape_invisible(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _escape_invisible(text: str) -> str:
+    """JSON with `\\u…` for what JSON itself lets through and a terminal obeys: DEL, right-to-left marks, line separators."""
+    return "".join(json.dumps(char)[1:-1] if char != "\n" and _invisible(char) else char for char in text)
+
+
+def _invisible(char: str) -> bool:
+    return unicodedata.category(char) in INVISIBLE
 
 
 def safe(text: str) -> str:
-    """Text without control, format or surrogate characters (right-to-left marks included)."""
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char for char in text)
+    """Text without control, format, surrogate or line-separating characters (right-to-left marks included)."""
+    return "".join("\ufffd" if _invisible(char) else char for char in text)
 
 
 def _escape(text: str) -> str:
@@ -160,7 +172,7 @@ def _job_line(report: Report, index: int) -> str:
 
 def _change_lines(change: ResourceChange, *, marker: bool = False) -> list[str]:
     symbol = SYMBOLS[change.action]
-    moved = f" (was {change.previous_address})" if change.previous_address else ""
+    moved = f" (was {safe(change.previous_address)})" if change.previous_address else ""
     if marker:
         # Diff colouring looks at the first character alone.
         first = {"-/+": "!", "+/-": "!", "~": "!", "x": "-"}.get(symbol, symbol)

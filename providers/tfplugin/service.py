@@ -163,7 +163,8 @@ class ProviderService:
 
     def validate_resource_config(self, request: pb.ValidateResourceConfig.Request) -> pb.ValidateResourceConfig.Response:
         response = pb.ValidateResourceConfig.Response()
-        with self._call(request.type_name, response.diagnostics) as (served, _context):
+        with self._call(response.diagnostics):
+            served = self._find(request.type_name)
             config = unpack(served.type, request.config.msgpack)
             for path in set_facts(served.resource.schema, config):
                 text = path_text(path)
@@ -175,7 +176,8 @@ class ProviderService:
 
     def upgrade_resource_state(self, request: pb.UpgradeResourceState.Request) -> pb.UpgradeResourceState.Response:
         response = pb.UpgradeResourceState.Response()
-        with self._call(request.type_name, response.diagnostics) as (served, _context):
+        with self._call(response.diagnostics):
+            served = self._find(request.type_name)
             if not request.raw_state.json:
                 raise ResourceError(
                     "The stored state is in a form this provider never wrote", "It is older than Terraform 0.12."
@@ -185,7 +187,8 @@ class ProviderService:
 
     def read_resource(self, request: pb.ReadResource.Request) -> pb.ReadResource.Response:
         response = pb.ReadResource.Response(new_state=request.current_state, private=request.private)
-        with self._call(request.type_name, response.diagnostics) as (served, context):
+        with self._call(response.diagnostics) as context:
+            served = self._find(request.type_name)
             state = unpack(served.type, request.current_state.msgpack)
             if state is not None:
                 response.new_state.msgpack = pack(served.type, served.resource.read(state, context))
@@ -193,7 +196,8 @@ class ProviderService:
 
     def plan_resource_change(self, request: pb.PlanResourceChange.Request) -> pb.PlanResourceChange.Response:
         response = pb.PlanResourceChange.Response(planned_private=request.prior_private)
-        with self._call(request.type_name, response.diagnostics) as (served, _context):
+        with self._call(response.diagnostics):
+            served = self._find(request.type_name)
             prior = unpack(served.type, request.prior_state.msgpack)
             proposed = unpack(served.type, request.proposed_new_state.msgpack)
             if proposed is None:
@@ -213,7 +217,8 @@ class ProviderService:
     def apply_resource_change(self, request: pb.ApplyResourceChange.Request) -> pb.ApplyResourceChange.Response:
         # Until something is known to have changed, the answer is the prior state: null for a create.
         response = pb.ApplyResourceChange.Response(new_state=request.prior_state, private=request.planned_private)
-        with self._call(request.type_name, response.diagnostics) as (served, context):
+        with self._call(response.diagnostics) as context:
+            served = self._find(request.type_name)
             prior = unpack(served.type, request.prior_state.msgpack)
             planned = unpack(served.type, request.planned_state.msgpack)
             try:
@@ -232,7 +237,8 @@ class ProviderService:
 
     def import_resource_state(self, request: pb.ImportResourceState.Request) -> pb.ImportResourceState.Response:
         response = pb.ImportResourceState.Response()
-        with self._call(request.type_name, response.diagnostics) as (served, context):
+        with self._call(response.diagnostics) as context:
+            served = self._find(request.type_name)
             state = served.resource.import_state(request.id, context)
             packed = pack(served.type, _fitting(served.type, state, {}))
             imported = pb.ImportResourceState.ImportedResource(
@@ -242,13 +248,16 @@ class ProviderService:
         return response
 
     @contextmanager
-    def _call(self, type_name: str, diagnostics: Any) -> Iterator[tuple[Served, CallContext]]:
+    def _call(self, diagnostics: Any) -> Iterator[CallContext]:
         context = self._context
         with self._calls.entered(context), _reported(diagnostics):
-            served = self._served.get(type_name)
-            if served is None:
-                raise ResourceError(f"This provider has no resource type {type_name}")
-            yield served, context
+            yield context
+
+    def _find(self, type_name: str) -> Served:
+        served = self._served.get(type_name)
+        if served is None:
+            raise ResourceError(f"This provider has no resource type {type_name}")
+        return served
 
 
 def default_home() -> Path:

@@ -5,6 +5,7 @@ Only this module of the job path imports `runtime/checkpoint.py`, and only for a
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,9 +59,11 @@ class Checkpointing:
         if self._wanted:
             store, prefix = open_store(self._facts.store), self._facts.prefix
             found = restore(store, prefix, directory, rank=self._node.rank, world=len(self._job.nodes), at_most=at_most)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if found is None:
-            return 0, ""
+            said = _set_aside(directory)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return 0, said
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         kind = "checkpoint" if found.verified else "unverified snapshot"
         step = "" if found.step is None else f" (step {found.step})"
         sentence = " ".join((f"resumed from {kind} {found.generation}{step}.", *found.notes))
@@ -87,6 +90,24 @@ class Checkpointing:
         except Exception as error:  # any reason means the same: the work is not saved, and the job must not count as done
             return explained(error)
         return ""
+
+
+def _set_aside(directory: Path) -> str:
+    """A run that has no checkpoint starts with an empty directory: what an earlier run left there must not look like progress.
+
+    It is moved beside the directory, where the next such move replaces it, and goes with the node.
+    """
+    from ..storage.beside import Beside
+
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return ""
+    beside = Beside(directory)
+    beside.prepare()
+    with beside.exclusive():
+        aside = beside.place / "set-aside"
+        shutil.rmtree(aside, ignore_errors=True)
+        beside.directory.rename(aside)
+    return f"this run starts anew; what was in the checkpoint directory is in {aside}."
 
 
 def explained(error: Exception) -> str:

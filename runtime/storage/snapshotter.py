@@ -3,7 +3,7 @@
 Three sources, one thread: every `every_seconds` an unverified snapshot; after a rename into the directory one that counts; and
 whatever `request` asks for. `final` ends the thread and takes the last one itself.
 
-A rename counts only when the directory then comes to rest: nothing below it was half-written when the rename was noticed,
+A rename counts only when the directory then comes to rest: nothing below it was half-written at that moment,
 nothing is open for writing, and no event arrives for `QUIET` seconds (programs rename the old file away right before the
 new one in). Otherwise the rename is passed over, which `on_error` is told once per cause. Each rank counts its own renames, so
 when several ranks save, only `skyc.checkpoint()` keeps them in step.
@@ -159,8 +159,8 @@ class Snapshotter:
         activity = self._watch.drain()
         if activity.lost:
             self._say_once("so much happened in the checkpoint directory that a rename may have been missed")
-        if activity.renamed and self._watch.half_written:
-            self._not_counted(activity.renamed, min(self._watch.half_written))
+        if activity.while_writing:
+            self._not_counted(activity.renamed, activity.while_writing)
             self._renamed = ""
         elif activity.renamed:
             self._renamed = activity.renamed

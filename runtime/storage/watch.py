@@ -23,9 +23,11 @@ _EVENT = struct.Struct("iIII")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """What happened since the last `drain`. `renamed`: the last name that was renamed into the directory itself, or empty.
-    `any`: anything at all. `lost`: events were dropped, so `renamed` may be incomplete."""
+    `while_writing`: a file that was half-written at the moment of that rename, or empty. `any`: anything at all.
+    `lost`: events were dropped, so `renamed` may be incomplete."""
 
     renamed: str = ""
+    while_writing: str = ""
     any: bool = False
     lost: bool = False
 
@@ -56,7 +58,7 @@ class TreeWatch:
         os.close(self.descriptor)
 
     def drain(self) -> Activity:
-        renamed, anything, lost = "", False, False
+        renamed, while_writing, anything, lost = "", "", False, False
         moved_from: dict[int, str] = {}
         for watch, mask, cookie, name in self._events():
             anything = True
@@ -72,7 +74,8 @@ class TreeWatch:
             path = f"{base}/{name}" if base else name
             if mask & _MOVED_TO:
                 self._moved(moved_from.pop(cookie, ""), path, directory=bool(mask & _ISDIR))
-                renamed = renamed if base else name
+                if not base:
+                    renamed, while_writing = name, min(self._dirty, default="")
             elif mask & _MOVED_FROM:
                 moved_from[cookie] = path
             else:
@@ -83,7 +86,7 @@ class TreeWatch:
             # Which files were closed is not known any more; `writers.py` still knows which are open.
             self._dirty.clear()
             self._add("")
-        return Activity(renamed=renamed, any=anything, lost=lost)
+        return Activity(renamed=renamed, while_writing=while_writing, any=anything, lost=lost)
 
     def _changed(self, mask: int, path: str) -> None:
         if mask & _MODIFY:

@@ -6,6 +6,7 @@ Exit codes: 0 measured, whether or not the budgets are met; 1 something could no
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -30,7 +31,7 @@ def main() -> int:
     options = _options()
     # A terminated benchmark removes what it started, as an interrupted one does.
     signal.signal(signal.SIGTERM, _interrupt)
-    header = machine()
+    load = os.getloadavg()[0]
     figures: list[Figure] = []
     left_behind = ""
     place = Path(tempfile.mkdtemp(prefix=cluster.SCRATCH_PREFIX))
@@ -47,6 +48,7 @@ def main() -> int:
     finally:
         if not left_behind:
             left_behind = cluster.remove_scratch(Scratch(root=place))
+    header = machine(load)
     print(f"{header}\n\n{table(figures)}")
     if left_behind:
         print(f"error: {left_behind}", file=sys.stderr)

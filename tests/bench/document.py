@@ -36,15 +36,14 @@ def _budget(figure: Figure) -> str:
     return "–" if figure.budget is None else f"≤ {figure.budget:g} {figure.unit}"
 
 
-def machine() -> str:
-    """What was measured on, in one sentence. Names no host and no path."""
+def machine(load_before: float) -> str:
+    """What was measured on, in one sentence. Names no host and no path. `load_before`: the load average at the start."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     environ = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
-    load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
         f"Ray {version('ray')}, {find_engine(environ.get('SKYC_ENGINE'), environ=environ)}; "
-        f"load average {load:.1f} when the measuring began."
+        f"load average {load_before:.1f} before and {os.getloadavg()[0]:.1f} after, the measuring itself included."
     )
 
 

@@ -39,19 +39,19 @@ def same_content(found: Tree, wanted: Tree) -> bool:
 # --- damage
 
 
-def test_any_changed_byte_of_a_manifest_is_noticed(store: FileStore, directory: Path) -> None:
-    write_generation(directory, 1)
+def test_any_changed_bit_of_a_manifest_is_noticed(store: FileStore, directory: Path) -> None:
+    (directory / "é").write_bytes(b"\xc3 becomes an escape, whose case JSON does not care about")
     snapshot(store, PREFIX, directory, rank=0, counted=True, step=7, label="x")
     (name,) = list_generations(store, PREFIX)
     content = store.get(name.key)
     assert decode_manifest(content, name).step == 7
-    generator = random.Random(1)
     for position in range(len(content)):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << generator.randrange(8)
-        with pytest.raises(StoreError) as caught:
-            decode_manifest(bytes(damaged), name)
-        assert caught.value.kind is StoreFault.DAMAGED
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << bit
+            with pytest.raises(StoreError) as caught:
+                decode_manifest(bytes(damaged), name)
+            assert caught.value.kind is StoreFault.DAMAGED
     for cut in (0, 1, len(content) // 2, len(content) - 1):
         with pytest.raises(StoreError):
             decode_manifest(content[:cut], name)

@@ -40,7 +40,7 @@ for step in range(first + 1, 7):
         print("waiting to be killed", flush=True)
         time.sleep(600)
 print("setup ran", len(pathlib.Path("setup.txt").read_text().split()), "time", flush=True)
-assert os.environ["TOKEN"] == "hunter2-hunter2"
+assert len(os.environ["TOKEN"]) == 15
 """
 
 

@@ -26,9 +26,7 @@ def change(action: Action, *attributes: AttributeChange, address: str = NODE) ->
 
 
 def site(*changes: ResourceChange, drift: tuple[ResourceChange, ...] = ()) -> tuple[ChangeSet, ...]:
-    return (
-        ChangeSet(site=SiteId("task.local"), engine="terraform", engine_version="1.15.0", changes=changes, drift=drift),
-    )
+    return (ChangeSet(site=SiteId("task.local"), engine="terraform", engine_version="1.15.0", changes=changes, drift=drift),)
 
 
 DEAD = '"dead: its supervisor is gone"'

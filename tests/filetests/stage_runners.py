@@ -1,13 +1,17 @@
 """How a file test's input becomes the text it expects, for the stages from candidates to report.
 
-Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The first lines of
-an input may say `# machine: eight` (8 CPUs, 32 GiB), `gpus` (the same with 4 T4) or `rented` (a made-up cloud with
-several machines), and for a report `# change:` and `# format:`.
+Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
+an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4) or `rented` (a made-up cloud with
+several machines), and for a report `# change:` (one of `changes.CHANGES`) and `# format:` (text, markdown or json).
 """
 
+import re
+import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+
+from tests.filetests.changes import CHANGES
 
 from skyc.compiler.candidates import candidates
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, has_errors, in_reading_order, render
@@ -16,7 +20,6 @@ from skyc.compiler.ir import (
     CandidateSet,
     CatalogSnapshot,
     DeploymentId,
-    FrozenMap,
     InstanceType,
     JobAction,
     JobPlan,
@@ -36,8 +39,6 @@ from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
 from skyc.providers.local.catalog import Machine, Price, snapshot
 from skyc.providers.registry import load_all
-
-from tests.filetests.changes import CHANGES
 
 HOME = "/home/me/.skyc"
 RUNTIME = NodeRuntime(python="3.11")
@@ -62,9 +63,7 @@ def _offer(name: str, region: str, price: str | None, market: Market = Market.ON
 
 def _kind(name: str, cpus: int, memory: int, gpus: int = 0) -> InstanceType:
     devices = (Accelerator(name="T4", count=Decimal(gpus), memory_gb=Decimal(16)),) if gpus else ()
-    return InstanceType(
-        name=name, provider="rented", cpus=Decimal(cpus), memory_gb=Decimal(memory), accelerators=devices
-    )
+    return InstanceType(name=name, provider="rented", cpus=Decimal(cpus), memory_gb=Decimal(memory), accelerators=devices)
 
 
 RENTED = CatalogSnapshot(
@@ -86,7 +85,7 @@ MACHINES = {
 
 
 class Refused(Exception):
-    """The stage said errors: the rendered text."""
+    """A stage said errors; its text is their rendering, which is the answer then."""
 
 
 def setting(text: str, name: str, default: str) -> str:
@@ -102,42 +101,47 @@ def setting(text: str, name: str, default: str) -> str:
 
 def _checked(said: tuple[Diagnostic, ...], source: SourceFile) -> None:
     if has_errors(said):
-        raise Refused("\n".join(render(diagnostic, source) for diagnostic in in_reading_order(said)))
+        raise Refused("\n\n".join(render(diagnostic, source) for diagnostic in in_reading_order(said)))
 
 
-def _graph(text: str) -> tuple[TaskGraph, SourceMap]:
-    source = SourceFile(path="task.yaml", text=text)
+def _graph(source: SourceFile) -> tuple[TaskGraph, SourceMap]:
     spec, sources, said = parse(source)
     _checked(said, source)
     assert spec is not None
-    resolved, said = resolve(spec, sources, stem="task", directory=DIRECTORY, overrides=EnvOverrides.of())
+    stem = source.path.removesuffix(".yaml")
+    resolved, said = resolve(spec, sources, stem=stem, directory=DIRECTORY, overrides=EnvOverrides.of())
     _checked(said, source)
     assert resolved is not None
     return resolved.graph, sources
 
 
-def _found(text: str) -> tuple[TaskGraph, CandidateSet]:
-    graph, sources = _graph(text)
-    found, said = candidates(graph, MACHINES[setting(text, "machine", "eight")], sources)
-    _checked(said, sources.source)
+def _found(source: SourceFile) -> tuple[TaskGraph, CandidateSet]:
+    graph, sources = _graph(source)
+    found, said = candidates(graph, MACHINES[setting(source.text, "machine", "eight")], sources)
+    _checked(said, source)
     return graph, found
 
 
-def _placed(text: str) -> tuple[TaskGraph, PlacementPlan]:
-    graph, found = _found(text)
+def _placed(source: SourceFile) -> tuple[TaskGraph, PlacementPlan]:
+    graph, found = _found(source)
     return graph, optimize(graph, found)
 
 
-def _lowered(text: str) -> tuple[ResourceGraph, ...]:
-    graph, plan = _placed(text)
+def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
+    graph, plan = _placed(source)
     graphs, said = lower(graph, plan, PROVIDERS, deployment=DeploymentId(graph.name), home=HOME, runtime=RUNTIME)
-    _checked(said, SourceFile(path="task.yaml", text=text))
+    _checked(said, source)
     return graphs
 
 
-def _report(text: str, _cache: Path) -> str:
-    _, plan = _placed(text)
-    change = setting(text, "change", "create")
+def _synthesized(source: SourceFile) -> str:
+    with tempfile.TemporaryDirectory(prefix="skyc-") as cache:
+        return "".join(synth(graph, cache=Path(cache))[1] for graph in _lowered(source))
+
+
+def _report(source: SourceFile) -> str:
+    graph, plan = _placed(source)
+    change = setting(source.text, "change", "create")
     destroying = change == "destroy"
     job = JobPlan(task=plan.placements[0].task, action=JobAction.RUN, run=1, detail="first run")
     report = build(
@@ -145,34 +149,35 @@ def _report(text: str, _cache: Path) -> str:
         placement=None if destroying else plan,
         changes=CHANGES[change],
         jobs=() if destroying else (job,),
-        hours=Decimal(1),
+        hours=max(task.hours for task in graph.tasks),
         destroying=destroying,
     )
     forms = {"text": render_text, "markdown": render_markdown, "json": render_json}
-    return forms[setting(text, "format", "text")](report)
+    return forms[setting(source.text, "format", "text")](report)
 
 
 def _without_digests(text: str) -> str:
     """A digest changes with every field of the IR; whether it is a function of the input is tested elsewhere."""
-    return "\n".join(line for line in text.splitlines() if "_digest" not in line and '"catalog_digest"' not in line)
+    text = re.sub(r"^ *(spec|catalog)_digest: .*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r'(catalog `|"catalog_digest": ")[0-9a-f]{12}', r"\1…", text)
 
 
-STAGES: FrozenMap[Callable[[str, Path], str]] = FrozenMap(
-    {
-        "candidates": lambda text, _: print_ir(_found(text)[1]),
-        "optimize": lambda text, _: print_ir(_placed(text)[1]),
-        "lower": lambda text, _: "\n".join(print_ir(graph) for graph in _lowered(text)),
-        "synth": lambda text, cache: "".join(synth(graph, cache=cache)[1] for graph in _lowered(text)),
-        "report": _report,
-    }
-)
-"""Stage → (input, an empty directory) → text. A refused input gives its diagnostics instead."""
+def _stage(make: Callable[[SourceFile], str]) -> Callable[[str, str], str]:
+    def run(text: str, path: str) -> str:
+        try:
+            made = make(SourceFile(path=path, text=text))
+        except Refused as refused:
+            made = str(refused)
+        return _without_digests(made.rstrip("\n") + "\n")
+
+    return run
 
 
-def run_stage(stage: str, text: str, empty: Path) -> str:
-    """The text a file test compares. Whitespace at line ends is dropped: it cannot be seen in a review."""
-    try:
-        made = STAGES[stage](text, empty)
-    except Refused as refused:
-        made = str(refused)
-    return "\n".join(line.rstrip() for line in _without_digests(made).splitlines()) + "\n"
+PLACED_STAGES: dict[str, Callable[[str, str], str]] = {
+    "candidates": _stage(lambda source: print_ir(_found(source)[1])),
+    "optimize": _stage(lambda source: print_ir(_placed(source)[1])),
+    "lower": _stage(lambda source: "\n".join(print_ir(graph) for graph in _lowered(source))),
+    "synth": _stage(_synthesized),
+    "report": _stage(_report),
+}
+"""Stage → (input, path shown) → answer. An input that is refused gives its diagnostics instead."""

@@ -32,7 +32,13 @@ def copy_tree(target: Path) -> Path:
 def run(*argv: str | Path, cwd: Path, **env: str) -> str:
     """Standard output of a command that must succeed, with its own words in the failure."""
     done = subprocess.run(
-        [str(word) for word in argv], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=240, check=False
+        [str(word) for word in argv],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -63,6 +69,7 @@ def test_nothing_generic_lands_in_site_packages(wheel: Path) -> None:
     assert tops == {"skyc", f"skyc-{version}.dist-info"}
 
 
+@pytest.mark.terraform
 def test_the_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     place = tmp_path / "elsewhere"

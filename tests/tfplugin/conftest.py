@@ -53,6 +53,11 @@ class Workspace:
         return self.home / "notes"
 
     @property
+    def gate(self) -> Path:
+        """Creates wait for this file. It appears at the latest when the test ends, so that no provider is left waiting."""
+        return self.directory / "gate"
+
+    @property
     def log(self) -> str:
         return (self.home / "logs" / "provider.log").read_text()
 
@@ -126,6 +131,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]
     try:
         yield workspace
     finally:
+        workspace.gate.touch()
         for process in workspace.started:
             if process.poll() is None:
                 process.kill()
@@ -137,5 +143,7 @@ def attached(bare: Workspace) -> Iterator[Workspace]:
     with attach(DEFINITION, home=bare.home) as attachment:
         bare.attachment = attachment
         bare.environment["TF_REATTACH_PROVIDERS"] = reattach_env([attachment])
-        yield bare
-        bare.attachment = None
+        try:
+            yield bare
+        finally:
+            bare.gate.touch()

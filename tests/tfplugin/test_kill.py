@@ -26,7 +26,7 @@ THREE = 'resource "skyc_note" "n" {{\n count = 3\n name = "n${{count.index}}"\n 
 
 def slow_apply(workspace: Workspace) -> tuple[subprocess.Popen[bytes], Path]:
     """An apply with three creates held back until the returned gate exists."""
-    gate = workspace.directory / "gate"
+    gate = workspace.gate
     workspace.configure(THREE.format(gate=gate))
     process = workspace.start("apply", "-auto-approve", "-no-color")
     workspace.wait_for_started("n0", "n1", "n2")
@@ -39,7 +39,10 @@ def attaching(workspace: Workspace) -> Iterator[Attachment]:
     with attach(DEFINITION, home=workspace.home) as attachment:
         workspace.attachment = attachment
         workspace.environment["TF_REATTACH_PROVIDERS"] = reattach_env([attachment])
-        yield attachment
+        try:
+            yield attachment
+        finally:
+            workspace.gate.touch()
     assert not is_running(attachment.pid)
     assert not Path(attachment.socket).parent.exists()
 
@@ -118,10 +121,14 @@ def test_an_interrupt_loses_nothing_attached(attached: Workspace) -> None:
     gate.touch()
     assert process.wait(60) == 1
     assert len(attached.state()) == 3
-    assert len(list(attached.notes.glob("*.stopping"))) == 3
+    told = sorted(attached.notes.glob("*.stopping"))
+    assert [path.stem for path in told] == ["n0", "n1", "n2"]
     # The provider is still there for the next run, which the interrupt does not concern.
+    for path in told:
+        path.unlink()
     attached.apply("-replace=skyc_note.n[0]")
     assert len(attached.state()) == 3
+    assert not list(attached.notes.glob("*.stopping"))
 
 
 def test_killed_terraform_attached(bare: Workspace) -> None:
@@ -137,7 +144,7 @@ def test_killed_terraform_attached(bare: Workspace) -> None:
 
 def test_the_provider_outlives_killed_skyc_while_terraform_works(bare: Workspace) -> None:
     """`kill -9` of skyc: Terraform goes on with its provider, and both end in order."""
-    gate = bare.directory / "gate"
+    gate = bare.gate
     bare.configure(THREE.format(gate=gate))
     script = f"""
 import os, subprocess

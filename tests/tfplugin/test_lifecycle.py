@@ -216,7 +216,7 @@ def test_state_of_an_older_schema_is_read(attached: Workspace) -> None:
 
 def test_sixty_four_at_once(attached: Workspace) -> None:
     """All 64 creates run at the same time: each waits until every other one has begun."""
-    gate = attached.directory / "gate"
+    gate = attached.gate
     attached.configure(f'resource "skyc_note" "n" {{\n count = 64\n name = "n${{count.index}}"\n gate = "{gate}"\n}}\n')
     process = attached.start("apply", "-auto-approve", "-no-color", "-parallelism=64")
     attached.wait_for_started(*(f"n{index}" for index in range(64)))
