@@ -87,7 +87,7 @@ class Server:
 
     def end(self) -> None:
         """Ask the main thread to end. From any thread."""
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # full, or closed already: then it is ending
             self._wake_writer.send(bytes((END,)))
 
     def run(self, user: int | None, *, interrupt_ends: bool) -> None:
@@ -111,6 +111,7 @@ class Server:
             if signal.SIGINT in woken:
                 LOG.info("stopping: interrupted at the terminal")
                 self.service.stop()
+        signal.set_wakeup_fd(-1)
         self.close()
 
     def close(self) -> None:
@@ -120,6 +121,8 @@ class Server:
         self.service.drain()
         self._grpc.stop(FLUSH_SECONDS).wait(FLUSH_SECONDS * 2)
         self._pool.shutdown()
+        self._wake_reader.close()
+        self._wake_writer.close()
         with suppress(OSError):
             self.socket.unlink(missing_ok=True)
             self._directory.rmdir()

@@ -145,3 +145,33 @@ def test_the_schema_is_the_same_bytes_every_time(slow: Slow) -> None:
     definition = ProviderDefinition(resources=(slow,))
     first, second = (ProviderService(definition).get_provider_schema(pb.Empty()) for _ in range(2))
     assert first == second
+
+
+def test_a_closing_server_answers_the_call_it_waited_for(slow: Slow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the call takes: the time given to flush answers begins only when it has finished."""
+    import grpc
+
+    from skyc.providers.tfplugin import server as module
+
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.05)
+    directory = tmp_path / "d"
+    directory.mkdir(mode=0o700)
+    monkeypatch.chdir(directory)
+    # A relative address: the test's own directory can be too long for a socket.
+    server = module.Server(ProviderDefinition(resources=(slow,)), credentials=None, directory=Path())
+    with ThreadPoolExecutor(1) as pool, grpc.insecure_channel("unix:s") as channel:
+        apply = channel.unary_unary(
+            "/tfplugin6.Provider/ApplyResourceChange",
+            request_serializer=pb.ApplyResourceChange.Request.SerializeToString,
+            response_deserializer=pb.ApplyResourceChange.Response.FromString,
+        )
+        running = apply.future(create_request(name="a"))
+        assert slow.begun.wait(30)
+        closed = pool.submit(server.close)
+        with pytest.raises(TimeoutError):
+            closed.result(0.3)
+        slow.release.set()
+        response = running.result(30)
+        closed.result(30)
+    assert unpack(TYPE, response.new_state.msgpack) == {"name": "a", "id": "True"}
+    assert not list(directory.iterdir())
