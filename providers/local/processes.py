@@ -67,7 +67,9 @@ def find(record: NodeRecord, known: frozenset[Process] = frozenset()) -> frozens
     table = _table()
     recorded = (_recorded(record) if record.boot == boot_id() else frozenset()) | known
     marker = f"SKYC_NODE_LIFE={record.id}".encode()
-    if not record.id or not all(Path(place).is_absolute() and len(Path(place).parts) > 2 for place in (record.home, record.temp_dir)):
+    if not record.id or not all(
+        Path(place).is_absolute() and len(Path(place).parts) > 2 for place in (record.home, record.temp_dir)
+    ):
         # An empty or short place is a part of every path, so every process without an environment would seem to be ours.
         raise ValueError(f"the record of {record.name!r} names no life or no place of its own")
     places = (os.fsencode(record.directory), os.fsencode(record.temp_dir))

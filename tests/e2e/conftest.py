@@ -149,11 +149,18 @@ class Skyc:
         return {place for place in found if place.exists()}
 
 
+@pytest.fixture(scope="session")
+def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runtimes")
+
+
 @pytest.fixture
-def skyc(tmp_path: Path) -> Iterator[Skyc]:
+def skyc(tmp_path: Path, runtimes: Path) -> Iterator[Skyc]:
     """A fresh home. Whatever a test leaves is destroyed by skyc, and what that leaves is killed."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
+    # Ray is unpacked once for all tests; a home of its own is what each test is about, a copy of Ray is not.
+    (home / "runtimes").symlink_to(runtimes)
     command = Skyc(home, tmp_path)
     yield command
     for background in command.background:

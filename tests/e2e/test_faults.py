@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
-from .conftest import Skyc
+from .conftest import Background, Skyc
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.fault, pytest.mark.xdist_group("e2e")]
 
@@ -36,15 +38,7 @@ def creating(skyc: Skyc) -> bool:
     return bool(skyc.processes("skyc.runtime.node.supervisor"))
 
 
-VICTIMS = {
-    "skyc": "skyc.cli.main",
-    "terraform": "apply",
-    "provider": "skyc.providers.tfplugin",
-    "ray": "gcs_server",
-}
-
-
-@pytest.mark.parametrize("victim", sorted(VICTIMS))
+@pytest.mark.parametrize("victim", ["skyc", "terraform", "provider", "ray"])
 def test_kill_9_during_apply(skyc: Skyc, victim: str) -> None:
     """kill -9 of each part while the node is being made."""
     task = skyc.task("hello", HELLO)
@@ -53,24 +47,24 @@ def test_kill_9_during_apply(skyc: Skyc, victim: str) -> None:
     if victim == "skyc":
         os.kill(apply.pid, signal.SIGKILL)
     else:
-        killed = skyc.wait_for(victim, 30, lambda: victims(skyc, victim))
+        killed = skyc.wait_for(victim, 30, lambda: victims(skyc, apply, victim))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
     apply.wait(150)
     recovered(skyc, task)
 
 
-def victims(skyc: Skyc, victim: str) -> list[int]:
+def victims(skyc: Skyc, apply: Background, victim: str) -> list[int]:
+    if victim == "ray":
+        return [process.pid for process in skyc.processes("gcs_server")]
     found = []
-    for process in skyc.processes():
-        words = process.cmdline()
-        if victim == "terraform":
-            named = Path(words[0]).name in ("terraform", "tofu") or "skyc.compiler.embedded" in words
-            chosen = named and "apply" in words
-        else:
-            chosen = any(VICTIMS[victim] in word for word in words)
-        if chosen:
-            found.append(process.pid)
+    for process in psutil.Process(apply.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            terraform = Path(words[0]).name in ("terraform", "tofu") or "skyc.compiler.embedded" in words
+            wanted = terraform and "apply" in words if victim == "terraform" else "skyc.providers.tfplugin" in words
+            if wanted:
+                found.append(process.pid)
     return found
 
 
