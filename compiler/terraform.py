@@ -229,8 +229,7 @@ class Terraform:
         prepared = self._prepare()
         if prepared is not None:
             return prepared
-        # `--`: an id may begin with a hyphen.
-        run, _ = self._change("import", "--", address, id, speaks_json=False)
+        run, _ = self._change("import", address, id, speaks_json=False)
         return run
 
     def outputs(self) -> Mapping[str, Any]:

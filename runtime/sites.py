@@ -64,10 +64,10 @@ def write_module(directory: Path, text: str) -> None:
     """Put the root module in place, atomically, and only if it differs (its time then tells when it last changed)."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = directory / FILE_NAME
-    if path.exists() and path.read_text() == text:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     fresh = path.with_suffix(".new")
-    fresh.write_text(text)
+    fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
 
 
@@ -111,19 +111,22 @@ def _state_problem(facts: StateFacts | None, memory: StateMemory) -> str | None:
 
 
 def remember_state(context: SiteContext, site: SiteId) -> None:
-    """Record the site's state as the one to build on, and keep a copy."""
+    """Keep a copy of the site's state, then record it as the one to build on: the remedy is there before it can be needed."""
     directory = site_directory(context.home, context.deployment, site)
     facts = read_state(directory / STATE_FILE)
     if facts is None:
         return
+    states = directory / "states"
+    states.mkdir(mode=0o700, exist_ok=True)
+    copy = states / f"{facts.serial:08d}.tfstate"
+    fresh = copy.with_suffix(".new")
+    shutil.copyfile(directory / STATE_FILE, fresh)
+    fresh.replace(copy)
     context.store.remember(
         context.deployment,
         site,
         StateMemory(lineage=facts.lineage, serial=facts.serial, sha256=facts.sha256, resources=len(facts.resources)),
     )
-    states = directory / "states"
-    states.mkdir(mode=0o700, exist_ok=True)
-    shutil.copyfile(directory / STATE_FILE, states / f"{facts.serial:08d}.tfstate")
     for old in sorted(states.glob("*.tfstate"))[:-KEPT_STATES]:
         old.unlink()
 
@@ -153,7 +156,8 @@ def plan_site(
     check_state(context, site)
     run = checked(terraform.plan(destroy=graph is None))
     assert run.plan_file is not None
-    changes = change_set(terraform.show(run.plan_file), graph=graph, site=site, engine=context.engine)
+    shown = terraform.show(run.plan_file)
+    changes = change_set(shown, graph=graph, site=site, engine=context.engine, secrets=context.secrets)
     return SitePlan(
         site=site,
         directory=site_directory(context.home, context.deployment, site),
