@@ -23,15 +23,16 @@ from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, T
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform_stream import Event, Phase
 from . import jobs
-from .clusters import Cluster, cluster_of
+from .clusters import Cluster, cluster_of, task_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
-from .logbook import save_log
 from .places import checkpoint_place, mounts, note_storages
 from .planning import (
     Planned,
     Request,
     compile_request,
+    last_run,
+    loses_cluster,
     newest_attempt,
     planned,
     provider_of,
@@ -39,13 +40,15 @@ from .planning import (
     secret_texts,
     site_record,
     span_finder,
+    still_running,
 )
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
-from .runs import tree_digest
+from .runs import plan_job, tree_digest
 from .session import Session
 from .sites import SiteContext, apply_site
+from .standing import ended, release, settle
 
 OUTCOMES = {
     JobState.SUCCEEDED: Outcome.SUCCEEDED,
@@ -53,7 +56,6 @@ OUTCOMES = {
     JobState.CANCELLED: Outcome.CANCELLED,
     JobState.LOST: Outcome.LOST,
 }
-RUN_STATES = {JobState.SUCCEEDED: RunState.SUCCEEDED, JobState.CANCELLED: RunState.CANCELLED, JobState.FAILED: RunState.FAILED}
 
 
 def compiled(session: Session, request: Request) -> Compilation:
@@ -133,7 +135,7 @@ def apply(
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
         context = site_context(session, deployment, lock_fd, compilation)
         with planned(session, request, compilation, context) as plan:
-            refuse_running(plan.jobs, deployment, plan.task_digests, session)
+            refuse_running(session, plan)
             shown = plan_result(plan)
             if confirm is not None and shown.has_changes and not confirm(shown):
                 return result(Outcome.DECLINED, None)
@@ -146,12 +148,15 @@ def apply(
         cluster, record = _submit(session, plan, todo[0], compilation.secrets)
     # From here the lock is free: `logs`, `cancel` and `status` work beside us, and the job needs nobody.
     if detach:
+        if todo[1:]:
+            waiting = ", ".join(f"`{job.task}`" for job in todo[1:])
+            session.note("job", f"{waiting} not started: apply again, without --detach, when {record.id} has succeeded")
         return result(Outcome.DETACHED, record)
     record = follow(session, deployment, cluster, record)
     for job in todo[1:]:
         if record.state is not JobState.SUCCEEDED:
             break
-        cluster, record = _submit(session, plan, job, compilation.secrets)
+        cluster, record = _next(session, plan, job, request, wait)
         record = follow(session, deployment, cluster, record)
     return result(OUTCOMES[record.state], record)
 
@@ -184,7 +189,12 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
             if not site.changes.has_changes:
                 continue
             session.step("apply", f"making {site.site}" if site.graph is not None else f"removing {site.site}")
+            ending = loses_cluster(task_of(site.site), [(site, terraform)])
+            if ending:
+                release(session, deployment, task_of(site.site))
             apply_site(plan.context, site, terraform, plan_digest=compilation.placement.digest)
+            if ending:
+                settle(session, deployment, task_of(site.site), JobState.LOST, "Its nodes were replaced or removed.")
             if site.graph is None:
                 session.store.remove_site(deployment, site.site)
     except KeyboardInterrupt:
@@ -200,6 +210,24 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
     save(DeploymentState.ACTIVE)
 
 
+def _next(session: Session, plan: Planned, job: JobPlan, request: Request, wait: float | None) -> tuple[Cluster, JobRecord]:
+    """Start a later job of the file. Others may have worked meanwhile, so what is to be done is decided anew, with the lock."""
+    deployment = plan.deployment
+    with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait):
+        last = last_run(session, deployment, job.task)
+        overtaken = last is not None and last.number >= job.run
+        digest = plan.task_digests[job.task]
+        if not request.rerun or overtaken:
+            job = plan_job(plan.task(job.task), digest, last, rerun=False, generation=0)
+        if job.action is JobAction.FOLLOW and last is not None and last.task_digest != digest:
+            raise still_running(deployment, f"Another version of `{job.task}` was started meanwhile", "")
+        cluster = cluster_of(session, deployment, job.task)
+        record = newest_attempt(session, deployment, job.task, job.run)
+        if job.action is JobAction.NOTHING and cluster is not None and record is not None:
+            return cluster, record
+        return _submit(session, plan, job, plan.compilation.secrets)
+
+
 def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str, Secret]) -> tuple[Cluster, JobRecord]:
     """Start a planned job, or find the one that is running."""
     deployment = plan.deployment
@@ -209,8 +237,10 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
         raise SkycError(
             error(
                 "no-cluster",
-                "The site has no nodes",
-                f"Terraform finished, but its outputs name no node of `{task.id}`. This is a bug of ours; please report it.",
+                "The task has no nodes",
+                f"The state of `{deployment}` names no node of `{task.id}`: it was destroyed meanwhile, or lost an output.",
+                hint="apply again",
+                commands=(f"skyc status {deployment}",),
             )
         )
     if job.action is JobAction.FOLLOW:
@@ -220,9 +250,9 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
             # skyc died between writing the job down and submitting it.
             start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
         return cluster, record
-    lost = newest_attempt(session, deployment, task.id, job.run)
-    if lost is not None and not lost.state.final:
-        session.store.update_job(deployment, lost.id, JobStatus(state=JobState.LOST, reason="Its nodes were replaced."))
+    for old in session.store.jobs(deployment):
+        if old.task == task.id and old.kind is JobKind.RUN and not old.state.final:
+            session.store.update_job(deployment, old.id, JobStatus(state=JobState.LOST, reason="It was never submitted."))
     run = job.run
     if job.action is JobAction.RUN:
         run = session.store.begin_run(deployment, task.id, task_digest=plan.task_digests[task.id]).number
@@ -326,15 +356,3 @@ def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record:
     if pending:
         out("\n")
     return ended(session, deployment, cluster, record, status)
-
-
-def ended(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord, status: JobStatus) -> JobRecord:
-    """Write down how a job stands; for one that is over keep its log at home and settle its run."""
-    updated = session.store.update_job(deployment, record.id, status)
-    if updated.state.final:
-        save_log(session, deployment, cluster, record.id)
-        if updated.kind is JobKind.RUN and updated.state in RUN_STATES:
-            run = session.store.latest_run(deployment, record.task)
-            if run is not None and run.number == record.run:
-                session.store.set_run_state(deployment, record.task, record.run, RUN_STATES[updated.state])
-    return updated

@@ -94,8 +94,10 @@ def _destruction(session: Session, request: Request) -> Plan:
         shown.append(offered)
         return False
 
-    name = str(compile_request(session, request, until="resolve").deployment)
-    destroy_deployment(session, name, confirm=decline)
+    compilation = compile_request(session, request, until="resolve")
+    if compilation.failed:
+        raise SkycError(*compilation.diagnostics)
+    destroy_deployment(session, str(compilation.deployment), confirm=decline)
     return shown[0]
 
 

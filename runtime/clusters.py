@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..compiler.diagnostics import SkycError
 from ..compiler.ir import DeploymentId, SiteId, TaskId
 from ..compiler.terraform_files import STATE_FILE, state_outputs
 from ..providers.base import Node, Provider
@@ -21,22 +26,48 @@ class Cluster:
     nodes: tuple[Node, ...]
 
 
-def clusters(session: Session, deployment: DeploymentId) -> tuple[Cluster, ...]:
-    """Every site that has nodes in its state. Reads files only; asks no node."""
+TRIES = 5
+"""Looks at a state that cannot be read: Terraform writes it in place, so it may be half written at one moment."""
+
+
+def clusters(session: Session, deployment: DeploymentId, *, skip_damaged: bool = False) -> tuple[Cluster, ...]:
+    """Every site that has nodes in its state. Reads files only; asks no node.
+
+    Raises SkycError for a state that cannot be read; with `skip_damaged` it shows no nodes, for who concludes nothing from that.
+    """
     found = []
     for record in session.store.sites(deployment):
-        outputs = state_outputs(Path(record.directory) / STATE_FILE) or {}
+        try:
+            outputs = _outputs(Path(record.directory) / STATE_FILE)
+        except SkycError:
+            if skip_damaged:
+                continue
+            raise
         provider = session.provider(record.provider)
         nodes = provider.nodes(outputs) if outputs.get("nodes") else ()
         if nodes:
-            task = TaskId(str(record.site).split(".", 1)[0])
-            found.append(Cluster(site=record.site, task=task, provider=provider, nodes=nodes))
+            found.append(Cluster(site=record.site, task=task_of(record.site), provider=provider, nodes=nodes))
     return tuple(found)
 
 
-def cluster_of(session: Session, deployment: DeploymentId, task: TaskId | None = None) -> Cluster | None:
+def _outputs(file: Path) -> Mapping[str, Any]:
+    for _ in range(TRIES - 1):
+        with suppress(SkycError):
+            return state_outputs(file) or {}
+        time.sleep(0.02)
+    return state_outputs(file) or {}
+
+
+def task_of(site: SiteId) -> TaskId:
+    """A site's name begins with its task's."""
+    return TaskId(str(site).split(".", 1)[0])
+
+
+def cluster_of(
+    session: Session, deployment: DeploymentId, task: TaskId | None = None, *, skip_damaged: bool = False
+) -> Cluster | None:
     """The cluster of a task, or the only (first) one."""
-    for cluster in clusters(session, deployment):
+    for cluster in clusters(session, deployment, skip_damaged=skip_damaged):
         if task is None or cluster.task == task:
             return cluster
     return None

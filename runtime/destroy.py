@@ -17,14 +17,14 @@ from ..compiler.terraform import Terraform
 from ..compiler.terraform_files import STATE_FILE, read_state
 from .apply import locked, site_context
 from .clusters import clusters
-from .job import JobState, JobStatus
-from .logbook import save_log
-from .places import settle_storages
+from .job import JobState
+from .places import STORAGES, settle_storages
 from .reconcile import reconcile, sweep
 from .records import DeploymentState
 from .results import DestroyOutcome, DestroyResult, Interrupted, Plan
 from .session import Session, known_deployment
 from .sites import SiteContext, SitePlan, apply_site, check_state, plan_site, terraform_at
+from .standing import release, settle
 from .state import deployment_directory
 
 
@@ -41,8 +41,7 @@ def destroy(
     with locked(session, deployment, command=f"skyc destroy {deployment}", wait=wait) as lock_fd:
         context = site_context(session, deployment, lock_fd)
         usable = _usable_states(session, deployment, context)
-        if usable:
-            reconcile(session, deployment, context)
+        orphans = reconcile(session, deployment, context) if usable else ()
         with contextlib.ExitStack() as stack:
             sites = _plan(session, deployment, context, stack) if usable else ()
             changes = tuple(plan.changes for plan, _ in sites)
@@ -51,8 +50,9 @@ def destroy(
             session.store.set_deployment_state(deployment, DeploymentState.DESTROYING)
             _stop_jobs(session, deployment)
             removed = _destroy(session, context, sites)
-        removed += [f"{item.type}.{item.name}" for item in sweep(session, deployment)]
+        removed += [f"{item.type}.{item.name}" for item in (*orphans, *sweep(session, deployment))]
         _check_gone(session, deployment)
+        settle(session, deployment, None, JobState.CANCELLED, "The deployment was destroyed.")
         kept = settle_storages(session, deployment, purge=purge)
         if purge:
             shutil.rmtree(session.home / "logs" / deployment, ignore_errors=True)
@@ -91,17 +91,11 @@ def _shown(deployment: DeploymentId, changes: tuple[ChangeSet, ...]) -> Plan:
 
 
 def _stop_jobs(session: Session, deployment: DeploymentId) -> None:
-    """Jobs end with their nodes. Their output so far is kept."""
-    by_task = {cluster.task: cluster for cluster in clusters(session, deployment)}
-    for job in session.store.jobs(deployment):
-        cluster = by_task.get(job.task)
-        if job.state.final:
-            continue
-        if cluster is not None:
-            save_log(session, deployment, cluster, job.id)
-        session.store.update_job(
-            deployment, job.id, JobStatus(state=JobState.CANCELLED, reason="The deployment was destroyed.")
-        )
+    """Jobs are stopped before their nodes go, and their output is kept. One that cannot be reached ends with its nodes, and is
+    not called over before: a destroy that is cut off must not leave a running job on record as cancelled."""
+    for task in sorted({cluster.task for cluster in clusters(session, deployment, skip_damaged=True)}):
+        session.step("destroy", f"stopping the jobs of {task}")
+        release(session, deployment, task)
 
 
 def _destroy(session: Session, context: SiteContext, sites: tuple[tuple[SitePlan, Terraform], ...]) -> list[str]:
@@ -143,10 +137,13 @@ def _forget(session: Session, deployment: DeploymentId, purge: bool) -> None:
     for record in session.store.sites(deployment):
         session.store.remove_site(deployment, record.site)
     directory = deployment_directory(session.home, deployment)
-    for child in sorted(directory.iterdir()):
-        # The lock is ours until the end; removing it would let two commands hold "the" lock at once.
-        if not child.name.startswith("lock"):
-            shutil.rmtree(child, ignore_errors=True) if child.is_dir() else child.unlink(missing_ok=True)
+    # A link would lead the deletes to somewhere else. The lock is ours until the end: removing it would let two commands hold
+    # "the" lock at once. The list of storage that was kept is what a later purge goes by.
+    staying = ("lock",) if purge else ("lock", STORAGES)
+    for child in () if directory.is_symlink() else sorted(directory.iterdir()):
+        if not child.name.startswith(staying):
+            directory_itself = child.is_dir() and not child.is_symlink()
+            shutil.rmtree(child, ignore_errors=True) if directory_itself else child.unlink(missing_ok=True)
     session.store.set_deployment_state(deployment, DeploymentState.DESTROYED)
     if purge:
         session.store.forget_deployment(deployment)

@@ -10,14 +10,18 @@ from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, GroupName
 from ..compiler.terraform_files import STATE_FILE, read_state
 from . import jobs
-from .apply import OUTCOMES, ended, follow, start
+from .apply import OUTCOMES, follow, locked, start
 from .clusters import Cluster, cluster_of, clusters
-from .job import JobGroup, JobId, JobKind, JobRequest
+from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import lock_holder
 from .logbook import saved_log
 from .records import DeploymentRecord, DeploymentState, JobRecord
 from .results import ApplyResult, DeploymentStatus, NodeStatus, SiteStatus
 from .session import Session, known_deployment
+from .standing import observed, refresh_jobs
+
+CANCEL_WAIT = 5.0
+"""Seconds `cancel` waits for a command that may be about to submit the job."""
 
 
 def status(session: Session, name: str | None, *, refresh: bool) -> tuple[DeploymentStatus, ...]:
@@ -31,10 +35,14 @@ def status(session: Session, name: str | None, *, refresh: bool) -> tuple[Deploy
 
 def _status(session: Session, record: DeploymentRecord, refresh: bool) -> DeploymentStatus:
     deployment = record.id
-    found = clusters(session, deployment)
+    found = clusters(session, deployment, skip_damaged=True)
     sites = []
     for site in session.store.sites(deployment):
-        facts = read_state(Path(site.directory) / STATE_FILE)
+        try:
+            facts = read_state(Path(site.directory) / STATE_FILE)
+        except SkycError:
+            # Damaged, or being written: the others are still to be shown.
+            facts = None
         sites.append(SiteStatus(site=site.site, provider=site.provider, resources=len(facts.resources) if facts else None))
     holder = lock_holder(session.home, deployment)
     listed = refresh_jobs(session, deployment) if refresh else session.store.jobs(deployment)
@@ -74,21 +82,6 @@ def _hourly(listed: tuple[JobRecord, ...], *, up: bool) -> Decimal | None:
         return Decimal(0)
     priced = [job for job in listed if job.kind is JobKind.RUN]
     return priced[-1].hourly if priced else None
-
-
-def refresh_jobs(session: Session, deployment: DeploymentId) -> tuple[JobRecord, ...]:
-    """All jobs, those that were going on asked anew. A cluster that does not answer leaves its jobs as they were."""
-    for record in session.store.jobs(deployment):
-        if record.state.final:
-            continue
-        cluster = cluster_of(session, deployment, record.task)
-        if cluster is None:
-            continue
-        try:
-            ended(session, deployment, cluster, record, jobs.status(cluster.nodes, cluster.provider, record.id))
-        except SkycError:
-            continue
-    return session.store.jobs(deployment)
 
 
 def queue(session: Session, name: str) -> tuple[JobRecord, ...]:
@@ -137,28 +130,42 @@ def logs(session: Session, name: str, job: str | None, *, follow_it: bool) -> It
 
 
 def _followed(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord) -> Iterator[str]:
-    """`jobs.follow` calls us back; a thread turns that into an iterator."""
+    """`jobs.follow` calls us back; a thread turns that into an iterator. It ends with its next piece when nobody iterates any more."""
     from queue import SimpleQueue
     from threading import Thread
 
-    pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+    pieces: SimpleQueue[str | BaseException | JobStatus] = SimpleQueue()
+    closed = False
+
+    def out(text: str) -> None:
+        if closed:
+            raise GeneratorExit
+        pieces.put(text)
+
+    def health() -> str:
+        if closed:
+            raise GeneratorExit
+        return cluster.provider.health(cluster.nodes[0], home=session.home)
 
     def run() -> None:
         try:
-            final = jobs.follow(cluster.nodes, cluster.provider, record.id, pieces.put)
-            ended(session, deployment, cluster, record, final)
-            pieces.put(None)
+            pieces.put(jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=health))
         except BaseException as failure:
             pieces.put(failure)
 
     Thread(target=run, daemon=True, name="follow").start()
-    while True:
-        piece = pieces.get()
-        if piece is None:
-            return
-        if isinstance(piece, BaseException):
-            raise piece
-        yield piece
+    try:
+        while True:
+            piece = pieces.get()
+            if isinstance(piece, BaseException):
+                raise piece
+            if isinstance(piece, JobStatus):
+                # Written down here: the thread must not touch a session that may be closed.
+                observed(session, deployment, cluster, record, piece)
+                return
+            yield piece
+    finally:
+        closed = True
 
 
 def cancel(session: Session, name: str, job: str | None) -> tuple[JobRecord, ...]:
@@ -168,20 +175,73 @@ def cancel(session: Session, name: str, job: str | None) -> tuple[JobRecord, ...
         wanted = [find_job(session, deployment, job)]
     else:
         wanted = [record for record in session.store.jobs(deployment) if not record.state.final]
-    stopped = []
+    stopped, failed = [], []
     for record in wanted:
-        cluster = cluster_of(session, deployment, record.task)
-        if cluster is None or record.state.final:
-            stopped.append(record)
-            continue
-        final = jobs.cancel(cluster.nodes, cluster.provider, record.id)
-        stopped.append(ended(session, deployment, cluster, record, final))
+        try:
+            stopped.append(record if record.state.final else _cancel(session, deployment, record))
+        except SkycError as failure:
+            failed += list(failure.diagnostics)
+    if failed:
+        raise SkycError(*failed)
     return tuple(stopped)
+
+
+def _cancel(session: Session, deployment: DeploymentId, record: JobRecord) -> JobRecord:
+    stopped = _stopped(session, deployment, record)
+    if stopped is not None:
+        return stopped
+    # Its head does not have it. With the lock nobody is just about to put it there.
+    with locked(session, deployment, command=f"skyc cancel {deployment}", wait=CANCEL_WAIT):
+        now = session.store.job(deployment, record.id) or record
+        stopped = now if now.state.final else _stopped(session, deployment, now)
+        if stopped is not None:
+            return stopped
+        _refuse_unknown_nodes(session, deployment)
+        status = JobStatus(state=JobState.CANCELLED, reason="The job was cancelled; its nodes had no record of it.")
+        return session.store.update_job(deployment, record.id, status)
+
+
+def _refuse_unknown_nodes(session: Session, deployment: DeploymentId) -> None:
+    """A job is over without its head's word only when there is no node it may run on. Raises SkycError."""
+    if cluster_of(session, deployment) is not None:
+        return
+    if any(session.provider(name).observe(deployment, home=session.home) for name in sorted(session.providers)):
+        raise SkycError(
+            error(
+                "nodes-unknown",
+                "The job's nodes cannot be found",
+                f"Something of `{deployment}` exists, but no Terraform state says where its nodes are: the job may still run.",
+                hint="apply to mend the state, or destroy",
+                commands=(f"skyc destroy {deployment}",),
+            )
+        )
+
+
+def _stopped(session: Session, deployment: DeploymentId, record: JobRecord) -> JobRecord | None:
+    """None when there is no head, or the head does not have the job."""
+    cluster = cluster_of(session, deployment, record.task)
+    if cluster is None:
+        return None
+    try:
+        final = jobs.cancel(cluster.nodes, cluster.provider, record.id)
+    except SkycError as failure:
+        if failure.diagnostics[0].slug != "no-such-job":
+            raise
+        return None
+    return observed(session, deployment, cluster, record, final)
 
 
 def execute(session: Session, name: str, command: str, *, nodes: int | None) -> ApplyResult:
     """Run a command on a cluster that is up, without setup or checkpoint. `nodes`: on the first so many; None for all."""
     deployment = known_deployment(session, name)
+    # With the lock: a command must not be put on nodes that another command is taking away.
+    with locked(session, deployment, command=f"skyc exec {deployment}", wait=None):
+        cluster, record = _started(session, deployment, command, nodes)
+    record = follow(session, deployment, cluster, record)
+    return ApplyResult(deployment=deployment, outcome=OUTCOMES[record.state], job=record)
+
+
+def _started(session: Session, deployment: DeploymentId, command: str, nodes: int | None) -> tuple[Cluster, JobRecord]:
     cluster = cluster_of(session, deployment)
     if cluster is None:
         raise SkycError(
@@ -202,5 +262,4 @@ def execute(session: Session, name: str, command: str, *, nodes: int | None) -> 
         ranks=None if nodes is None else tuple(range(nodes)),
     )
     start(session, deployment, cluster, request, {})
-    record = follow(session, deployment, cluster, record)
-    return ApplyResult(deployment=deployment, outcome=OUTCOMES[record.state], job=record)
+    return cluster, record

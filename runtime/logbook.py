@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError
@@ -20,27 +22,39 @@ def log_path(session: Session, deployment: DeploymentId, job: JobId) -> Path:
 
 
 def save_log(session: Session, deployment: DeploymentId, cluster: Cluster, job: JobId) -> None:
-    """Copy a job's output home, mode 0600. A node that is gone has none to give, and that is no error."""
+    """Copy a job's output home, mode 0600. A node that is gone has none to give, and that is no error.
+
+    Several commands may notice the end of a job at once: each writes a file of its own, and the last one stays.
+    """
     try:
         text = jobs.logs(cluster.nodes, cluster.provider, job)
     except SkycError:
         return
     path = log_path(session, deployment, job)
+    if not text and path.exists():
+        # Its nodes were replaced; what was kept before is all there is.
+        return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        fresh = Path(file.name)
+        try:
+            file.write(text.encode())
+            file.flush()
+            fresh.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
 
 
 def saved_log(session: Session, deployment: DeploymentId, job: JobId) -> Iterator[str] | None:
-    """Pieces of a kept log, or None when there is none."""
+    """Pieces of a kept log, or None when there is none. Line ends stay as the job wrote them."""
     path = log_path(session, deployment, job)
     if not path.exists():
         return None
 
     def pieces() -> Iterator[str]:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
             while piece := file.read(PIECE):
                 yield piece
 

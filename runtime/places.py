@@ -10,11 +10,14 @@ from urllib.parse import unquote
 
 from ..compiler.ir import DeploymentId, Storage, Task
 from .job import JobCheckpoint, JobMount
+from .records import DeploymentState
 from .results import KeptStorage
 from .session import Session
 from .state import deployment_directory
 
 FILE = "file://"
+STORAGES = "storages.json"
+"""The list of a deployment's storages, in its directory."""
 
 
 def storage_uri(session: Session, storage: Storage, provider: str) -> str:
@@ -63,26 +66,42 @@ def note_storages(session: Session, deployment: DeploymentId, task: Task, provid
             # A place skyc chose on this machine: nobody else makes it.
             _directory(uri).mkdir(parents=True, exist_ok=True, mode=0o700)
         rows[storage.name] = {"name": storage.name, "uri": uri, "persistent": storage.persistent}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps([rows[name] for name in sorted(rows)], indent=1) + "\n")
-    fresh.replace(path)
+    _write_list(path, [rows[name] for name in sorted(rows)])
 
 
 def settle_storages(session: Session, deployment: DeploymentId, *, purge: bool) -> tuple[KeptStorage, ...]:
     """Remove what is not to outlive the deployment (with `purge`, everything skyc placed itself); the rest, by name.
 
-    Only directories below the home's own `storage` are ever removed: what the user named by URI is theirs.
+    Only directories below the home's own `storage` are ever removed, and none that another deployment uses: what the user
+    named by URI is theirs, and a name means the same place for every deployment. What is kept stays on the list, so that a
+    later purge finds it.
     """
     kept = []
     own = (session.home / "storage").resolve()
-    for row in _read_list(_list_path(session, deployment)):
-        place = _directory(row["uri"]).resolve()
-        if (purge or not row["persistent"]) and row["uri"].startswith(FILE) and place.parent == own:
-            shutil.rmtree(place, ignore_errors=True)
+    elsewhere = _used_elsewhere(session, deployment)
+    listed = _list_path(session, deployment)
+    rows = _read_list(listed)
+    for row in rows:
+        place = _directory(row["uri"])
+        ours = row["uri"].startswith(FILE) and not place.is_symlink() and place.resolve().parent == own
+        if (purge or not row["persistent"]) and ours and row["uri"] not in elsewhere:
+            shutil.rmtree(place.resolve(), ignore_errors=True)
         else:
             kept.append(KeptStorage(name=row["name"], uri=row["uri"]))
+    names = {storage.name for storage in kept}
+    if rows:
+        _write_list(listed, [row for row in rows if row["name"] in names])
     return tuple(kept)
+
+
+def _used_elsewhere(session: Session, deployment: DeploymentId) -> frozenset[str]:
+    """URIs on the lists of other deployments that are not destroyed."""
+    others = [
+        record.id
+        for record in session.store.deployments()
+        if record.id != deployment and record.state is not DeploymentState.DESTROYED
+    ]
+    return frozenset(str(row["uri"]) for other in others for row in _read_list(_list_path(session, other)))
 
 
 def _directory(uri: str) -> Path:
@@ -90,7 +109,14 @@ def _directory(uri: str) -> Path:
 
 
 def _list_path(session: Session, deployment: DeploymentId) -> Path:
-    return deployment_directory(session.home, deployment) / "storages.json"
+    return deployment_directory(session.home, deployment) / STORAGES
+
+
+def _write_list(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(rows, indent=1) + "\n")
+    fresh.replace(path)
 
 
 def _read_list(path: Path) -> list[dict[str, Any]]:

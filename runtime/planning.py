@@ -7,8 +7,8 @@ what `reconcile` clears up.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, Span, error, has_errors
@@ -17,6 +17,7 @@ from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
+from .clusters import task_of
 from .job import JobState
 from .places import checkpoint_place
 from .reconcile import reconcile
@@ -24,6 +25,7 @@ from .records import JobRecord, RunState, SiteRecord
 from .runs import LastRun, plan_job, task_digest
 from .session import Session
 from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
+from .standing import never_submitted, refresh_jobs, working
 from .state import deployment_id
 
 
@@ -99,6 +101,7 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
     for site in known:
         check_state(context, site)
     reconcile(session, deployment, context)
+    refresh_jobs(session, deployment)
     with contextlib.ExitStack() as stack:
         sites: list[tuple[SitePlan, Terraform]] = []
         wanted: set[SiteId] = set()
@@ -154,10 +157,8 @@ def _plan_jobs(
     assert compilation.graph is not None
     for task in compilation.graph.tasks:
         last = last_run(session, context.deployment, task.id)
-        if last is not None and last.state is not None and not last.state.final and _loses_cluster(task.id, sites):
-            last = LastRun(
-                number=last.number, task_digest=last.task_digest, state=JobState.LOST, reason="its nodes are replaced"
-            )
+        if last is not None and last.state is not None and not last.state.final:
+            last = _as_it_is(session, context.deployment, task.id, last, digests[task.id], lost=loses_cluster(task.id, sites))
         generation = 0
         if last is not None and task.checkpoint is not None:
             from .checkpoint import newest_generation
@@ -168,10 +169,23 @@ def _plan_jobs(
         yield plan_job(task, digests[task.id], last, rerun=request.rerun, generation=generation)
 
 
-def _loses_cluster(task: TaskId, sites: list[tuple[SitePlan, Terraform]]) -> bool:
-    """Whether the plan makes or replaces a node of the task: then whatever ran there is gone."""
+def _as_it_is(
+    session: Session, deployment: DeploymentId, task: TaskId, last: LastRun, task_digest: str, *, lost: bool
+) -> LastRun:
+    """An attempt that is recorded as going on: is it? `lost`: the plan takes its nodes."""
+    if lost and not working(session, deployment, task):
+        return replace(last, state=JobState.LOST, reason="its nodes are replaced")
+    attempt = newest_attempt(session, deployment, task, last.number)
+    if last.task_digest != task_digest and attempt is not None and never_submitted(session, deployment, attempt):
+        # skyc was stopped before it submitted it: nothing runs that the changed task would have to wait for.
+        return replace(last, state=None)
+    return last
+
+
+def loses_cluster(task: TaskId, sites: Sequence[tuple[SitePlan, Terraform]]) -> bool:
+    """Whether the plan makes, replaces or removes a node of the task: then what runs there ends."""
     return any(
-        change.action in (Action.CREATE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY)
+        change.action not in (Action.NO_OP, Action.READ, Action.UPDATE)
         for plan, _ in sites
         if str(plan.site).startswith(f"{task}.")
         for change in plan.changes.changes
@@ -193,23 +207,32 @@ def newest_attempt(session: Session, deployment: DeploymentId, task: TaskId, run
     return mine[-1] if mine else None
 
 
-def refuse_running(
-    planned_jobs: tuple[JobPlan, ...], deployment: DeploymentId, digests: Mapping[TaskId, str], session: Session
-) -> None:
-    """A changed task cannot start while the old one runs. Raises SkycError."""
-    for job in planned_jobs:
-        if job.action is not JobAction.FOLLOW:
-            continue
-        last = last_run(session, deployment, job.task)
-        if last is not None and last.task_digest != digests[job.task]:
-            raise SkycError(
-                error(
-                    "job-still-running",
-                    "The job still runs, and the task has changed since it started",
-                    "skyc does not stop a running job by itself.",
-                    commands=(f"skyc cancel {deployment}", f"skyc logs -f {deployment}"),
-                )
+def refuse_running(session: Session, plan: Planned) -> None:
+    """A changed task cannot start while the old one runs, nor may a plan take the nodes of a job that runs. Raises SkycError."""
+    deployment = plan.deployment
+    for job in plan.jobs:
+        if job.action is JobAction.FOLLOW:
+            last = last_run(session, deployment, job.task)
+            if last is not None and last.task_digest != plan.task_digests[job.task]:
+                raise still_running(deployment, "The job still runs, and the task has changed since it started", "")
+    for record in session.store.sites(deployment):
+        task = task_of(record.site)
+        if loses_cluster(task, plan.sites) and (going_on := working(session, deployment, task)):
+            names = ", ".join(job.id for job in going_on)
+            raise still_running(
+                deployment, "The plan takes nodes on which a job still runs", f"Site {record.site} runs {names}. "
             )
+
+
+def still_running(deployment: DeploymentId, summary: str, detail: str) -> SkycError:
+    return SkycError(
+        error(
+            "job-still-running",
+            summary,
+            f"{detail}skyc does not stop a running job by itself.",
+            commands=(f"skyc cancel {deployment}", f"skyc logs -f {deployment}"),
+        )
+    )
 
 
 def provider_of(task: Task, compilation: Compilation) -> str:
@@ -236,10 +259,12 @@ __all__ = [
     "Request",
     "compile_request",
     "last_run",
+    "loses_cluster",
     "newest_attempt",
     "planned",
     "provider_of",
     "refuse_running",
     "secret_texts",
     "span_finder",
+    "still_running",
 ]

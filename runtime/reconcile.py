@@ -15,6 +15,7 @@ from ..providers.base import OwnedResource, Provider
 from .records import JournalEntry
 from .session import Session
 from .sites import SiteContext, remember_state, site_directory
+from .state import deployment_directory
 
 
 def orphans(observed: tuple[OwnedResource, ...], known: frozenset[str]) -> tuple[OwnedResource, ...]:
@@ -23,10 +24,15 @@ def orphans(observed: tuple[OwnedResource, ...], known: frozenset[str]) -> tuple
 
 
 def known_ids(session: Session, deployment: DeploymentId) -> frozenset[str]:
-    """Ids of every resource in any state of the deployment. An unreadable state knows nothing."""
+    """Ids of every resource in any state of the deployment. An unreadable state knows nothing.
+
+    States are found on disk too: when the state store is lost, what they hold is no orphan.
+    """
+    files = {Path(site.directory) / STATE_FILE for site in session.store.sites(deployment)}
+    files.update((deployment_directory(session.home, deployment) / "sites").glob(f"*/{STATE_FILE}"))
     found: set[str] = set()
-    for site in session.store.sites(deployment):
-        found |= state_ids(Path(site.directory) / STATE_FILE)
+    for file in sorted(files):
+        found |= state_ids(file)
     return frozenset(found)
 
 

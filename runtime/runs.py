@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import JobAction, JobPlan, Task, TaskId, digest
 from .job import JobState
 
@@ -69,7 +70,11 @@ def task_digest(task: Task) -> str:
     places = [task.workdir] if task.workdir else []
     places += [mount.source for mount in task.file_mounts if mount.source and "://" not in mount.source]
     for place in places:
-        seen.update(tree_digest(Path(place)).encode())
+        try:
+            seen.update(tree_digest(Path(place)).encode())
+        except OSError as failure:
+            detail = f"{failure.filename or place}: {failure.strerror or failure}. The workdir and local file mounts are sent to the nodes."
+            raise SkycError(error("source-unreadable", "A file of the task cannot be read", detail)) from failure
     return seen.hexdigest()
 
 

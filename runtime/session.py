@@ -13,10 +13,12 @@ from pathlib import Path
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId, NodeRuntime
 from ..compiler.terraform_engine import Engine, find_engine
+from ..compiler.terraform_files import STATE_FILE
 from ..providers.base import Provider
 from ..providers.registry import load, names
+from .records import DeploymentState
 from .results import Progress, ProgressKind
-from .state import StateStore, home_directory, prepare_home
+from .state import StateStore, deployment_directory, home_directory, prepare_home
 
 OnProgress = Callable[[Progress], None]
 
@@ -71,6 +73,14 @@ def _not_installed(name: str) -> Diagnostic:
     )
 
 
+def _left_states(home: Path, name: str) -> bool:
+    try:
+        sites = deployment_directory(home, DeploymentId(name)) / "sites"
+    except SkycError:
+        return False
+    return any(sites.glob(f"*/{STATE_FILE}"))
+
+
 @contextlib.contextmanager
 def open_session(
     home: Path | str | None = None,
@@ -91,13 +101,22 @@ def open_session(
 
 
 def known_deployment(session: Session, name: str) -> DeploymentId:
-    """`name` as the id of a deployment that was applied here. Raises SkycError with the nearest name otherwise."""
+    """`name` as the id of a deployment that was applied here. Raises SkycError with the nearest name otherwise.
+
+    One that the state store has lost, but that has a Terraform state here, is written down again.
+    """
     from ..compiler.parse import nearest
 
     known = session.store.deployments()
     for record in known:
         if record.id == name:
             return record.id
+    if _left_states(session.home, name):
+        session.store.save_deployment(
+            DeploymentId(name), spec_path="", spec_digest="", plan_digest="", state=DeploymentState.FAILED
+        )
+        session.note("state", f"`{name}` was in no record, but has Terraform states here; it is known again")
+        return DeploymentId(name)
     guess = nearest(name, [str(record.id) for record in known])
     raise SkycError(
         error(

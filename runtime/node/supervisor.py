@@ -10,7 +10,9 @@ Invariants
   Written at least twice a second, so that a SIGKILL of the supervisor loses nothing older than that.
 - `supervisor.json` is replaced atomically: `{"pid", "start", "state": "running" | "ended", "reason", "watched": {name: [pid,
   start]}}`. `watched` are the processes without which the node is dead.
-- When Ray ends, or on SIGTERM, it ends all its descendants and then itself.
+- When Ray ends, on SIGTERM, and when DIRECTORY is gone, it ends all its descendants and then itself. It signals descendants
+  only, each through a handle whose process was checked after the handle was taken.
+- A full disk does not end it: what could not be written is written at the next turn.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ class Supervisor:
     command: list[str]
     recorded: set[Process] = field(default_factory=set)
     watched: dict[str, Process] = field(default_factory=dict)
+    reported: bool = False
     stopping: bool = False
 
     def run(self) -> None:
@@ -93,16 +96,18 @@ class Supervisor:
                 cwd=self.directory,
                 start_new_session=True,
             )
-        self._report(me, "running", "")
         status: int | None = None
-        while status is None and not self.stopping:
-            select.select([wake], [], [], REFRESH_SECONDS)
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 512)
-            status = self._reap(ray.pid)
-            self._refresh(me)
+        try:
+            self._report(me, "running", "")
+            while status is None and not self.stopping and self.directory.is_dir():
+                select.select([wake], [], [], REFRESH_SECONDS)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 512)
+                status = self._reap(ray.pid)
+                self._refresh(me)
+        finally:
+            self._end_descendants()
         reason = "it was told to stop" if status is None else f"`ray start` ended with status {status}"
-        self._end_descendants()
         self._report(me, "ended", reason)
 
     def _wake_on_signals(self) -> int:
@@ -139,19 +144,22 @@ class Supervisor:
         for process, name in below.items():
             if name in WATCHED and name not in self.watched:
                 self.watched[name] = process
-                self._report(me, "running", "")
+                self.reported = False
+        if not self.reported:
+            self._report(me, "running", "")
 
     def _record(self, processes: set[Process]) -> None:
         if not processes:
             return
         text = "".join(f"{process.pid} {process.start}\n" for process in sorted(processes, key=lambda p: p.pid))
-        # One write call: a reader never sees a torn line of an earlier record.
-        handle = os.open(self.directory / "processes", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(handle, text.encode())
-        finally:
-            os.close(handle)
-        self.recorded |= processes
+        with contextlib.suppress(OSError):
+            # One write call: a reader never sees a torn line of an earlier record.
+            handle = os.open(self.directory / "processes", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(handle, text.encode())
+            finally:
+                os.close(handle)
+            self.recorded |= processes
 
     def _report(self, me: Process, state: str, reason: str) -> None:
         facts = {
@@ -163,16 +171,17 @@ class Supervisor:
         }
         target = self.directory / "supervisor.json"
         temporary = target.with_suffix(".tmp")
-        temporary.write_text(json.dumps(facts))
-        temporary.replace(target)
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(facts))
+            temporary.replace(target)
+            self.reported = True
 
     def _end_descendants(self) -> None:
         """SIGTERM, a short grace, then SIGKILL until none is left. New ones keep arriving here while their parents end."""
         below = process_tree(os.getpid())
         self._record(set(below) - self.recorded)
         for process in below:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
+            send(process, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         while below:
             self._reap(0)
@@ -180,16 +189,29 @@ class Supervisor:
             self._record(set(below) - self.recorded)
             if time.monotonic() > deadline:
                 for process in below:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGKILL)
+                    send(process, signal.SIGKILL)
             if below:
                 time.sleep(0.02)
 
 
 def own_process() -> Process:
     """This process's own record."""
-    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-    return Process(os.getpid(), int(fields[19]))
+    return Process(os.getpid(), _start_of(os.getpid()))
+
+
+def _start_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Signal exactly this process; one that has ended meanwhile is left alone, and so is whoever has its pid now."""
+    with contextlib.suppress(OSError):
+        handle = os.pidfd_open(process.pid)
+        try:
+            if _start_of(process.pid) == process.start:
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,291 @@
+"""How jobs stand, and what may be deleted, on a home made by hand: real store, files, lock and node code; no Ray, no Terraform.
+
+The head is a directory on this machine. Its jobs are what `runtime/job.py` says they are: files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, MountMode, SiteId, SpecPath, Task, TaskId
+from skyc.runtime import calls, inspect
+from skyc.runtime.clusters import cluster_of
+from skyc.runtime.destroy import _forget
+from skyc.runtime.job import JobKind, JobState, JobStatus
+from skyc.runtime.lock import deployment_lock
+from skyc.runtime.logbook import log_path, save_log, saved_log
+from skyc.runtime.places import STORAGES, settle_storages
+from skyc.runtime.reconcile import known_ids
+from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
+from skyc.runtime.runs import task_digest
+from skyc.runtime.session import Session, known_deployment, open_session
+from skyc.runtime.sites import site_directory
+from skyc.runtime.standing import refresh_jobs, release, settle
+from skyc.runtime.state import deployment_directory
+
+DIGITS = DeploymentId("digits")
+TRAIN = TaskId("train")
+SITE = SiteId("train.local")
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.chdir(tmp_path)
+    with open_session(tmp_path / "home") as session:
+        up(session, DIGITS)
+        yield session
+
+
+def up(session: Session, deployment: DeploymentId) -> None:
+    """A deployment with one node in its state."""
+    site = site_directory(session.home, deployment, SITE)
+    site.mkdir(parents=True)
+    session.store.save_deployment(
+        deployment, spec_path="/t.yaml", spec_digest="s", plan_digest="p", state=DeploymentState.ACTIVE
+    )
+    session.store.save_site(
+        SiteRecord(deployment=deployment, site=SITE, provider="local", directory=str(site), graph_digest="g")
+    )
+    (site / "terraform.tfstate").write_text(json.dumps(state(head(session, deployment))))
+    head(session, deployment).mkdir(parents=True)
+    (head(session, deployment) / "token").write_text("t")
+
+
+def head(session: Session, deployment: DeploymentId = DIGITS) -> Path:
+    return deployment_directory(session.home, deployment) / "nodes" / "train-main-0"
+
+
+def state(directory: Path) -> dict[str, Any]:
+    ports = {"gcs_port": 1, "dashboard_port": 1, "agent_port": 1}
+    node = {"id": "life-1", "name": "train-main-0", "group": "main", "rank": 0, "ip": "127.0.0.1", "directory": str(directory)}
+    more = {"python_path": sys.executable, "user_bin": "/bin", "cpus": 1, "memory_mb": 1, "health": "healthy"}
+    resource = {"mode": "managed", "type": "skyc_node", "name": "main-0", "instances": [{"attributes": {"id": "life-1"}}]}
+    outputs = {"nodes": {"value": [{**node, **ports, **more}]}}
+    return {"version": 4, "lineage": "l", "serial": 3, "outputs": outputs, "resources": [resource]}
+
+
+def job(session: Session, reached: JobState = JobState.PENDING, kind: JobKind = JobKind.RUN) -> JobRecord:
+    run = session.store.begin_run(DIGITS, TRAIN, task_digest="d").number if kind is JobKind.RUN else 0
+    record = session.store.begin_job(DIGITS, TRAIN, run=run, kind=kind)
+    if reached is not JobState.PENDING:
+        record = session.store.update_job(DIGITS, record.id, JobStatus(state=reached))
+    return record
+
+
+def on_head(session: Session, record: JobRecord, *, result: dict[str, Any] | None = None, log: bytes = b"") -> None:
+    place = head(session) / "jobs" / record.id
+    place.mkdir(parents=True)
+    (place / "job.json").write_text("{}")
+    (place / "output.log").write_bytes(log)
+    if result is not None:
+        (place / "result.json").write_text(json.dumps(result))
+
+
+def slugs(failure: pytest.ExceptionInfo[SkycError]) -> list[str]:
+    return [diagnostic.slug for diagnostic in failure.value.diagnostics]
+
+
+def test_looking_does_not_lose_a_job_that_is_being_submitted(session: Session) -> None:
+    job(session)
+    (seen,) = refresh_jobs(session, DIGITS)
+    assert seen.state is JobState.PENDING, "its files may be on their way; a second apply would start another attempt"
+
+
+def test_following_does_not_lose_a_job_that_is_being_submitted(session: Session) -> None:
+    record = job(session)
+    assert list(inspect.logs(session, DIGITS, record.id, follow_it=True)) == []
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.PENDING
+
+
+def test_a_running_job_its_head_does_not_know_is_lost(session: Session) -> None:
+    job(session, JobState.RUNNING)
+    (seen,) = refresh_jobs(session, DIGITS)
+    assert seen.state is JobState.LOST
+
+
+def test_logs_end_when_the_nodes_are_gone(session: Session) -> None:
+    record = job(session, JobState.RUNNING)
+    shutil.rmtree(head(session))
+    ended = threading.Event()
+
+    def read() -> None:
+        with open_session(session.home) as other:
+            list(inspect.logs(other, DIGITS, record.id, follow_it=True))
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert ended.wait(30), "it waits for a node that will never answer"
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.LOST
+
+
+def test_cancel_ends_a_job_that_was_never_submitted_and_the_others_too(session: Session) -> None:
+    unsent, prepared = job(session, kind=JobKind.EXEC), job(session)
+    on_head(session, prepared)
+    stopped = inspect.cancel(session, DIGITS, None)
+    assert {record.id: record.state for record in stopped} == dict.fromkeys((unsent.id, prepared.id), JobState.CANCELLED)
+
+
+def test_cancel_does_not_declare_over_what_another_command_may_submit(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "CANCEL_WAIT", 0.0)
+    unsent, prepared = job(session, kind=JobKind.EXEC), job(session)
+    on_head(session, prepared)
+    with deployment_lock(session.home, DIGITS, command="skyc apply"), pytest.raises(SkycError) as failure:
+        inspect.cancel(session, DIGITS, None)
+    assert slugs(failure) == ["deployment-busy"]
+    found = {record.id: record.state for record in session.store.jobs(DIGITS)}
+    assert found == {unsent.id: JobState.PENDING, prepared.id: JobState.CANCELLED}
+
+
+def test_cancel_does_not_declare_over_what_it_cannot_find(session: Session) -> None:
+    record = job(session, JobState.RUNNING)
+    file = site_directory(session.home, DIGITS, SITE) / "terraform.tfstate"
+    for text, slug in (('{"ver', "state-damaged"), ("", "nodes-unknown")):
+        file.write_text(text)
+        with pytest.raises(SkycError) as failure:
+            inspect.cancel(session, DIGITS, record.id)
+        assert slugs(failure) == [slug]
+        assert inspect.find_job(session, DIGITS, record.id).state is JobState.RUNNING
+
+
+def test_a_destroy_that_is_cut_off_leaves_no_running_job_on_record_as_over(session: Session) -> None:
+    record = job(session, JobState.RUNNING)
+    shutil.rmtree(head(session))  # out of reach: whether it runs is not known
+    release(session, DIGITS, TRAIN)
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.RUNNING
+    settle(session, DIGITS, None, JobState.CANCELLED, "The deployment was destroyed.")
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.CANCELLED
+
+
+def test_the_output_is_kept_before_the_nodes_go(session: Session) -> None:
+    over = job(session, JobState.SUCCEEDED)  # skyc was killed after it wrote this down and before it kept the log
+    on_head(session, over, log=b"epoch 1\n")
+    release(session, DIGITS, TRAIN)
+    assert log_path(session, DIGITS, over.id).read_bytes() == b"epoch 1\n"
+
+
+def test_many_may_keep_one_log_at_once_and_keep_it_as_it_is(session: Session) -> None:
+    record = job(session)
+    text = b"10%\r20%\r\n\xff " + "naïve ".encode() * 100_000
+    on_head(session, record, log=text)
+    cluster = cluster_of(session, DIGITS)
+    assert cluster is not None
+    failures: list[BaseException] = []
+
+    def keep() -> None:
+        try:
+            for _ in range(20):
+                save_log(session, DIGITS, cluster, record.id)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=keep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    kept = log_path(session, DIGITS, record.id)
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    assert kept.stat().st_mode & 0o077 == 0
+    assert "".join(saved_log(session, DIGITS, record.id) or ()) == text.decode(errors="replace")
+
+
+def test_one_damaged_state_hides_no_other_deployment(session: Session) -> None:
+    other = DeploymentId("other")
+    up(session, other)
+    (site_directory(session.home, DIGITS, SITE) / "terraform.tfstate").write_text('{"ver')
+    found = {status.deployment: status for status in inspect.status(session, None, refresh=False)}
+    assert found[DIGITS].nodes == ()
+    assert found[DIGITS].sites[0].resources is None
+    assert len(found[other].nodes) == 1
+
+
+def test_a_lost_store_makes_no_orphans(session: Session) -> None:
+    session.store.forget_deployment(DIGITS)
+    assert known_ids(session, DIGITS) == {"life-1"}
+    assert known_deployment(session, "digits") == DIGITS
+    with pytest.raises(SkycError) as failure:
+        known_deployment(session, "../digits")
+    assert slugs(failure) == ["unknown-deployment"]
+
+
+def storage(session: Session, deployment: DeploymentId, place: Path, *, persistent: bool) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    row = {"name": place.name, "uri": f"file://{place}", "persistent": persistent}
+    (deployment_directory(session.home, deployment) / STORAGES).write_text(json.dumps([row]))
+
+
+def test_storage_another_deployment_uses_stays(session: Session) -> None:
+    other, shared = DeploymentId("other"), session.home / "storage" / "data"
+    up(session, other)
+    storage(session, DIGITS, shared, persistent=False)
+    storage(session, other, shared, persistent=True)
+    assert [kept.name for kept in settle_storages(session, DIGITS, purge=True)] == ["data"]
+    assert shared.is_dir()
+    session.store.set_deployment_state(other, DeploymentState.DESTROYED)
+    assert settle_storages(session, DIGITS, purge=True) == ()
+    assert not shared.exists()
+
+
+def test_a_purge_after_a_destroy_finds_what_was_kept(session: Session) -> None:
+    place = session.home / "storage" / "data"
+    storage(session, DIGITS, place, persistent=True)
+    for purge in (False, True):
+        kept = settle_storages(session, DIGITS, purge=purge)
+        _forget(session, DIGITS, purge)
+        assert place.exists() is not purge
+        assert [item.name for item in kept] == ([] if purge else ["data"])
+
+
+def test_a_link_leads_no_delete_astray(session: Session, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    (precious / "child").mkdir(parents=True)
+    place = session.home / "storage" / "data"
+    storage(session, DIGITS, place, persistent=False)
+    place.rmdir()
+    (session.home / "storage" / "other").mkdir()
+    place.symlink_to(session.home / "storage" / "other")
+    settle_storages(session, DIGITS, purge=True)
+    assert (session.home / "storage" / "other").is_dir()
+    directory = deployment_directory(session.home, DIGITS)
+    shutil.rmtree(directory)
+    directory.symlink_to(precious)
+    _forget(session, DIGITS, purge=True)
+    assert (precious / "child").is_dir()
+
+
+def test_a_source_that_cannot_be_read_is_the_users_to_mend(tmp_path: Path) -> None:
+    mount = FileMount(target="~/x", source=str(tmp_path / "gone"), storage=None, mode=MountMode.COPY, origin=SpecPath())
+    task = Task(
+        id=TRAIN,
+        origin=SpecPath(),
+        groups=(),
+        setup="",
+        envs=FrozenMap(),
+        secrets=(),
+        workdir=None,
+        file_mounts=(mount,),
+    )
+    with pytest.raises(SkycError) as failure:
+        task_digest(task)
+    assert slugs(failure) == ["source-unreadable"]
+    assert "gone" in failure.value.diagnostics[0].detail
+
+
+def test_the_removal_of_a_broken_file_is_not_our_bug(tmp_path: Path) -> None:
+    broken = tmp_path / "task.yaml"
+    broken.write_text("name: x\nrun: [1\n")
+    with pytest.raises(SkycError) as failure:
+        calls.plan(broken, destroy=True, home=tmp_path / "home")
+    assert failure.value.diagnostics[0].span is not None
