@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -29,6 +30,7 @@ BOOTSTRAP_SECONDS = 600.0
 """A first build downloads Ray (70 MB); later ones link from uv's cache in about a second."""
 
 PSUTIL = "psutil==7.2.2"
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class BootstrapError(Exception):
@@ -51,9 +53,15 @@ class Environments:
 
 
 def render(environments: Environments) -> str:
-    """The bootstrap script. Raises when the template names a value that is not given."""
+    """The bootstrap script. Raises when the template names a value that is not given, and ValueError for directories that are
+    not an environment's: the script replaces a broken one."""
     import jinja2
 
+    runtime, user = environments.runtime, environments.user
+    if not (runtime.is_absolute() and runtime.parent.name == "runtimes" and _DIGEST.fullmatch(runtime.name)):
+        raise ValueError(f"{str(runtime)!r} is not a runtime environment's directory")
+    if not (user.is_absolute() and user.name == "env" and user.parent.parent.name == "nodes"):
+        raise ValueError(f"{str(user)!r} is not a node's environment")
     text = files("skyc.templates").joinpath("bootstrap/node.sh.j2").read_text(encoding="utf-8")
     engine = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     engine.filters["quote"] = shlex.quote

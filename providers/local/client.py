@@ -116,7 +116,7 @@ class LocalProvider:
                     lifecycle.delete(record)
             for directory in lifecycle.bare_directories(home, resource.deployment):
                 if resource.id == f"bare:{directory.name}":
-                    lifecycle.remove_bare(directory)
+                    lifecycle.remove_bare(directory, home)
         except lifecycle.NodeError as failure:
             raise _as_error(failure) from failure
 

@@ -5,6 +5,7 @@ Contract
   either returns a running node or leaves nothing behind; killed in between, it leaves a record from which `delete` clears it all.
 - `delete` returns only when no process, directory or temporary directory of that life is left.
 - One process at a time works on a node (`record.node_lock`).
+- Nothing is ended and nothing removed for a record or a path that is not a node's (`record`, `trees`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,17 +24,17 @@ from .record import (
     Ports,
     RecordError,
     load,
-    node_directory,
+    new_life,
     node_lock,
+    owner,
     owners,
     running,
     save,
     write_atomically,
     write_owner,
 )
+from .trees import NotRemovable, check_node_tree, nodes_folder, remove_node_tree
 
-# Not tempfile.gettempdir(): a long TMPDIR would push Ray's socket paths over the kernel's 107 bytes.
-TEMP_ROOT = Path("/tmp")  # noqa: S108
 PORT_ATTEMPTS = 4
 _FOLDERS = ("home", "workdir", "jobs", "bundles", "logs")
 
@@ -50,18 +48,16 @@ class NodeError(Exception):
         self.detail = detail
 
 
-def new_life(record: NodeRecord) -> NodeRecord:
-    """The record with a fresh id and a fresh temporary directory name."""
-    return replace(record, id=secrets.token_hex(8), temp_dir=str(TEMP_ROOT / f"skyc-{secrets.token_hex(5)}"))
-
-
 def create(
     wanted: NodeRecord,
     *,
     environ: Mapping[str, str],
     choose_ports: Callable[[NodeRecord], Ports] = cluster.choose_ports,
 ) -> NodeRecord:
-    """Make the node and wait until its Ray answers. Returns its record. Raises NodeError, leaving nothing behind."""
+    """Make the node, in a life of its own, and wait until its Ray answers. Returns the record of that life.
+
+    Raises NodeError, leaving nothing behind.
+    """
     with _locked(wanted.directory):
         _remove_earlier(wanted)
         record = new_life(wanted)
@@ -71,6 +67,7 @@ def create(
                 save(record)
             return _bring_up(record, environ, all_devices, choose_ports)
         except (cluster.StartError, cluster.PortTaken, BootstrapError, OSError) as failure:
+            # Before the logs go.
             detail = _explain(failure)
             _clear(record)
             raise NodeError(f"the local node {record.name} could not be created", detail) from failure
@@ -89,13 +86,11 @@ def find_records(home: Path, deployment: str) -> tuple[NodeRecord, ...]:
     """Every life of the deployment's nodes in the world, sorted by name and id: from the records, and from temporary
     directories whose record is gone. Raises NodeError for a record that cannot be understood."""
     found: dict[str, NodeRecord] = {}
-    folder = node_directory(home, deployment, "x").parent
-    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if directory.is_dir() and not directory.name.startswith("."):
-            record = _load(directory)
-            if record is not None:
-                found[record.id] = record
-    for record in owners(TEMP_ROOT):
+    for directory in _directories(home, deployment):
+        record = _load(directory)
+        if record is not None:
+            found[record.id] = record
+    for record in owners():
         if record.home == str(home) and record.deployment == deployment:
             found.setdefault(record.id, record)
     return tuple(sorted(found.values(), key=lambda record: (record.name, record.id)))
@@ -103,21 +98,23 @@ def find_records(home: Path, deployment: str) -> tuple[NodeRecord, ...]:
 
 def bare_directories(home: Path, deployment: str) -> tuple[Path, ...]:
     """Node directories without a record: made by a create that was killed in its first instant. Nothing runs there."""
-    folder = node_directory(home, deployment, "x").parent
-    if not folder.is_dir():
-        return ()
-    return tuple(
-        directory
-        for directory in sorted(folder.iterdir())
-        if directory.is_dir() and not directory.name.startswith(".") and not (directory / "node.json").exists()
-    )
+    return tuple(directory for directory in _directories(home, deployment) if not (directory / "node.json").exists())
 
 
-def remove_bare(directory: Path) -> None:
-    """Remove a directory of `bare_directories`."""
+def _directories(home: Path, deployment: str) -> list[Path]:
+    folder = nodes_folder(home, deployment)
+    return sorted(entry for entry in folder.iterdir() if _is_node(entry)) if folder.is_dir() else []
+
+
+def _is_node(entry: Path) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir() and not entry.is_symlink()
+
+
+def remove_bare(directory: Path, home: Path) -> None:
+    """Remove a directory of `bare_directories`. Raises NodeError."""
     with _locked(directory):
         if not (directory / "node.json").exists():
-            _remove_tree(directory)
+            _remove_tree(directory, home)
 
 
 def current(record_id: str, directory: Path) -> NodeRecord | None:
@@ -155,8 +152,7 @@ def _remove_earlier(wanted: NodeRecord) -> None:
     for record in find_records(Path(wanted.home), wanted.deployment):
         if record.name == wanted.name:
             _clear(record)
-    if wanted.directory.exists():
-        _remove_tree(wanted.directory)
+    _remove_tree(wanted.directory, Path(wanted.home))
 
 
 def _make_directory(record: NodeRecord) -> None:
@@ -219,7 +215,7 @@ def _bring_up(
             if attempt == PORT_ATTEMPTS:
                 raise
             _end(record)
-            _empty(Path(record.temp_dir))
+            _remove_tree(Path(record.temp_dir), Path(record.home), keep=frozenset({"owner.json"}))
         else:
             return save(running(record, ports, supervisor_pid))
     raise AssertionError("unreachable")
@@ -232,39 +228,44 @@ def _explain(failure: Exception) -> str:
 
 
 def _clear(record: NodeRecord) -> None:
-    """Processes first, then files: as long as the record exists, the processes can be found.
-
-    Both trees are checked before anything is ended or removed: a record is a file, and a file can be damaged or wrong.
-    """
-    _check_removable(record)
+    """Processes first, then files: as long as the record exists, the processes can be found."""
+    home, temp_dir = Path(record.home), Path(record.temp_dir)
+    for path in (temp_dir, record.directory):
+        _check(path, home)
     _end(record)
-    _remove_tree(Path(record.temp_dir))
+    named = owner(temp_dir)
+    if named is None or named.id == record.id:
+        _remove_tree(temp_dir, home)
     here = _load(record.directory)
     if here is None or here.id == record.id:
-        _remove_tree(record.directory)
+        _remove_tree(record.directory, home)
 
 
-def _check_removable(record: NodeRecord) -> None:
-    """Refuse a record whose paths are not exactly of the form `create` makes. An empty `temp_dir`, for one, would be the
-    current directory. Raises NodeError."""
-    temp_dir, directory = Path(record.temp_dir), record.directory
-    parts = (record.deployment, record.name)
-    if not re.fullmatch(r"skyc-[0-9a-f]{10}", temp_dir.name) or record.temp_dir != str(TEMP_ROOT / temp_dir.name):
-        reason = f"its temporary directory {record.temp_dir!r} is not one that skyc makes"
-    elif not Path(record.home).is_absolute() or ".." in directory.parts:
-        reason = f"its directory {str(directory)!r} is not an absolute path without `..`"
-    elif not all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", part) for part in parts):
-        reason = f"its names {parts!r} are not plain file names"
-    elif temp_dir.is_symlink() or directory.is_symlink():
-        reason = "one of its directories is a symbolic link"
-    elif temp_dir.exists() and temp_dir.stat().st_uid != os.getuid():
-        reason = f"{temp_dir} belongs to another user"
-    else:
-        return
-    raise NodeError("a local node's record names places that are not the node's", f"{reason}. Nothing was ended or removed.")
+def _check(path: Path, home: Path) -> None:
+    try:
+        check_node_tree(path, home)
+    except NotRemovable as failure:
+        raise NodeError("a local node cannot be removed", f"{failure}. Nothing was ended or removed.") from failure
+
+
+def _remove_tree(path: Path, home: Path, *, keep: frozenset[str] = frozenset()) -> None:
+    try:
+        remove_node_tree(path, home, keep=keep)
+    except NotRemovable as failure:
+        raise NodeError("the files of a local node cannot be removed", f"{failure}. They are all still there.") from failure
+    except OSError as failure:
+        raise NodeError(
+            "the files of a local node cannot be removed",
+            f"{failure}. Some of them are still there; remove the cause and try again.",
+        ) from failure
 
 
 def _end(record: NodeRecord) -> None:
+    if processes.runs_inside(record):
+        raise NodeError(
+            f"the local node {record.name} cannot be removed from within",
+            "This command runs on that node and would end itself half-way. Run it outside. Nothing was ended or removed.",
+        )
     survivors = processes.end(record)
     if survivors:
         pids = ", ".join(str(process.pid) for process in sorted(survivors, key=lambda process: process.pid))
@@ -273,35 +274,3 @@ def _end(record: NodeRecord) -> None:
             f"These stayed after SIGKILL, likely waiting for a device or a network file system: {pids}. "
             "Nothing was removed; try again when they are gone.",
         )
-
-
-def _empty(directory: Path) -> None:
-    for entry in directory.iterdir():
-        if entry.name != "owner.json":
-            _remove_tree(entry)
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a file or a whole tree, read-only directories in it too; the record goes last. What is gone already is fine."""
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
-        return
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name in ("node.json", "owner.json")):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, onerror=_open_and_retry)
-        else:
-            entry.unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        path.rmdir()
-
-
-def _open_and_retry(function: Callable[..., object], path: str, reason: object) -> None:
-    """A job may leave a directory without write permission (Go's module cache does): open it, then go on."""
-    with contextlib.suppress(FileNotFoundError):
-        parent = Path(path).parent
-        parent.chmod(0o700)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            Path(path).chmod(0o700)
-            shutil.rmtree(path)
-        else:
-            Path(path).unlink()

@@ -140,9 +140,8 @@ def lower(
     if head is None:
         return None, tuple(dict.fromkeys(diagnostics))
     outputs: Value = tuple(_output(node.address, head) for node in resources)
-    requirement = ProviderRequirement(
-        name="skyc", source=SOURCE, version=VERSION, config=FrozenMap[Value]({"home": context.home})
-    )
+    # No `home`: the same task gives the same module on every machine. The provider takes it from its own environment.
+    requirement = ProviderRequirement(name="skyc", source=SOURCE, version=VERSION)
     return (
         ResourceGraph(
             deployment=context.deployment,

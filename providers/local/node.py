@@ -18,7 +18,8 @@ from ..tfplugin.resource import UNKNOWN, CallContext, Planned, ProviderDefinitio
 from ..tfplugin.schema import NUMBER, STRING, Attribute, Schema, TypeNotation, map_of
 from . import cluster, lifecycle
 from .lower import SOURCE, TYPE, VERSION
-from .record import NodeRecord, boot_id, node_directory
+from .record import NodeRecord, boot_id, new_life_id
+from .trees import is_plain_name, new_temp_dir, node_directory
 
 HEALTHY = "healthy"
 
@@ -138,6 +139,8 @@ class NodeResource(ResourceBase):
     def import_state(self, id: str, context: CallContext) -> Values:
         folder = context.home / "deployments"
         for deployment in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if not is_plain_name(deployment.name):
+                continue
             for record in lifecycle.find_records(context.home, deployment.name):
                 if record.id == id:
                     return _state(record)
@@ -153,7 +156,7 @@ def _current(state: Values, home: Path) -> NodeRecord | None:
 
 def _wanted(planned: Values, home: Path) -> NodeRecord:
     return NodeRecord(
-        id="",
+        id=new_life_id(),
         home=str(home),
         deployment=planned["deployment"],
         name=planned["name"],
@@ -168,7 +171,7 @@ def _wanted(planned: Values, home: Path) -> NodeRecord:
         ray=planned["ray"],
         head_address=planned.get("head_address"),
         head_life=planned.get("head_life"),
-        temp_dir="",
+        temp_dir=new_temp_dir(),
         boot=boot_id(),
     )
 

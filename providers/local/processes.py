@@ -3,23 +3,26 @@
 A process belongs to a life when one of these holds:
 1. the supervisor recorded it (pid and start time, so a reused pid is never mistaken for it);
 2. its environment carries `SKYC_NODE_LIFE=<id>`;
-3. its environment is gone (setproctitle overwrites it, `env -i` empties it) and its working directory or command line names the
-   node's directory or Ray's temporary directory. With an environment of its own it is somebody's shell or editor: left alone;
+3. it is this user's, its environment is gone (setproctitle overwrites it, `env -i` empties it) and its working directory or
+   command line names the node's directory or Ray's temporary directory. With an environment of its own it is somebody's shell
+   or editor: left alone;
 4. it descends from one of these.
 
-The caller and its ancestors are never among them.
+The node's directory counts for 1 and 3 only while the record in it is this life's: a later life under the same name may be
+running there. The caller and its ancestors are never among those found; `runs_inside` tells whether they would be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .record import NodeRecord, boot_id
+from .record import NodeRecord, RecordError, boot_id, load
 
 GRACE_SECONDS = 2.0
 LIMIT_SECONDS = 30.0
@@ -65,21 +68,12 @@ def _table() -> dict[int, _Row]:
 def find(record: NodeRecord, known: frozenset[Process] = frozenset()) -> frozenset[Process]:
     """All living processes of the record's life; `known` are taken as belonging to it."""
     table = _table()
-    recorded = (_recorded(record) if record.boot == boot_id() else frozenset()) | known
-    marker = f"SKYC_NODE_LIFE={record.id}".encode()
-    if not record.id or not all(
-        Path(place).is_absolute() and len(Path(place).parts) > 2 for place in (record.home, record.temp_dir)
-    ):
-        # An empty or short place is a part of every path, so every process without an environment would seem to be ours.
-        raise ValueError(f"the record of {record.name!r} names no life or no place of its own")
-    places = (os.fsencode(record.directory), os.fsencode(record.temp_dir))
+    members = _members(record, known, table)
     own = _ancestors(table)
-    members = {
-        pid for pid, row in table.items() if pid not in own and (row.process in recorded or _marked(pid, marker, places))
-    }
     children: dict[int, list[int]] = {}
     for pid, row in table.items():
         children.setdefault(row.parent, []).append(pid)
+    members -= own
     queue = list(members)
     while queue:
         for child in children.get(queue.pop(), ()):
@@ -87,6 +81,30 @@ def find(record: NodeRecord, known: frozenset[Process] = frozenset()) -> frozens
                 members.add(child)
                 queue.append(child)
     return frozenset(table[pid].process for pid in members)
+
+
+def runs_inside(record: NodeRecord) -> bool:
+    """Whether the caller itself runs on the node: then it cannot end the node's processes, since it is one of them."""
+    table = _table()
+    return not _members(record, frozenset(), table).isdisjoint(_ancestors(table))
+
+
+def _members(record: NodeRecord, known: frozenset[Process], table: dict[int, _Row]) -> set[int]:
+    """Pids that belong to the life by themselves, whatever their parents are."""
+    here = _is_here(record)
+    recorded = (_recorded(record) if here and record.boot == boot_id() else frozenset()) | known
+    marker = f"SKYC_NODE_LIFE={record.id}".encode()
+    places = [_path_pattern(record.temp_dir), *([_path_pattern(str(record.directory))] if here else [])]
+    return {pid for pid, row in table.items() if row.process in recorded or _marked(pid, marker, places)}
+
+
+def _is_here(record: NodeRecord) -> bool:
+    """Whether the node's directory is this life's, or nobody's."""
+    try:
+        current = load(record.directory)
+    except (RecordError, OSError):
+        return False
+    return current is None or current.id == record.id
 
 
 def _ancestors(table: dict[int, _Row]) -> set[int]:
@@ -99,31 +117,30 @@ def _ancestors(table: dict[int, _Row]) -> set[int]:
 
 def _recorded(record: NodeRecord) -> frozenset[Process]:
     try:
-        lines = (record.directory / "processes").read_text().splitlines()
+        lines = (record.directory / "processes").read_bytes().splitlines()
     except OSError:
         return frozenset()
     pairs = (line.split() for line in lines)
-    return frozenset(Process(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2)
+    return frozenset(Process(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2 and all(map(bytes.isdigit, pair)))
 
 
-def _marked(pid: int, marker: bytes, places: tuple[bytes, ...]) -> bool:
+def _marked(pid: int, marker: bytes, places: list[re.Pattern[bytes]]) -> bool:
     folder = _PROC / str(pid)
     try:
         variables = (folder / "environ").read_bytes().split(b"\0")
         if marker in variables:
             return True
-        if any(b"=" in variable for variable in variables):
+        if any(b"=" in variable for variable in variables) or folder.stat().st_uid != os.getuid():
             return False
         where = [os.fsencode(folder.joinpath("cwd").readlink()), *(folder / "cmdline").read_bytes().split(b"\0")]
     except OSError:
         return False
-    return any(_names(text, place) for text in where for place in places)
+    return any(place.search(text) for text in where for place in places)
 
 
-def _names(text: bytes, place: bytes) -> bool:
-    """Whether `text` holds the path `place` or one below it, and not a longer name that begins the same."""
-    position = text.find(place)
-    return position >= 0 and text[position + len(place) : position + len(place) + 1] in (b"", b"/", b" ", b"'", b'"', b":")
+def _path_pattern(path: str) -> re.Pattern[bytes]:
+    """Finds the path, or one below it, in a command line: whole components, so neither a longer name nor a longer way to it."""
+    return re.compile(rb"(?:^|[\s='\":,;(\[{])" + re.escape(os.fsencode(path)) + rb"(?:$|[/\s'\":,;)\]}])")
 
 
 def end(record: NodeRecord, *, limit: float = LIMIT_SECONDS) -> frozenset[Process]:

@@ -13,6 +13,7 @@ Invariants
 - Ray's temporary directory is outside (socket paths are limited to 107 bytes). It holds `owner.json`, which names the record,
   so a node is still found after someone removed its directory by hand.
 - One process at a time works on a node: `node_lock`.
+- A `NodeRecord` whose places are not exactly those of a node cannot be made: its paths are deleted in the end (`trees`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,8 +31,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from ...compiler.ir import FrozenMap, JsonObject
+from .trees import TEMP_ROOT, is_temp_dir, new_temp_dir, node_directory
 
 FORMAT = 1
+_LIFE = re.compile(r"[0-9a-f]{16}")
+
 LOCK_SECONDS = 240.0
 """Longer than a create may take, so that a create left running by a killed Terraform is waited for."""
 
@@ -62,7 +68,10 @@ class Ports:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
     """One life of a node. `status`: `creating` until Ray has answered, then `running`. `boot`: the kernel's boot id, without
-    which recorded pids mean nothing. `devices`: indices of the GPUs this node may use."""
+    which recorded pids mean nothing. `devices`: indices of the GPUs this node may use.
+
+    Raises ValueError for an id, a home, a name or a temporary directory of another form than skyc makes.
+    """
 
     id: str
     home: str
@@ -87,6 +96,13 @@ class NodeRecord:
     ports: Ports | None = None
     supervisor_pid: int | None = None
 
+    def __post_init__(self) -> None:
+        if not _LIFE.fullmatch(self.id):
+            raise ValueError(f"the life {self.id!r} is not of the form {_LIFE.pattern}")
+        if not is_temp_dir(self.temp_dir):
+            raise ValueError(f"the temporary directory {self.temp_dir!r} is not one that skyc makes")
+        node_directory(Path(self.home), self.deployment, self.name)
+
     @property
     def directory(self) -> Path:
         return node_directory(Path(self.home), self.deployment, self.name)
@@ -101,8 +117,14 @@ class NodeRecord:
         return self.role == "head"
 
 
-def node_directory(home: Path, deployment: str, name: str) -> Path:
-    return home / "deployments" / deployment / "nodes" / name
+def new_life_id() -> str:
+    """An id no other life of any node has."""
+    return secrets.token_hex(8)
+
+
+def new_life(record: NodeRecord) -> NodeRecord:
+    """The same node in another life: a fresh id, a temporary directory never used."""
+    return replace(record, id=new_life_id(), temp_dir=new_temp_dir())
 
 
 def boot_id() -> str:
@@ -134,21 +156,29 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def save(record: NodeRecord) -> NodeRecord:
-    """Write the record and the owner file in the temporary directory, when that exists. Returns the record."""
+    """Write the record into the node's directory. Returns it."""
     write_atomically(record.directory / "node.json", json.dumps(_to_json(record), indent=1).encode())
     return record
 
 
 def load(directory: Path) -> NodeRecord | None:
-    """The record in a node's directory, None when there is none. Raises RecordError for one that cannot be understood."""
+    """The record in a node's directory, None when there is none.
+
+    Raises RecordError for one that cannot be understood, and for one that names another directory: in a copied or moved home
+    it would lead to somebody else's node.
+    """
     try:
         text = (directory / "node.json").read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return _from_json(json.loads(text))
+        record = _from_json(json.loads(text))
     except (ValueError, KeyError, TypeError, ArithmeticError) as failure:
         raise RecordError(f"{directory / 'node.json'} cannot be understood: {failure}") from failure
+    with contextlib.suppress(OSError):
+        if record.directory.samefile(directory):
+            return record
+    raise RecordError(f"{directory / 'node.json'} describes a node in another place, {record.directory}")
 
 
 def write_owner(record: NodeRecord) -> None:
@@ -156,12 +186,22 @@ def write_owner(record: NodeRecord) -> None:
     write_atomically(Path(record.temp_dir) / "owner.json", json.dumps(_to_json(record)).encode())
 
 
-def owners(root: Path) -> Iterator[NodeRecord]:
-    """Records named by the temporary directories below `root` that belong to this user."""
-    for file in sorted(root.glob("skyc-*/owner.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ArithmeticError):
-            if file.stat().st_uid == os.getuid():
-                yield _from_json(json.loads(file.read_text(encoding="utf-8")))
+def owners() -> Iterator[NodeRecord]:
+    """The records that this user's temporary directories name as their own. Everybody may write to the directory they lie in,
+    so one that is a link, belongs to somebody else or names another temporary directory counts for nothing."""
+    for directory in sorted(TEMP_ROOT.glob("skyc-*")):
+        record = owner(directory)
+        if record is not None and record.temp_dir == str(directory):
+            yield record
+
+
+def owner(directory: Path) -> NodeRecord | None:
+    """The record in a temporary directory, None when there is none that this user wrote and skyc understands."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ArithmeticError):
+        file = directory / "owner.json"
+        if all(place.lstat().st_uid == os.getuid() and not place.is_symlink() for place in (directory, file)):
+            return _from_json(json.loads(file.read_text(encoding="utf-8")))
+    return None
 
 
 def _to_json(record: NodeRecord) -> JsonObject:

@@ -80,7 +80,9 @@ def test_one_interrupt(skyc: Skyc, step: str) -> None:
     else:
         skyc.wait_for("the job", 90, lambda: "running hello" in apply.text)
     os.kill(apply.pid, signal.SIGINT)
-    assert apply.wait(120) == 130, apply.text
+    # A shell shows 130 for both: where the interrupt hits an import, Python itself ends by the signal after our message.
+    assert apply.wait(120) in (130, -signal.SIGINT), apply.text
+    assert "interrupted" in apply.text
     if step == "job":
         assert "goes on" in apply.text
         assert "hello from 0" in skyc("logs", "-f", "hello").out
