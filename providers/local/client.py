@@ -83,10 +83,11 @@ class LocalProvider:
 
         # <home>/deployments/<deployment>/nodes/<name>
         deployment = DeploymentId(Path(node.directory).parent.parent.name)
-        for record in lifecycle.find_records(home, deployment):
-            if record.id == node.id:
-                return cluster.health(record)
-        return "gone"
+        try:
+            records = lifecycle.find_records(home, deployment)
+        except lifecycle.NodeError as failure:
+            raise _as_error(failure) from failure
+        return next((cluster.health(record) for record in records if record.id == node.id), "gone")
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         from . import lifecycle
