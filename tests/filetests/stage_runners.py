@@ -11,9 +11,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+import yaml
 from tests.filetests.changes import CHANGES
 
 from skyc.compiler.candidates import candidates
+from skyc.compiler.changeset import change_set
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, has_errors, in_reading_order, render
 from skyc.compiler.ir import (
     Accelerator,
@@ -28,6 +30,7 @@ from skyc.compiler.ir import (
     Offering,
     PlacementPlan,
     ResourceGraph,
+    SiteId,
     TaskGraph,
 )
 from skyc.compiler.lower import lower
@@ -37,6 +40,7 @@ from skyc.compiler.printer import print_ir
 from skyc.compiler.report import build, render_json, render_markdown, render_text
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
+from skyc.compiler.terraform_engine import Engine
 from skyc.providers.local.catalog import Machine, Price, snapshot
 from skyc.providers.registry import load_all
 
@@ -173,11 +177,18 @@ def _stage(make: Callable[[SourceFile], str]) -> Callable[[str, str], str]:
     return run
 
 
+def _change_set(text: str, path: str) -> str:
+    """The input is what `terraform show -json` says (YAML holds JSON); the answer is the change set made of it."""
+    engine = Engine(name="terraform", version="1.11.4", argv=())
+    return print_ir(change_set(yaml.safe_load(text), site=SiteId("train.local"), graph=None, engine=engine)) + "\n"
+
+
 PLACED_STAGES: dict[str, Callable[[str, str], str]] = {
     "candidates": _stage(lambda source: print_ir(_found(source)[1])),
     "optimize": _stage(lambda source: print_ir(_placed(source)[1])),
     "lower": _stage(lambda source: "\n".join(print_ir(graph) for graph in _lowered(source))),
     "synth": _stage(_synthesized),
+    "plan": _change_set,
     "report": _stage(_report),
 }
 """Stage → (input, path shown) → answer. An input that is refused gives its diagnostics instead."""
