@@ -46,6 +46,8 @@ class Offering:
     price_source: str
     as_of: str
     capacity: int | None = None
+    estimated: bool = False
+    """The price is derived or old enough to be doubted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

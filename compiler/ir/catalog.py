@@ -1,0 +1,268 @@
+"""What the catalog holds: machine types and offers as columns, and the rates of everything beside machines.
+
+Contract: one `CatalogPart` per provider, immutable once made. Money is whole nano-dollars in columns and Decimal US dollars
+elsewhere; `UNKNOWN` (-1) in a column means "not known", never zero. Rows are sorted in the written order (region, zone, type), so
+a stable sort on a price breaks ties by that order. numpy is named in annotations only: code that runs on a node imports this package
+with nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeAlias
+
+from .frozen import FrozenMap
+from .placement import Accelerator, InstanceType, Offering
+from .task import Market
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy
+    from numpy.typing import NDArray
+
+    Column: TypeAlias = "NDArray[numpy.integer[Any]]"
+    Flags: TypeAlias = "NDArray[numpy.bool_]"
+
+UNKNOWN = -1
+"""In a column: nobody has said."""
+NANO = Decimal(10) ** -9
+"""US dollars per unit of a price column."""
+MILLI = Decimal("0.001")
+"""CPUs, GiB or devices per unit of an amount column."""
+ANY_REGION = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an offer is. `zone` None: the provider chooses, or has no zones."""
+
+    region: str
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TypeTable:
+    """Machine types. Row i of every column is about `names[i]`; a name can stand twice, with other accelerators.
+
+    cpus, memory: thousandths of a CPU and of a GiB. local_disk: GiB of disks inside the machine, 0 for none.
+    The four `device_` columns are a relation: type `device_type[j]` has `device_count[j]` thousandths of accelerator
+    `accelerators[device_name[j]]` with `device_memory[j]` thousandths of a GiB each.
+    """
+
+    names: tuple[str, ...]
+    cpus: Column
+    memory: Column
+    arch: Column
+    """Index into `archs`."""
+    local_disk: Column
+    divisible: Flags
+    archs: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    """Canonical names, sorted."""
+    device_type: Column
+    device_name: Column
+    device_count: Column
+    device_memory: Column
+
+    def devices(self, row: int) -> tuple[Accelerator, ...]:
+        """The accelerators of one type, in canonical order."""
+        found = [int(j) for j in (self.device_type == row).nonzero()[0]]
+        return tuple(
+            Accelerator(
+                name=self.accelerators[int(self.device_name[j])],
+                count=amount(int(self.device_count[j])) or Decimal(0),
+                memory_gb=amount(int(self.device_memory[j])),
+            )
+            for j in found
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OfferTable:
+    """Offers of one provider: row i offers `types` row `type[i]` at `places[place[i]]`.
+
+    on_demand, spot: nano-dollars per hour for the whole machine. Rows are sorted by place, then type name, then accelerators.
+    """
+
+    types: TypeTable
+    places: tuple[Place, ...]
+    """Sorted by (region, zone)."""
+    type: Column
+    place: Column
+    on_demand: Column
+    spot: Column
+    source: Column
+    """Index into `sources`."""
+    estimated: Flags
+    """The price is derived or old enough to be doubted; shown wherever it is used."""
+    interruptions: Column
+    """Expected spot interruptions per million node-hours."""
+    capacity: Column
+    """How many such machines exist; UNKNOWN where nobody counts them."""
+    sources: tuple[tuple[str, str], ...]
+    """(who says so, date as given)."""
+    sells_spot: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceStep:
+    """From `above` units on, each further unit costs `price` US dollars (None: unknown)."""
+
+    above: Decimal
+    price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRule:
+    """The price of moving data, per GB, by volume. The first rule that matches a pair of places is its price.
+
+    source: a region, `continent:<name>` or `*`.
+    destination: `other-zone` (another zone of the region), a region of the same provider, `same-continent`, `other-region`
+    (both at the same provider), `internet:<continent>` or `internet` (another provider, or a user).
+    both_ways: charged where it leaves and again where it arrives.
+    """
+
+    source: str
+    destination: str
+    steps: tuple[PriceStep, ...]
+    price_source: str
+    as_of: str
+    both_ways: bool = False
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRate:
+    """A disk by tier (`low`, `medium`, `high`, `ultra`, `best`), per month.
+
+    Either `per_gb`, or a ladder of whole disks: `ladder` holds (size in GiB, US dollars per month), ascending; a size takes the
+    first that is large enough.
+    """
+
+    region: str
+    tier: str
+    name: str
+    per_gb: Decimal | None
+    ladder: tuple[tuple[Decimal, Decimal], ...] = ()
+    price_source: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageRate:
+    """Object storage, US dollars per GB-month by volume."""
+
+    region: str
+    name: str
+    steps: tuple[PriceStep, ...]
+    price_source: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRate:
+    """A public IPv4 address, US dollars per hour."""
+
+    region: str
+    hourly: Decimal | None
+    price_source: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What a provider charges beside machines. A rate for region `*` stands for every region without one of its own.
+
+    reference_region: where a `*` price was taken from; elsewhere it is an estimate. None: the price is the same everywhere.
+    """
+
+    continents: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Region → `africa`, `asia`, `china`, `europe`, `middle-east`, `north-america`, `oceania` or `south-america`."""
+    transfers: tuple[TransferRule, ...] = ()
+    disks: tuple[DiskRate, ...] = ()
+    storages: tuple[StorageRate, ...] = ()
+    addresses: tuple[AddressRate, ...] = ()
+    disk_gb: Decimal | None = None
+    """GiB of disk a node gets when the task asks for none. None: the machine has its own, and nothing is charged."""
+    schemes: tuple[str, ...] = ()
+    """URI schemes of this provider's object storage."""
+    reference_region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CatalogPart:
+    """One provider's part of the catalog. Equal digests mean equal parts."""
+
+    provider: str
+    offers: OfferTable
+    rates: Rates
+    digest: str
+    """SHA-256 of the part's bytes as stored."""
+    as_of: str
+    """Oldest and newest date of its prices, `2021-02 … 2026-08-17`; for the machine itself, `now`."""
+    notes: tuple[str, ...] = ()
+    """What is known to be missing, in full sentences."""
+
+    def instance_type(self, row: int) -> InstanceType:
+        """The type of `types` row `row`. Unknown CPUs or memory read as zero: no requirement can be met by them."""
+        types = self.offers.types
+        return InstanceType(
+            name=types.names[row],
+            provider=self.provider,
+            cpus=amount(int(types.cpus[row])) or Decimal(0),
+            memory_gb=amount(int(types.memory[row])) or Decimal(0),
+            accelerators=types.devices(row),
+            arch=types.archs[int(types.arch[row])],
+            divisible=bool(types.divisible[row]),
+        )
+
+    def offering(self, row: int, market: Market) -> Offering:
+        """The offer of `offers` row `row` in a market (not AUTO)."""
+        offers = self.offers
+        place = offers.places[int(offers.place[row])]
+        source, as_of = offers.sources[int(offers.source[row])]
+        capacity = int(offers.capacity[row])
+        return Offering(
+            instance_type=offers.types.names[int(offers.type[row])],
+            provider=self.provider,
+            region=place.region,
+            zone=place.zone,
+            market=market,
+            hourly=dollars(int((offers.spot if market is Market.SPOT else offers.on_demand)[row])),
+            price_source=source,
+            as_of=as_of,
+            capacity=None if capacity == UNKNOWN else capacity,
+            estimated=bool(offers.estimated[row]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Catalog:
+    """Everything on offer, sorted by provider. Its digest is part of every plan."""
+
+    parts: tuple[CatalogPart, ...]
+
+    @property
+    def digest(self) -> str:
+        rows = "".join(f"{part.provider} {part.digest}\n" for part in self.parts)
+        return hashlib.sha256(rows.encode()).hexdigest()
+
+    def part(self, provider: str) -> CatalogPart:
+        """Raises KeyError for a provider that is not in the catalog."""
+        for part in self.parts:
+            if part.provider == provider:
+                return part
+        raise KeyError(provider)
+
+
+def dollars(nano: int) -> Decimal | None:
+    """A price column's value in US dollars; None for UNKNOWN."""
+    return None if nano == UNKNOWN else nano * NANO
+
+
+def amount(milli: int) -> Decimal | None:
+    """An amount column's value; None for UNKNOWN."""
+    return None if milli == UNKNOWN else milli * MILLI
