@@ -72,6 +72,8 @@ class ResourceRequest:
     ports: tuple[str, ...] = ()
     labels: FrozenMap[str] = field(default_factory=FrozenMap)
     max_hourly_cost: Decimal | None = None
+    interruption_rate: Decimal | None = None
+    """Expected interruptions per node-hour on spot, as the user knows them; None: take the catalog's, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,50 @@ class Storage:
     source: str | None = None
     persistent: bool = True
     size_gb: Decimal | None = None
+    infra: Infra = field(default_factory=Infra)
+    """Where it is, as far as the user says; with `auto`, where it may be."""
+    auto: bool = False
+    """`placement: auto`: the optimizer chooses the place together with the tasks'."""
+    keep_days: Decimal | None = None
+    """How long the data stays, for its price; None: as long as the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFlow:
+    """Data a task reads or writes, once per run.
+
+    key: a URI, the name of a Storage of the file, or a name of its own for data that goes straight from task to task.
+    """
+
+    key: str
+    storage: str | None
+    """The Storage that `key` names or whose URI it lies in."""
+    gb: Decimal
+    origin: SpecPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoursOn:
+    """Expected run time on machines with this accelerator; `Task.hours` is for all others."""
+
+    accelerator: AcceleratorRequest
+    hours: Decimal
+
+
+class AffinityLevel(enum.Enum):
+    PROVIDER = "cloud"
+    REGION = "region"
+    ZONE = "zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """This task and `task` run at the same place of a level, or (`same` False) at different ones."""
+
+    level: AffinityLevel
+    same: bool
+    task: TaskId
+    origin: SpecPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +197,19 @@ class Task:
     hours: Decimal = Decimal(1)
     """Expected run time in hours; `hours_assumed` says that the user gave none and the default of 1 stands."""
     hours_assumed: bool = True
+    hours_on: tuple[HoursOn, ...] = ()
     deadline: str | None = None
+    """As written, normalized: `6h` from the start, or an absolute time."""
+    deadline_hours: Decimal | None = None
+    """A deadline relative to the start, in hours; None without one, and for an absolute time."""
     budget: Decimal | None = None
+    """Most US dollars this task may cost in the worst case."""
     needs: tuple[TaskId, ...] = ()
+    inputs: tuple[DataFlow, ...] = ()
+    outputs: tuple[DataFlow, ...] = ()
+    affinities: tuple[Affinity, ...] = ()
+    traffic_gb: Decimal | None = None
+    """GB its groups exchange with each other over the run; None: unknown."""
 
     @property
     def num_nodes(self) -> int:
