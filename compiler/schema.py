@@ -60,8 +60,8 @@ def _schema(kind: Kind) -> JsonObject:
             return {"type": "integer", "minimum": minimum, "maximum": maximum}
         case Money():
             return {"type": "number", "minimum": 0}
-        case Number(minimum=minimum):
-            return {"type": "number", "minimum": minimum}
+        case Number(minimum=minimum, above=above):
+            return {"type": "number", "exclusiveMinimum" if above else "minimum": minimum}
         case Flag():
             return {"type": "boolean"}
         case Choice(values=values):
@@ -70,8 +70,9 @@ def _schema(kind: Kind) -> JsonObject:
         case ListOf(item=item, single=single):
             whole: JsonObject = {"type": "array", "items": _nullable(_schema(item))}
             return {"anyOf": [_schema(item), whole]} if single else whole
-        case MapOf(value=value, key=key):
-            mapping: JsonObject = {"type": "object", "additionalProperties": _nullable(_schema(value))}
+        case MapOf(value=value, key=key, named=named):
+            held = _schema(value) if named else _nullable(_schema(value))
+            mapping: JsonObject = {"type": "object", "additionalProperties": held}
             if key is not None and key.pattern is not None:
                 mapping["propertyNames"] = {"pattern": key.pattern}
             return mapping

@@ -24,6 +24,7 @@ from .runtime import RAY_VERSION, NodeRuntime
 from .secret import Secret
 from .spec import (
     AcceleratorsSpec,
+    AffinitySpec,
     CheckpointSpec,
     FileMountSpec,
     GroupSpec,
@@ -61,6 +62,7 @@ __all__ = [
     "Action",
     "Affinity",
     "AffinityLevel",
+    "AffinitySpec",
     "Alternative",
     "AttributeChange",
     "Bound",

@@ -51,6 +51,7 @@ class ResourcesSpec:
     labels: FrozenMap[str] | None = None
     image_id: str | FrozenMap[str] | None = None
     max_hourly_cost: Decimal | None = None
+    interruption_rate: Decimal | None = None
     any_of: tuple[ResourcesSpec, ...] | None = None
     ordered: tuple[ResourcesSpec, ...] | None = None
     cleared: tuple[str, ...] = ()
@@ -80,7 +81,10 @@ class StorageSpec:
     store: str | None = None
     mode: str | None = None
     persistent: bool | None = None
+    placement: str | None = None
+    infra: str | None = None
     size_gb: str | None = None
+    keep_days: Decimal | None = None
     later: FrozenMap[SpecValue] = field(default_factory=FrozenMap)
 
 
@@ -104,6 +108,15 @@ class CheckpointSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AffinitySpec:
+    """`affinity:`. Both map a level (`cloud`, `region`, `zone`) to names of tasks."""
+
+    origin: SpecPath
+    same: FrozenMap[tuple[str, ...]] | None = None
+    distinct: FrozenMap[tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
     """One document of the file that describes a task."""
 
@@ -121,10 +134,15 @@ class TaskSpec:
     checkpoint: CheckpointSpec | None = None
     setup: str | None = None
     run: str | None = None
-    hours: str | None = None
+    hours: str | FrozenMap[str] | None = None
+    """A mapping: from an accelerator, or `default`, to hours."""
     deadline: str | None = None
     budget: str | None = None
     needs: tuple[str, ...] | None = None
+    inputs: FrozenMap[str] | None = None
+    outputs: FrozenMap[str] | None = None
+    affinity: AffinitySpec | None = None
+    traffic: str | None = None
     later: FrozenMap[SpecValue] = field(default_factory=FrozenMap)
 
 

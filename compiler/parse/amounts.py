@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from ..ir import AcceleratorRequest, Bound, Infra
@@ -30,6 +31,10 @@ LARGEST_GIB = Decimal(10**9)
 LARGEST_COUNT = Decimal(10**6)
 LONGEST_SECONDS = 10 * 366 * 86_400
 NAME_LIMIT = 128
+URI_LIMIT = 4096
+"""Longer than any key or path that a store takes."""
+
+_VARIABLES = re.compile(r"\$(?:\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 
 
 class Misread(ValueError):
@@ -70,7 +75,7 @@ def read_size(text: str) -> Decimal:
         raise Misread("It is no size.", "write `100` or `100GB`")
     amount = Decimal(match[1]) * _GIB[(match[2] or "")[:1].lower()]
     if amount <= 0 or amount > LARGEST_GIB:
-        raise Misread(f"A size lies above 0 and is at most {LARGEST_GIB} GiB.")
+        raise Misread(f"A size lies above 0 and is at most {LARGEST_GIB} GiB.", "write `100` or `100GB`")
     return amount
 
 
@@ -110,17 +115,21 @@ def read_money(text: str) -> Decimal:
     return Decimal(match[1])
 
 
-def read_deadline(text: str) -> str:
-    """A length of time from the start, or a date and time with its zone (`2027-01-31T18:00Z`). Returned as written."""
+def read_deadline(text: str) -> tuple[str, Decimal | None]:
+    """The deadline as written, and its hours when it is a length of time from the start; otherwise it is a date and time with its
+    zone (`2027-01-31T18:00Z`)."""
     stripped = text.strip()
     if re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?\s*(?:Z|[+-]\d\d:?\d\d)", stripped, re.ASCII):
-        return stripped
+        try:
+            datetime.fromisoformat(f"{stripped[:10]}T{''.join(stripped[11:].split())}")
+        except ValueError:
+            raise Misread("The calendar has no such time.", "check the day, the hour and the zone") from None
+        return stripped, None
     try:
-        read_duration(stripped)
+        return stripped, Decimal(read_duration(stripped)) / 3600
     except Misread:
         hint = "write `6h` from the start, or `2027-01-31T18:00Z` with the time zone"
         raise Misread("It is neither a length of time nor a date and time with a time zone.", hint) from None
-    return stripped
 
 
 def read_accelerator(text: str) -> AcceleratorRequest:
@@ -138,6 +147,14 @@ def read_infra(text: str) -> Infra:
         raise Misread("It is no place.", "write `provider`, `provider/region` or `provider/region/zone`, with `*` for any")
     provider, region, zone = (*(None if part == "*" else part for part in parts), None, None)[:3]
     return Infra(provider=provider.lower() if provider else None, region=region, zone=zone)
+
+
+def read_bucket_place(text: str) -> Infra:
+    """`provider[/region]`: object storage has no zones."""
+    infra = read_infra(text)
+    if infra.zone is not None:
+        raise Misread("Storage lies in a region, not in a zone.", "write `provider` or `provider/region`, with `*` for any")
+    return infra
 
 
 def read_place(text: str) -> str | None:
@@ -172,7 +189,28 @@ def read_name(text: str) -> str:
 
 def read_name_pattern(text: str) -> str:
     """A name in which `$VAR` and `${VAR}` still stand for variables."""
-    read_name(re.sub(r"\$(?:\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*)", "x", text, flags=re.ASCII))
+    read_name(_VARIABLES.sub("x", text))
+    return text
+
+
+def read_flow(text: str) -> str:
+    """What data is called: a URI, or a name (SkyPilot's `CLOUD` is one, too)."""
+    if is_uri(text):
+        scheme, _, rest = text.partition("://")
+        read_uri(f"{scheme.lower()}://{rest}")
+        return text
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", text, re.ASCII) is None:
+        hint = "write `scheme://place`, the name of a Storage, or a name that a task outputs"
+        raise Misread("A name holds letters, digits, `-`, `_` and `.` only, and a URI begins with `scheme://`.", hint)
+    if len(text) > NAME_LIMIT:
+        raise Misread(f"A name has at most {NAME_LIMIT} characters; this one has {len(text)}.", "choose a shorter one")
+    return text
+
+
+def read_flow_pattern(text: str) -> str:
+    """As `read_flow`, where `$VAR` and `${VAR}` still stand for variables. One at the beginning may hold anything."""
+    if _VARIABLES.match(text) is None:
+        read_flow(_VARIABLES.sub("x", text))
     return text
 
 
@@ -196,6 +234,8 @@ def read_uri(text: str) -> str:
     """`scheme://…`."""
     if re.match(r"[a-z][a-z0-9+.-]*://\S", text, re.ASCII) is None:
         raise Misread("It is no URI.", "write `scheme://place`, such as `file:///data/checkpoints`")
+    if len(text) > URI_LIMIT:
+        raise Misread(f"A URI has at most {URI_LIMIT} characters; this one has {len(text)}.")
     return text
 
 
@@ -233,11 +273,16 @@ DEADLINE = Grammar("a length of time or a date and time", read_deadline)
 ACCELERATOR = Grammar(
     "an accelerator such as `H100:8`", read_accelerator, r"^\s*[A-Za-z][A-Za-z0-9._-]*(\s*:\s*\d+(\.\d+)?)?\s*$"
 )
+HOURS_ON = Grammar(
+    "an accelerator such as `H100:8` or `default`", read_accelerator, r"^\s*[A-Za-z][A-Za-z0-9._-]*(\s*:\s*\d+(\.\d+)?)?\s*$"
+)
 INFRA = Grammar("a place such as `provider/region/zone`", read_infra)
+BUCKET_PLACE = Grammar("a place such as `provider/region`", read_bucket_place)
 PLACE = Grammar("a name of a place", read_place)
 PORT = Grammar("a port such as `8080` or `8000-8010`", read_port, r"^\s*\d{1,5}(-\d{1,5})?\s*$")
 NAME = Grammar("a name", read_name, r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 NAME_PATTERN = Grammar("a name", read_name_pattern, r"^[A-Za-z0-9$][A-Za-z0-9._${}-]*$")
 VARIABLE = Grammar("a variable's name", read_variable, r"^[A-Za-z_][A-Za-z0-9_]*$")
+FLOW = Grammar("a URI or a name of data", read_flow_pattern, r"^[A-Za-z0-9_$]")
 TARGET = Grammar("a path on the node", read_target)
 URI = Grammar("a URI", read_uri, r"^[a-z][a-z0-9+.-]*://")

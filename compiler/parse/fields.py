@@ -6,7 +6,18 @@ field is a row here, an attribute in `ir/spec.py` and its meaning in resolve; un
 
 from __future__ import annotations
 
-from ..ir import CheckpointSpec, FileMountSpec, GroupSpec, HeaderSpec, ResourcesSpec, StorageSpec, TaskSpec
+from dataclasses import replace
+
+from ..ir import (
+    AffinitySpec,
+    CheckpointSpec,
+    FileMountSpec,
+    GroupSpec,
+    HeaderSpec,
+    ResourcesSpec,
+    StorageSpec,
+    TaskSpec,
+)
 from . import amounts
 from .kinds import (
     Accelerators,
@@ -77,8 +88,13 @@ _MACHINE_FIELDS = (
     Field("use_spot", Flag(), "true: interruptible machines; the same as `market: spot`."),
     Field(
         "market",
-        Choice(("spot", "on-demand", "auto"), later=frozenset({"auto"})),
-        "`spot`, `on-demand`, or `auto` to let the policy mix both under a deadline.",
+        Choice(("spot", "on-demand", "auto")),
+        "`spot`, `on-demand`, or `auto` for the one with the lower expected cost.",
+    ),
+    Field(
+        "interruption_rate",
+        Number(example="0.05"),
+        "Interruptions per node and hour to expect on spot; default: the catalog's.",
     ),
     Field("disk_size", _amount(amounts.SIZE), "Disk per node in GiB: `100` or `100GB`."),
     Field("disk_tier", Choice(_TIERS), "How fast the disk is."),
@@ -145,13 +161,10 @@ _STORAGE_FIELDS = (
     Field("store", Text(), "The kind of store to make it in."),
     _MODE,
     Field("persistent", Flag(), "false: removed together with the deployment. Default true."),
+    Field("placement", Choice(("auto",)), "`auto`: where the data lives is chosen together with where the tasks run."),
+    Field("infra", Text(amounts.BUCKET_PLACE), "Where it is: `provider/region`; with `placement: auto`, where it may be."),
     Field("size_gb", _amount(amounts.SIZE), "Expected size in GiB, for the price."),
-    Field(
-        "placement",
-        Choice(("auto",)),
-        "Let the optimizer choose where.",
-        later="chooses where data lives",
-    ),
+    Field("keep_days", Number(above=True, example="30"), "Days the data stays, for the price; default: as long as the run."),
     Field("config", MapOf(Anything()), "Options of the mount.", later="sets options of the mount"),
     Field("_force_delete", Flag(), "SkyPilot's own.", later="changes SkyPilot's own settings"),
     Field("_is_sky_managed", Flag(), "SkyPilot's own.", later="changes SkyPilot's own settings"),
@@ -183,6 +196,27 @@ CHECKPOINT = Record(
     ),
     CheckpointSpec,
 )
+
+SAME = Record(
+    "same",
+    tuple(
+        Field(level, ListOf(Text(amounts.NAME), single=True), f"Tasks of this file, for the same or another {level}.")
+        for level in ("cloud", "region", "zone")
+    ),
+)
+
+AFFINITY = Record(
+    "affinity",
+    (
+        Field("same", SAME, "Tasks to run at the same place as."),
+        Field("distinct", replace(SAME, name="distinct"), "Tasks to run at another place than."),
+    ),
+    AffinitySpec,
+)
+
+_FLOWS = MapOf(_amount(amounts.SIZE), key=amounts.FLOW, named=True)
+
+_HOURS = OneOf((_amount(amounts.HOURS), MapOf(_amount(amounts.HOURS), key=amounts.HOURS_ON, named=True)))
 
 _PROBE = OneOf(
     (
@@ -290,17 +324,16 @@ TASK = Record(
         Field("checkpoint", CHECKPOINT, "The directory to snapshot, and where to."),
         Field("setup", Text(), "Shell commands run once per node before the first job."),
         Field("run", Text(), "Shell commands run on every node."),
-        Field("hours", _amount(amounts.HOURS), "Expected run time in hours, for the price; default 1."),
-        Field(
-            "deadline",
-            _amount(amounts.DEADLINE),
-            "Latest finish: `6h` from the start, or a date and time with its zone.",
-            later="holds a deadline",
-        ),
-        Field("budget", _amount(amounts.MONEY), "Most US dollars to spend.", later="refuses a plan above it"),
+        Field("hours", _HOURS, "Expected run time in hours, or hours per accelerator and `default`; default 1."),
+        Field("deadline", _amount(amounts.DEADLINE), "Latest finish: `6h` from the start, or a date and time with its zone."),
+        Field("budget", _amount(amounts.MONEY), "Most US dollars the task may cost."),
         Field("needs", ListOf(Text(amounts.NAME), single=True), "Tasks of this file that must finish first."),
-        Field("inputs", MapOf(_amount(amounts.SIZE)), "URI and size in GiB of what is read.", later="prices moved data"),
-        Field("outputs", MapOf(_amount(amounts.SIZE)), "URI and size in GiB of what is written.", later="prices moved data"),
+        Field("inputs", _FLOWS, "What is read, with its size in GiB: a URI, a Storage, or what another task outputs."),
+        Field(
+            "outputs", _FLOWS, "What is written, with its size in GiB: a URI, a Storage, or a name for other tasks' `inputs`."
+        ),
+        Field("affinity", AFFINITY, "Tasks to run at the same place as, or at another."),
+        Field("traffic", _amount(amounts.SIZE), "GiB that the task's groups exchange with each other over the run."),
         Field("sweep", SWEEP, "Many small trials.", later="runs many small trials"),
         Field("service", SERVICE, "Replicas behind an endpoint.", later="runs replicas behind an endpoint"),
         Field("pool", POOL, "Workers kept ready.", later="keeps workers ready"),
@@ -321,7 +354,11 @@ HEADER = Record(
     "header",
     (
         Field("name", Text(amounts.NAME_PATTERN), "The name of the whole."),
-        Field("execution", Choice(("serial", "parallel"), later=frozenset({"parallel"})), "How its tasks run."),
+        Field(
+            "execution",
+            Choice(("serial", "parallel")),
+            "`serial` (one after the other) or `parallel`, for tasks without `needs`.",
+        ),
         Field("primary_tasks", ListOf(Text(), single=True), "Tasks whose end ends the rest.", later="ends the other tasks"),
         Field("termination_delay", Anything(), "How long the rest may go on.", later="delays the end of the other tasks"),
     ),
@@ -352,5 +389,13 @@ MEANT = {
     "depends_on": "needs",
     "machine": "instance_type",
     "interval": "every",
+    "provider": "cloud",
+    "region": "infra",
+    "location": "infra",
+    "apart": "distinct",
+    "together": "same",
+    "runtime": "hours",
+    "duration": "hours",
+    "retention": "keep_days",
 }
 """Words people use for a field where the spelling is no help."""

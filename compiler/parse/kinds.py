@@ -32,9 +32,11 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number not below `minimum`, as a Decimal."""
+    """A number not below `minimum`, as a Decimal. `above`: `minimum` itself is too small. `example`: what a hint proposes."""
 
     minimum: int = 0
+    above: bool = False
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,12 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping with the user's own keys."""
+    """A mapping with the user's own keys. `named`: a key without a value is a mistake, and what is later wrong with an entry is
+    wrong with its key, so the entry's place is the key's."""
 
     value: Kind
     key: Grammar | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,9 @@ class Reader:
             case Whole():
                 return self._whole(kind, node, key)
             case Money():
-                return self._decimal(node, key, 0, "an amount of US dollars such as `5.50`")
+                return self._decimal(Number(), node, key, "an amount of US dollars such as `5.50`")
             case Number():
-                return self._decimal(node, key, kind.minimum, "a number")
+                return self._decimal(kind, node, key, "a number")
             case Flag():
                 return self._flag(node, key)
             case Choice():
@@ -117,7 +117,8 @@ class Reader:
             grammar.check(text)
         except Misread as misread:
             detail = f"{placed(text)} is not {grammar.words}. {misread.reason}"
-            slug = "bad-name" if grammar in (amounts.NAME, amounts.NAME_PATTERN, amounts.VARIABLE) else "bad-value"
+            names = (amounts.NAME, amounts.NAME_PATTERN, amounts.VARIABLE, amounts.FLOW)
+            slug = "bad-name" if grammar in names else "bad-value"
             if grammar is amounts.TARGET:
                 slug = "bad-path"
             summary = {"bad-name": "A name is not allowed", "bad-path": "A path is not allowed"}.get(
@@ -154,16 +155,19 @@ class Reader:
             return None
         return int(scalar.text)
 
-    def _decimal(self, node: Node, key: Scalar | None, minimum: int, wanted: str) -> Decimal | None:
+    def _decimal(self, kind: Number, node: Node, key: Scalar | None, wanted: str) -> Decimal | None:
         scalar = self._scalar(node, key, wanted)
         if scalar is None or self._surprising(scalar, number=True):
             return None
+        hint = f"write a number such as `{kind.example}`" if kind.example is not None else None
         if scalar.tag not in ("int", "float") or not scalar.plain:
-            self._wrong(node, key, wanted)
+            self._wrong(node, key, wanted, hint)
             return None
-        if _PLAIN_NUMBER.fullmatch(scalar.text) is None or Decimal(scalar.text) < minimum:
-            detail = f"{placed(scalar.text)} is out of range: a plain number of at least {minimum} is needed."
-            self.diagnostics.append(error("out-of-range", "A number is out of range", detail, span=scalar.span))
+        fits = _PLAIN_NUMBER.fullmatch(scalar.text) is not None and Decimal(scalar.text) >= kind.minimum
+        if not fits or (kind.above and Decimal(scalar.text) == kind.minimum):
+            limit = f"above {kind.minimum}" if kind.above else f"of at least {kind.minimum}"
+            detail = f"{placed(scalar.text)} is out of range: a plain number {limit} is needed."
+            self.diagnostics.append(error("out-of-range", "A number is out of range", detail, span=scalar.span, hint=hint))
             return None
         return Decimal(scalar.text)
 
@@ -182,8 +186,9 @@ class Reader:
         value = by_fold.get(scalar.text.casefold())
         if value is None:
             close = nearest(scalar.text, kind.values)
-            hint = f"did you mean `{close}`?" if close else None
-            detail = f"{placed(scalar.text)} is not one of {allowed}."
+            only = f"write {allowed}, or remove the field" if len(kind.values) == 1 else None
+            hint = f"did you mean `{close}`?" if close else only
+            detail = f"{placed(scalar.text)} is not {'one of ' if only is None else ''}{allowed}."
             summary = "A value is not one of those allowed"
             self.diagnostics.append(error("unknown-value", summary, detail, span=scalar.span, hint=hint))
         elif value in kind.later:
@@ -224,6 +229,13 @@ class Reader:
         for name, item in node.entries:
             if self._surprising(name) or (kind.key is not None and not self._agrees(kind.key, name, name.text)):
                 continue
+            if kind.named:
+                self.spans[path.child(name.text)] = name.span
+                if isinstance(item, Scalar) and item.is_null:
+                    detail = f"{placed(name.text)} has no value: {expected(kind.value)} is needed."
+                    hint = f"write `{placed(name.text)[1:-1]}: …`, or remove it"
+                    self.diagnostics.append(error("missing-value", "A value is missing", detail, span=name.span, hint=hint))
+                    continue
             values[name.text] = self.read(kind.value, item, path.child(name.text), name)
         if isinstance(kind.value, Variable | Anything):
             return FrozenMap(values)
@@ -351,8 +363,7 @@ class Reader:
 
     # Complaints
 
-    def _wrong(self, node: Node, key: Scalar | None, wanted: str) -> None:
-        hint = None
+    def _wrong(self, node: Node, key: Scalar | None, wanted: str, hint: str | None = None) -> None:
         if isinstance(node, Scalar) and not node.plain and _PLAIN_NUMBER.fullmatch(node.text) and "number" in wanted:
             hint = "remove the quotes"
         subject = f"`{key.text}` needs {wanted}" if key is not None else f"Here {wanted} is needed"

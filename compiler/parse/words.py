@@ -132,6 +132,8 @@ def expected(kind: Kind) -> str:
             return "one of " + ", ".join(f"`{value}`" for value in values)
         case ListOf():
             return "a list"
+        case MapOf(value=value, key=key, named=True) if key is not None:
+            return f"a mapping from {key.words} to {expected(value)}"
         case MapOf() | Record() | Entries():
             return "a mapping"
         case Variable():

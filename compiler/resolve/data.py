@@ -10,11 +10,23 @@ import os
 import posixpath
 from dataclasses import dataclass, field
 
-from ..ir import CheckpointPolicy, FileMount, FileMountSpec, MountMode, SpecPath, Storage, StorageSpec, TaskId, TaskSpec
+from ..ir import (
+    CheckpointPolicy,
+    FileMount,
+    FileMountSpec,
+    Infra,
+    MountMode,
+    SpecPath,
+    Storage,
+    StorageSpec,
+    TaskId,
+    TaskSpec,
+)
 from ..parse import amounts
 from ..parse.amounts import Misread
 from ..parse.nearest import nearest
 from ..parse.words import placed
+from .uris import checked_uri
 from .variables import Scope
 
 DEFAULT_EVERY = 300
@@ -72,10 +84,17 @@ class _Data:
                 uri = text
             elif text is not None:
                 source = self._exists(text, path, slug="missing-source", summary="A source does not exist")
+        if spec.placement is not None and uri is not None:
+            detail = (
+                f"`placement: {spec.placement}` lets the optimizer choose the place, and `{_naming(spec)}` names it already."
+            )
+            path = spec.origin.child("placement")
+            hint = "remove one of them; `infra` says where the optimizer may choose"
+            self.scope.complain("conflicting-fields", "Two fields contradict", detail, path, hint=hint)
         if uri is not None:
-            uri = self._uri(uri, spec.origin.child("uri" if spec.uri is not None else "source"))
+            uri = checked_uri(self.scope, uri, spec.origin.child(_naming(spec)))
         elif spec.store is not None and (store := self.scope.expand(spec.store, spec.origin.child("store"))):
-            uri = self._uri(f"{store.lower()}://{name}", spec.origin.child("store"))
+            uri = checked_uri(self.scope, f"{store.lower()}://{name}", spec.origin.child("store"))
         storage = Storage(
             name=name,
             origin=spec.origin,
@@ -83,6 +102,9 @@ class _Data:
             source=source,
             persistent=spec.persistent is not False,
             size_gb=amounts.read_size(spec.size_gb) if spec.size_gb is not None else None,
+            infra=amounts.read_bucket_place(spec.infra) if spec.infra is not None else Infra(),
+            auto=spec.placement is not None,
+            keep_days=spec.keep_days,
         )
         self.storages[name] = storage
         self._modes[name] = spec.mode
@@ -122,7 +144,7 @@ class _Data:
         if name is None:
             return self._unnamed(spec, target, origin, mode)
         known = self.storages.get(name)
-        adds = spec.source is not None or spec.uri is not None or spec.store is not None
+        adds = any(part is not None for part in (spec.source, spec.uri, spec.store, *_where(spec)))
         if known is not None and adds and known.origin != spec.origin:
             detail = f"A Storage named {placed(name)} is already described elsewhere in this task."
             hint = "give only `name` and `mode` here"
@@ -139,7 +161,11 @@ class _Data:
                 detail = "A Storage needs a `name`, or a `source` that says where its data is."
                 self.scope.complain("missing-field", "A field is missing", detail, spec.origin, hint="add `name`")
             return None
-        path = spec.origin.child("uri" if spec.uri is not None else "source")
+        if any(part is not None for part in _where(spec)):
+            detail = "Where data lives, and how long, is said of a Storage with a name."
+            self.scope.complain("missing-field", "A field is missing", detail, spec.origin, hint="add `name`")
+            return None
+        path = spec.origin.child(_naming(spec))
         text = self.scope.expand(given, path)
         if text is None:
             return None
@@ -189,28 +215,8 @@ class _Data:
     def _source(self, text: str, path: SpecPath) -> str | None:
         """A URI, checked, or a local path, absolute."""
         if amounts.is_uri(text):
-            return self._uri(text, path)
+            return checked_uri(self.scope, text, path)
         return self._exists(text, path, slug="missing-source", summary="A source does not exist")
-
-    def _uri(self, text: str, path: SpecPath) -> str | None:
-        scheme, _, rest = text.partition("://")
-        text = f"{scheme.lower()}://{rest}"
-        if scheme.lower() == "file" and (rest == "~" or rest.startswith("~/")):
-            text = f"file://{self.scope.home()}{rest[1:]}"
-        reason: str | None = None
-        hint: str | None = None
-        try:
-            amounts.read_uri(text)
-        except Misread as misread:
-            reason, hint = misread.reason, misread.hint
-        if text.startswith("file://") and not text.startswith("file:///"):
-            reason, hint = "A `file://` URI holds an absolute path.", f"write `file:///{placed(rest)[1:-1]}`"
-        if ".." in rest.split("/"):
-            reason, hint = "A URI may not climb with `..`.", "write the path out"
-        if reason is None:
-            return text
-        self.scope.complain("bad-uri", "A URI is not allowed", f"{placed(text)} cannot be used. {reason}", path, hint=hint)
-        return None
 
     def _local(self, text: str, path: SpecPath, *, slug: str, summary: str) -> str | None:
         expanded = self.scope.expand(text, path)
@@ -232,3 +238,12 @@ class _Data:
         hint = "a relative path starts at the task file's directory" if not text.startswith("/") else "check the path"
         self.scope.complain(slug, summary, detail, path, hint=hint)
         return None
+
+
+def _naming(spec: StorageSpec) -> str:
+    """The field that names the place, if one does."""
+    return "uri" if spec.uri is not None else "source"
+
+
+def _where(spec: StorageSpec) -> tuple[object, ...]:
+    return (spec.placement, spec.infra, spec.keep_days)

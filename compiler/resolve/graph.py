@@ -6,8 +6,6 @@ never enter the graph: they are returned beside it, and a Task holds their names
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,12 +16,14 @@ from ..parse import amounts
 from ..parse.amounts import Misread
 from ..parse.nearest import nearest
 from ..parse.words import placed
+from .affinities import with_affinities
 from .data import task_data
+from .flows import check_sources, flows, in_storages
+from .identifiers import identifier
 from .machines import requests
+from .storages import with_shared_storages
+from .times import deadline, hours
 from .variables import EnvOverrides, Scope
-
-ID_LIMIT = 39
-"""Letters of a task's or deployment's id. Clouds cut resource names near 60; the rest is left for what is appended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +60,29 @@ def resolve(
                 path = document.origin.child("secrets").child(name)
                 scope.complain("conflicting-secret", "A secret has two values", detail, path, hint="use two names")
     scope = Scope(source, directory, overrides, diagnostics)
-    wired = _wire(scope, spec, tasks)
-    if has_errors(diagnostics):
-        return None, tuple(diagnostics)
-    ordered = _sorted(scope, wired)
-    if has_errors(diagnostics):
-        return None, tuple(diagnostics)
+    ordered = _joined(scope, spec, tasks)
     graph = TaskGraph(name=_deployment_name(scope, spec, tasks, stem), tasks=ordered)
     if has_errors(diagnostics):
         return None, tuple(diagnostics)
     return Resolved(graph=graph, secrets=FrozenMap(secrets)), tuple(diagnostics)
+
+
+def _joined(scope: Scope, spec: SpecFile, tasks: list[Task]) -> tuple[Task, ...]:
+    """The tasks in order, with what one of them says about others. Not all of them when there is an error."""
+    if len({task.id for task in tasks}) < len(tasks):
+        # Names lead nowhere certain while two tasks share one.
+        _wire(scope, spec, tasks)
+        return ()
+    tasks = in_storages(with_shared_storages(scope, tasks))
+    tasks = with_affinities(scope, spec, tasks)
+    wired = _wire(scope, spec, tasks)
+    known = {task.id for task in tasks}
+    if not all(need in known for task in wired for need in task.needs):
+        return ()
+    ordered = _sorted(scope, wired)
+    if len(ordered) == len(tasks):
+        check_sources(scope, ordered)
+    return ordered
 
 
 def _deployment_name(scope: Scope, spec: SpecFile, tasks: list[Task], stem: str) -> str:
@@ -80,20 +93,14 @@ def _deployment_name(scope: Scope, spec: SpecFile, tasks: list[Task], stem: str)
     return tasks[0].id if spec.documents[0].name is not None else identifier(stem)
 
 
-def identifier(text: str) -> str:
-    """`text` as an id: `[a-z][a-z0-9-]{0,38}`. One that has to be cut ends in a digest, so that two never become one."""
-    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "task"
-    if not plain[0].isalpha():
-        plain = f"t-{plain}"
-    if len(plain) > ID_LIMIT:
-        plain = f"{plain[: ID_LIMIT - 9].rstrip('-')}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-    return plain
-
-
 def _task(scope: Scope, spec: TaskSpec, fallback: str) -> Task:
     task_id = TaskId(identifier(_name(scope, spec) or fallback))
     data = task_data(scope, spec, task_id)
     groups = _groups(scope, spec)
+    inputs = flows(scope, spec.inputs, spec.origin.child("inputs"))
+    outputs = flows(scope, spec.outputs, spec.origin.child("outputs"))
+    length = hours(scope, spec.hours, spec.origin.child("hours"))
+    latest, latest_hours = deadline(scope, spec.deadline, spec.origin.child("deadline"))
     return Task(
         id=task_id,
         origin=spec.origin,
@@ -106,11 +113,26 @@ def _task(scope: Scope, spec: TaskSpec, fallback: str) -> Task:
         file_mounts=data.file_mounts,
         storages=data.storages,
         checkpoint=data.checkpoint,
-        hours=amounts.read_hours(spec.hours) if spec.hours is not None else Decimal(1),
-        hours_assumed=spec.hours is None,
-        deadline=amounts.read_deadline(spec.deadline) if spec.deadline is not None else None,
+        hours=length.hours,
+        hours_assumed=length.assumed,
+        hours_on=length.on,
+        deadline=latest,
+        deadline_hours=latest_hours,
         budget=amounts.read_money(spec.budget) if spec.budget is not None else None,
+        inputs=inputs,
+        outputs=outputs,
+        traffic_gb=_traffic(scope, spec, groups),
     )
+
+
+def _traffic(scope: Scope, spec: TaskSpec, groups: tuple[NodeGroup, ...]) -> Decimal | None:
+    if spec.traffic is None:
+        return None
+    if len(groups) < 2:
+        detail = "`traffic` is what the groups of a task exchange with each other, and this task has one group of nodes only."
+        hint = "describe the others under `groups`, or remove `traffic`"
+        scope.complain("missing-field", "A field is missing", detail, spec.origin.child("traffic"), hint=hint)
+    return amounts.read_size(spec.traffic)
 
 
 def _name(scope: Scope, spec: TaskSpec) -> str | None:

@@ -76,6 +76,7 @@ def _request(scope: Scope, layers: list[ResourcesSpec], origin: SpecPath) -> Res
         ports=tuple(dict.fromkeys(map(amounts.read_port, merged.ports or ()))),
         labels=FrozenMap(labels),
         max_hourly_cost=merged.max_hourly_cost,
+        interruption_rate=merged.interruption_rate,
     )
 
 
@@ -105,7 +106,7 @@ def _part(text: str | None, *, lower: bool = False) -> str | None:
 def _market(scope: Scope, layer: ResourcesSpec, before: Market) -> Market:
     if layer.market is not None:
         market = Market(layer.market)
-        if layer.use_spot is not None and layer.use_spot is not (market is Market.SPOT):
+        if layer.use_spot is not None and market is not (Market.SPOT if layer.use_spot else Market.ON_DEMAND):
             detail = f"`market: {layer.market}` and `use_spot: {str(layer.use_spot).lower()}` say different things."
             path = layer.origin.child("use_spot")
             scope.complain("conflicting-fields", "Two fields contradict", detail, path, hint="remove `use_spot`")

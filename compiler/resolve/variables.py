@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..diagnostics import Diagnostic, SourceMap, error
+from ..diagnostics import Diagnostic, SourceMap, error, warning
 from ..ir import FrozenMap, Secret, SpecPath, TaskSpec
 from ..parse.nearest import nearest
 from ..parse.words import placed
@@ -65,6 +65,9 @@ class Scope:
         self, slug: str, summary: str, detail: str, path: SpecPath, *, hint: str | None = None, commands: tuple[str, ...] = ()
     ) -> None:
         self.diagnostics.append(error(slug, summary, detail, span=self.source.find(path), hint=hint, commands=commands))
+
+    def warn(self, slug: str, summary: str, detail: str, path: SpecPath, *, hint: str | None = None) -> None:
+        self.diagnostics.append(warning(slug, summary, detail, span=self.source.find(path), hint=hint))
 
     def declare(self, task: TaskSpec) -> None:
         """Find a value for everything the task declares, and for everything the command line adds to it."""

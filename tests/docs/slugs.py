@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("compiler", "runtime", "providers", "cli")
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-MAKERS = frozenset({"error", "warning", "make", "complain", "_mount_error", "MountFailed", "_unset"})
+MAKERS = frozenset({"error", "warning", "make", "complain", "warn", "_mount_error", "MountFailed", "_unset"})
 """`make` stands for `error` or `warning` where a call chooses between them."""
 PRINTED = re.compile(r"error\[([a-z0-9-]+)\]")
 STORAGE = "runtime/storage/base.py"

@@ -18,6 +18,8 @@ TABLES = (
     ("`storage.<name>`", fields.STORAGE.record),
     ("`file_mounts.<path>`, when it is a mapping", fields.FILE_MOUNTS.record),
     ("`checkpoint`", fields.CHECKPOINT),
+    ("`affinity`", fields.AFFINITY),
+    ("`affinity.same` and `affinity.distinct`", fields.SAME),
     ("A document of its own before several tasks", fields.HEADER),
 )
 
@@ -71,7 +73,8 @@ def records(kind: Kind) -> Iterator[Record]:
 
 
 def test_no_supported_record_is_left_out() -> None:
-    """A new mapping in the file needs a table of its own here. An alternative has the fields of `resources`."""
-    listed = {record.name for _, record in TABLES} | {"alternative"}
+    """A new mapping in the file needs a table of its own here. An alternative has the fields of `resources`, `distinct` has those
+    of `same`."""
+    listed = {record.name for _, record in TABLES} | {"alternative", "distinct"}
     found = {record.name for record in records(fields.TASK)}
     assert found - listed == set()

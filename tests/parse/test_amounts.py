@@ -58,7 +58,11 @@ def test_any_text_is_read_or_misread(text: str) -> None:
         (amounts.read_infra, "Local/*/z", Infra(provider="local", region=None, zone="z")),
         (amounts.read_infra, "*", Infra()),
         (amounts.read_port, "443-443", "443"),
-        (amounts.read_deadline, "2027-01-31T18:00Z", "2027-01-31T18:00Z"),
+        (amounts.read_deadline, "2027-01-31T18:00Z", ("2027-01-31T18:00Z", None)),
+        (amounts.read_deadline, "90m", ("90m", Decimal("1.5"))),
+        (amounts.read_bucket_place, "Local/west", Infra(provider="local", region="west")),
+        (amounts.read_flow, "CLOUD", "CLOUD"),
+        (amounts.read_flow_pattern, "${PLACE}/x", "${PLACE}/x"),
     ],
 )
 def test_written_and_read(reader: Callable[[str], object], text: str, value: object) -> None:
@@ -83,6 +87,11 @@ def test_written_and_read(reader: Callable[[str], object], text: str, value: obj
         (amounts.read_variable, "A\n"),
         (amounts.read_target, "a/../b"),
         (amounts.read_deadline, "2027-01-31T18:00"),
+        (amounts.read_deadline, "2027-02-31T18:00Z"),
+        (amounts.read_bucket_place, "local/west/a"),
+        (amounts.read_flow, "/data"),
+        (amounts.read_flow, "s3:bucket"),
+        (amounts.read_flow, "s3://" + "x" * 5000),
     ],
 )
 def test_refused(reader: Callable[[str], object], text: str) -> None:
