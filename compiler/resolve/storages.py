@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ..ir import Infra, Storage, Task
+from ..diagnostics import Diagnostic, SourceMap, error
+from ..ir import Infra, SpecPath, Storage, Task
 from ..parse.words import placed
 from .variables import Scope
 
@@ -31,6 +32,30 @@ def with_shared_storages(scope: Scope, tasks: Sequence[Task]) -> list[Task]:
         replace(task, storages=tuple(_completed(storage, first, sized) for storage in task.storages)) if task.storages else task
         for task in tasks
     ]
+
+
+def store_conflicts(
+    tasks: Sequence[Task], schemes: Mapping[str, Collection[str]], sources: SourceMap
+) -> tuple[Diagnostic, ...]:
+    """Storages whose `store` or URI belongs to other providers than their `infra` names.
+
+    schemes: provider → URI schemes of its object storage, as the catalog has them, which is why resolve itself cannot ask. A scheme
+    that no provider claims says nothing about a place: many stores speak the protocol of another one.
+    """
+    found: dict[SpecPath, Diagnostic] = {}
+    for storage in (storage for task in tasks for storage in task.storages):
+        provider = storage.infra.provider
+        if storage.uri is None or provider not in schemes:
+            continue
+        scheme = storage.uri.partition("://")[0]
+        owners = sorted(name for name, theirs in schemes.items() if scheme in theirs)
+        if owners and provider not in owners:
+            path = storage.origin.child("infra")
+            detail = f"{placed(storage.uri)} lies at " + " or ".join(f"`{name}`" for name in owners) + f", not at `{provider}`."
+            hint = "remove `infra`, or choose a store of that provider"
+            summary = "Two fields contradict"
+            found[path] = error("conflicting-fields", summary, detail, span=sources.find(path), hint=hint)
+    return tuple(found.values())
 
 
 def _completed(storage: Storage, first: dict[str, Storage], sized: dict[str, Storage]) -> Storage:

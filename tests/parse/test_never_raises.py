@@ -49,9 +49,21 @@ def front_end(source: SourceFile) -> None:
 
 def words() -> st.SearchStrategy[str]:
     """The fields' own names, so that random files reach the reader's depths, among hostile text."""
-    records = (fields.TASK, fields.RESOURCES, fields.CHECKPOINT, fields.STORAGE.record, fields.HEADER)
+    records = (
+        fields.TASK,
+        fields.RESOURCES,
+        fields.CHECKPOINT,
+        fields.STORAGE.record,
+        fields.HEADER,
+        fields.AFFINITY,
+        fields.SAME,
+    )
     names = sorted({field.name for record in records for field in record.fields})
-    return st.sampled_from(names) | st.text(max_size=8) | st.sampled_from(["<<", "", "~", "no", "A", "KEY", "a/b", "..", "$A"])
+    return (
+        st.sampled_from(names)
+        | st.text(max_size=8)
+        | st.sampled_from(["<<", "", "~", "no", "A", "KEY", "a/b", "..", "$A", "s3://b", "H100:8", "default"])
+    )
 
 
 def scalars() -> st.SearchStrategy[object]:
