@@ -1,5 +1,6 @@
 """Whatever a file holds, the front end answers with a value or with diagnostics that have a place; it never raises."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from ..filetest import SEPARATOR, discover
 
 QUICK = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 NOWHERE = Path("/nonexistent")
+LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What YAML counts as the end of a line."""
 OFFERED = EnvOverrides.of(env={"A": "a"}, secrets={"KEY": "k"}, environ={"HOME": "/home/me"})
 
 
@@ -42,7 +45,7 @@ def front_end(source: SourceFile) -> None:
             print_ir(resolved.graph)
     for diagnostic in said:
         assert diagnostic.span is not None, diagnostic
-        assert 1 <= diagnostic.span.line <= source.text.count("\n") + 2
+        assert 1 <= diagnostic.span.line <= len(LINE_BREAK.split(source.text)) + 1
         assert diagnostic.summary and "\n" not in diagnostic.summary
         render(diagnostic, source).encode("utf-8", "surrogatepass")
 
