@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 from ..compiler.diagnostics import Diagnostic
 from ..compiler.ir import (
-    CatalogSnapshot,
     DeploymentId,
     FrozenMap,
     GroupPlacement,
@@ -29,11 +28,14 @@ from ..compiler.ir import (
     SiteId,
     Task,
 )
+from ..compiler.ir.catalog import CatalogPart
 
 
 class Capability(enum.Enum):
     """What a target can do. The compiler asks for these and never for a provider by name."""
 
+    LOWER = "lower"
+    """Placements become resources. A target without it is priced only: its `lower` refuses."""
     SPOT = "spot"
     MULTI_NODE = "multi-node"
     OPEN_PORTS = "open-ports"
@@ -169,8 +171,9 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> frozenset[Capability]: ...
 
-    def catalog(self, *, home: Path) -> CatalogSnapshot:
-        """What it offers. For an owned machine the facts are read from it; for a cloud, from a pinned snapshot."""
+    def catalog(self, *, home: Path) -> CatalogPart:
+        """What it offers and what it charges. For an owned machine the facts are read from it; for a cloud, from a file that
+        came with skyc or that a refresh wrote. Raises SkycError for one that cannot be used."""
 
     def check(self, *, home: Path) -> CheckReport: ...
 

@@ -1,5 +1,8 @@
 """What every provider must do, as tests. A new provider begins by subclassing `ProviderConformance` in its own test folder.
 
+What is said about catalogs is in `catalog_conformance`, of which this suite is an extension: a target that is priced and cannot be
+compiled yet subclasses `PricedConformance` there.
+
 Contract: the subclass says how to make its provider, how to bring a graph up for real, and what must not be left in the world.
 Everything else, and every expectation, is here and equal for all. Deviations belong into the provider's own folder as strict
 marks with a reason, never into this file.
@@ -12,7 +15,6 @@ marks with a reason, never into this file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -24,7 +26,6 @@ from ..compiler.diagnostics import Diagnostic, Severity
 from ..compiler.ir import (
     AcceleratorRequest,
     Bound,
-    CatalogSnapshot,
     DeploymentId,
     FrozenMap,
     GroupName,
@@ -42,8 +43,9 @@ from ..compiler.ir import (
     TaskId,
     canonical,
 )
-from . import registry
+from ..compiler.ir.catalog import CatalogPart
 from .base import Capability, LowerContext, Node, Provider
+from .catalog_conformance import CatalogConformance
 
 DEPLOYMENT = DeploymentId("conformance")
 
@@ -81,11 +83,8 @@ NEEDS: FrozenMap[Capability] = FrozenMap(
 """Fields that only a provider with this capability may take without a word."""
 
 
-class ProviderConformance:
-    """Subclass it in a test file; pytest then collects what is below."""
-
-    def make_provider(self) -> Provider:
-        raise NotImplementedError
+class ProviderConformance(CatalogConformance):
+    """Subclass it in a test file; pytest then collects what is below and in the base."""
 
     def bring_up(self, graph: ResourceGraph, home: Path) -> Mapping[str, Any]:
         """Create every resource of the graph for real. Returns the graph's output values."""
@@ -97,23 +96,8 @@ class ProviderConformance:
 
     # Pure parts
 
-    def test_it_is_registered_under_its_name(self) -> None:
-        provider = self.make_provider()
-        assert provider.name in registry.names(), f"{provider.name} is not in the registry"
-        assert type(registry.load(provider.name)) is type(provider), "the registry loads another class"
-        assert re.fullmatch(r"[a-z][a-z0-9]*", provider.name), "a name is lower-case letters and digits: it goes into addresses"
-
-    def test_the_catalog_is_sound(self, tmp_path: Path) -> None:
-        provider = self.make_provider()
-        catalog = provider.catalog(home=tmp_path)
-        assert catalog.offerings, "it offers nothing"
-        for offering in catalog.offerings:
-            assert offering.provider == provider.name, "an offering of somebody else"
-            assert catalog.type_of(offering).cpus > 0, "a machine without CPUs"
-            assert offering.price_source, "a price without a source"
-            assert offering.hourly is None or offering.hourly >= 0, "a negative price"
-        again = self.make_provider().catalog(home=tmp_path)
-        assert again.digest == catalog.digest, "two readings differ"
+    def test_it_can_be_compiled(self) -> None:
+        assert Capability.LOWER in self.make_provider().capabilities, "it lowers and does not say so"
 
     def test_variations_are_complete(self) -> None:
         named = {field.name for field in fields(ResourceRequest)}
@@ -220,10 +204,10 @@ class ProviderConformance:
         )
         return provider.lower(task, self._placements(provider.catalog(home=home), task), context)
 
-    def _placements(self, catalog: CatalogSnapshot, task: Task) -> tuple[GroupPlacement, ...]:
+    def _placements(self, catalog: CatalogPart, task: Task) -> tuple[GroupPlacement, ...]:
         """As the optimizer would place it on the first offering: half of a divisible machine's CPUs, 1 GiB."""
-        offering = catalog.offerings[0]
-        kind = catalog.type_of(offering)
+        offering = catalog.offering(0, Market.ON_DEMAND)
+        kind = catalog.instance_type(int(catalog.offers.type[0]))
         shape = NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
         if kind.divisible:
             shape = NodeShape(cpus=Decimal(1), memory_gb=Decimal(1))

@@ -91,7 +91,8 @@ def _machine_type(row: Row, reading: Reading) -> TypeRow:
     return TypeRow(
         name=row["instance_type"],
         cpus=number(row["vcpus"]),
-        memory_gb=number(row["memory_gib"]),
+        # One table rounds half a GiB to none.
+        memory_gb=number(row["memory_gib"]) or None,
         accelerators=_devices(row, reading),
         arch=row["arch"],
         local_disk_gb=Decimal(0) if disk is None and reading.no_local_disk else disk,

@@ -8,7 +8,14 @@ from importlib.metadata import entry_points
 from .base import Provider
 
 BUILT_IN: dict[str, str] = {
+    "aws": "skyc.providers.aws.provider:AwsProvider",
+    "azure": "skyc.providers.azure.provider:AzureProvider",
+    "gcp": "skyc.providers.gcp.provider:GcpProvider",
+    "ibm": "skyc.providers.ibm.provider:IbmProvider",
+    "jarvislabs": "skyc.providers.jarvislabs.provider:JarvisLabsProvider",
+    "lambda": "skyc.providers.lambdalabs.provider:LambdaProvider",
     "local": "skyc.providers.local.client:LocalProvider",
+    "runpod": "skyc.providers.runpod.provider:RunPodProvider",
 }
 
 

@@ -17,6 +17,7 @@ from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
+from ..providers.base import Capability
 from .clusters import task_of
 from .job import JobState
 from .places import checkpoint_place
@@ -76,7 +77,10 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
     return compile_source(
         source,
         CompileOptions(
-            providers=session.providers,
+            # Candidates are still made one by one, so targets that could not be compiled anyway are not among them.
+            providers={
+                name: provider for name, provider in session.providers.items() if Capability.LOWER in provider.capabilities
+            },
             home=session.home,
             runtime=session.runtime,
             overrides=EnvOverrides.of(

@@ -7,7 +7,6 @@ call to the next, so the catalog's digest changes only when the machine does.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -15,7 +14,10 @@ from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from pathlib import Path
 
 from ...compiler.diagnostics import SkycError, error
-from ...compiler.ir import Accelerator, CatalogSnapshot, InstanceType, Market, Offering
+from ...compiler.ir import Accelerator
+from ...compiler.ir.catalog import CatalogPart, Rates
+from ..accelerators import from_driver
+from ..snapshot import OfferRow, TypeRow, build_part
 
 PROVIDER = "local"
 REGION = "local"
@@ -45,29 +47,27 @@ class Price:
     source: str
 
 
-def snapshot(machine: Machine, price: Price) -> CatalogSnapshot:
-    """The catalog of a machine. Pure."""
-    kind = InstanceType(
+def snapshot(machine: Machine, price: Price) -> CatalogPart:
+    """The catalog of a machine. Pure. Everything beside the machine, its disk included, is its owner's already and free."""
+    kind = TypeRow(
         name=INSTANCE_TYPE,
-        provider=PROVIDER,
         cpus=Decimal(machine.cpus),
         memory_gb=machine.memory_gb,
         accelerators=machine.accelerators,
         arch=machine.arch,
+        local_disk_gb=None,
         divisible=True,
     )
-    offering = Offering(
-        instance_type=INSTANCE_TYPE,
-        provider=PROVIDER,
+    offer = OfferRow(
+        type=kind.key,
         region=REGION,
         zone=None,
-        market=Market.ON_DEMAND,
-        hourly=price.hourly,
-        price_source=price.source,
+        on_demand=price.hourly,
+        source=price.source,
         as_of="undated",
         capacity=1,
     )
-    return CatalogSnapshot(instance_types=(kind,), offerings=(offering,))
+    return build_part(PROVIDER, (kind,), (offer,), Rates(), sells_spot=False, as_of="now")
 
 
 def machine() -> Machine:
@@ -166,15 +166,6 @@ def _cgroup_limits(root: Path) -> list[int]:
     return limits
 
 
-def canonical_accelerator(product: str) -> str:
-    """`NVIDIA A100-SXM4-80GB` becomes `A100-80GB`, `Tesla T4` becomes `T4`: the names the catalogs of all providers use."""
-    text = re.sub(r"\b(NVIDIA|Tesla|GeForce|Quadro|GPU|Graphics|Device)\b", " ", product, flags=re.IGNORECASE).strip()
-    if re.match(r"A100\b.*80\s*GB", text):
-        return "A100-80GB"
-    words = [word for word in re.split(r"[\s-]+", text) if not re.fullmatch(r"(?i)SXM\d*|PCI-?E|HBM\d\w*|NVL|\d+\s*GB", word)]
-    return "-".join(words) or product.strip()
-
-
 def _nvidia_devices() -> list[tuple[int, str, Decimal]]:
     """(index, canonical name, GiB) of each NVIDIA device, in index order; empty without a working driver."""
     program = shutil.which("nvidia-smi")
@@ -196,5 +187,5 @@ def _nvidia_devices() -> list[tuple[int, str, Decimal]]:
         parts = [part.strip() for part in line.split(",")]
         if len(parts) == 3 and parts[0].isdigit() and parts[2].isdigit():
             memory = (Decimal(parts[2]) / 1024).to_integral_value()
-            devices.append((int(parts[0]), canonical_accelerator(parts[1]), memory))
+            devices.append((int(parts[0]), from_driver(parts[1], memory), memory))
     return sorted(devices)

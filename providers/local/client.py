@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
-from ...compiler.ir import CatalogSnapshot, DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
+from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
+from ...compiler.ir.catalog import CatalogPart
 from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
 from . import catalog, storage
 from .lower import TYPE, lower
@@ -29,9 +30,9 @@ class LocalProvider:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.MULTI_NODE, Capability.FILE_STORE})
+        return frozenset({Capability.LOWER, Capability.MULTI_NODE, Capability.FILE_STORE})
 
-    def catalog(self, *, home: Path) -> CatalogSnapshot:
+    def catalog(self, *, home: Path) -> CatalogPart:
         return catalog.snapshot(catalog.machine(), catalog.price(home))
 
     def check(self, *, home: Path) -> CheckReport:

@@ -14,6 +14,7 @@ from skyc.compiler.diagnostics import SourceFile
 from skyc.compiler.ir import NodeRuntime
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
+from skyc.providers.base import Capability
 from skyc.providers.registry import load_all
 
 TASKS = [block for block in blocks() if block.language == "yaml" and block.note != "not a task"]
@@ -29,7 +30,7 @@ LINES = [
 
 
 def compiled(path: Path, text: str, home: Path) -> Compilation:
-    providers = {provider.name: provider for provider in load_all()}
+    providers = {provider.name: provider for provider in load_all() if Capability.LOWER in provider.capabilities}
     options = CompileOptions(
         providers=providers, home=home, runtime=NodeRuntime(python="3.11"), overrides=EnvOverrides.of(environ={})
     )

@@ -70,6 +70,11 @@ def _kind(name: str, cpus: int, memory: int, gpus: int = 0) -> InstanceType:
     return InstanceType(name=name, provider="rented", cpus=Decimal(cpus), memory_gb=Decimal(memory), accelerators=devices)
 
 
+def _machine(accelerators: tuple[Accelerator, ...] = ()) -> CatalogSnapshot:
+    part = snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=accelerators), PRICE)
+    return CatalogSnapshot(instance_types=part.instance_types, offerings=part.offerings)
+
+
 RENTED = CatalogSnapshot(
     instance_types=(_kind("small", 4, 16), _kind("large", 16, 64), _kind("gpu", 8, 32, 1), _kind("odd", 4, 8)),
     offerings=(
@@ -82,8 +87,8 @@ RENTED = CatalogSnapshot(
     ),
 )
 MACHINES = {
-    "eight": snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64"), PRICE),
-    "gpus": snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=GPUS), PRICE),
+    "eight": _machine(),
+    "gpus": _machine(GPUS),
     "rented": RENTED,
 }
 

@@ -1,0 +1,83 @@
+"""Where a provider's part of the catalog comes from: the file that came with skyc, or one that a refresh wrote.
+
+Contract: a refreshed part `<home>/catalog/<provider>.skyc` stands instead of the shipped one unless the shipped one has newer
+prices, as it can after skyc itself was updated. A refreshed part that cannot be trusted is refused with the command that mends it:
+falling back in silence would answer with other prices than the user believes to see.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir.catalog import UNKNOWN, CatalogPart
+from .snapshot import decode, read_part
+
+_DATE = re.compile(r"20\d\d(?:-\d\d(?:-\d\d)?)?")
+
+
+def refreshed_path(home: Path, provider: str) -> Path:
+    """Where a refresh puts a provider's part."""
+    return home / "catalog" / f"{provider}.skyc"
+
+
+def stored_part(provider: str, shipped: Path, *, home: Path) -> CatalogPart:
+    """The part that counts. Raises SkycError for a refreshed part that is damaged, unreadable or another provider's."""
+    path = refreshed_path(home, provider)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return read_part(shipped)
+    except OSError as failure:
+        raise _refused(path, f"It cannot be read: {failure.strerror}.") from failure
+    try:
+        refreshed = decode(content, name=str(path))
+    except SkycError as failure:
+        raise _refused(path, failure.diagnostics[0].detail) from failure
+    problem = _problem(refreshed, provider)
+    if problem is not None:
+        raise _refused(path, problem)
+    ours = read_part(shipped)
+    return ours if _newest(ours) > _newest(refreshed) else refreshed
+
+
+def _newest(part: CatalogPart) -> str:
+    return max(_DATE.findall(part.as_of), default="")
+
+
+def _problem(part: CatalogPart, provider: str) -> str | None:
+    """What a reader of columns could trip over, in a sentence; None for a part that hangs together."""
+    types, offers = part.offers.types, part.offers
+    ranges = (
+        (offers.type, len(types.names)),
+        (offers.place, len(offers.places)),
+        (offers.source, len(offers.sources)),
+        (types.arch, len(types.archs)),
+        (types.device_type, len(types.names)),
+        (types.device_name, len(types.accelerators)),
+    )
+    if part.provider != provider:
+        return f"It holds the offers of `{part.provider}`."
+    if len({len(offers.type), len(offers.place), len(offers.source), len(offers.on_demand), len(offers.spot)}) != 1:
+        return "Its columns differ in length."
+    if any(len(column) and (column.min() < 0 or column.max() >= size) for column, size in ranges):
+        return "A row of it names something that the file does not hold."
+    known = [column for column in (offers.on_demand, offers.spot) if len(column)]
+    if any(((column != UNKNOWN) & (column <= 0)).any() for column in known):
+        return "A price in it is zero or less."
+    if ((offers.on_demand != UNKNOWN) & (offers.spot > offers.on_demand)).any():
+        return "A spot price in it is above the on-demand price."
+    return None
+
+
+def _refused(path: Path, problem: str) -> SkycError:
+    return SkycError(
+        error(
+            "bad-catalog",
+            "A refreshed catalog cannot be used",
+            f"{path}: {problem}",
+            hint="refresh it, or remove the file to use the catalog that came with skyc",
+            commands=("skyc catalog refresh",),
+        )
+    )
