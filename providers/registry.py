@@ -15,6 +15,7 @@ BUILT_IN: dict[str, str] = {
     "jarvislabs": "skyc.providers.jarvislabs.provider:JarvisLabsProvider",
     "lambda": "skyc.providers.lambdalabs.provider:LambdaProvider",
     "local": "skyc.providers.local.client:LocalProvider",
+    "owned": "skyc.providers.owned.provider:OwnedProvider",
     "runpod": "skyc.providers.runpod.provider:RunPodProvider",
 }
 

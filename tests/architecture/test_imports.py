@@ -18,6 +18,8 @@ ALLOWED = {
     "compiler.ir": (),
     "compiler": ("compiler", "providers.base"),
     "providers": ("compiler.ir", "compiler.diagnostics", "providers", "templates", ""),
+    # Owned machines are declared in a file of the user's, which is read as a task file is.
+    "providers.owned": ("compiler.ir", "compiler.diagnostics", "compiler.parse", "providers"),
     "runtime": ("compiler", "providers.base", "providers.registry", "runtime", ""),
     "cli": ("compiler", "providers.base", "runtime", "cli", ""),
 }

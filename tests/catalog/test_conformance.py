@@ -1,5 +1,7 @@
 """The suite of every target that is priced and not yet compiled, for each of them."""
 
+from pathlib import Path
+
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.base import Provider
@@ -8,6 +10,7 @@ from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.ibm.provider import IbmProvider
 from skyc.providers.jarvislabs.provider import JarvisLabsProvider
 from skyc.providers.lambdalabs.provider import LambdaProvider
+from skyc.providers.owned.provider import OwnedProvider
 from skyc.providers.runpod.provider import RunPodProvider
 
 
@@ -44,3 +47,16 @@ class TestLambda(PricedConformance):
 class TestRunPod(PricedConformance):
     def make_provider(self) -> Provider:
         return RunPodProvider()
+
+
+class TestOwned(PricedConformance):
+    owned_names = True
+
+    def make_provider(self) -> Provider:
+        return OwnedProvider()
+
+    def catalog_home(self, scratch: Path) -> Path:
+        machine = "{name: %s, cpus: 8, memory: 32, accelerators: %s, region: %s}"
+        rows = [machine % ("big", "'my-fpga:2'", "office"), machine % ("small", "T4:1", "lab")]
+        (scratch / "config.yaml").write_text("machines:\n" + "".join(f"- {row}\n" for row in rows))
+        return scratch

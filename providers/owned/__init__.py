@@ -1,0 +1,1 @@
+"""Hosts that the user owns, as the configuration declares them."""
