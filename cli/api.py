@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ..compiler.ir import JsonObject, Secret
 from ..providers.base import CheckReport
+from ..runtime.catalog import CatalogSummary
+from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
 from ..runtime.results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
 
@@ -72,5 +74,25 @@ class Api(Protocol):
     ) -> DestroyResult: ...
 
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]: ...
+
+    def offers(
+        self,
+        *,
+        accelerator: Sequence[str],
+        cpus: str | None,
+        memory: str | None,
+        cloud: Sequence[str],
+        region: Sequence[str],
+        zone: Sequence[str],
+        market: str,
+        max_price: str | None,
+        arch: str | None,
+        estimates: bool,
+        sort: str,
+        limit: int | None,
+        home: Path | None,
+    ) -> OfferList: ...
+
+    def catalog(self, *, home: Path | None) -> tuple[CatalogSummary, ...]: ...
 
     def schema(self) -> JsonObject: ...

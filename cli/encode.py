@@ -1,7 +1,7 @@
 """The JSON that `--json` prints. The wire is not the core: each document is spelled out here, field by field.
 
-Every document has `schema: skyc.<thing>/v1`. Within a version fields are only added. Money is text (US dollars), null when not
-known; times are ISO 8601 in UTC. `cli/commands/plan.py` prints the report's own JSON instead.
+Every document has `schema: skyc.<thing>/v1`. Within a version fields are only added. Money (US dollars) and other decimal amounts are
+text, null when not known; times are ISO 8601 in UTC. `cli/commands/plan.py` prints the report's own JSON instead.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from ..compiler.diagnostics import Diagnostic
 from ..compiler.ir import JsonObject, decimal_text
-from ..providers.base import CheckReport
-from ..runtime.records import JobRecord
-from ..runtime.results import DeploymentStatus, NodeStatus
+
+if TYPE_CHECKING:
+    from ..compiler.diagnostics import Diagnostic
+    from ..providers.base import CheckReport
+    from ..runtime.catalog import CatalogSummary
+    from ..runtime.offers import Offer, OfferList
+    from ..runtime.records import JobRecord
+    from ..runtime.results import DeploymentStatus, NodeStatus
 
 
 def status_document(found: Iterable[DeploymentStatus]) -> str:
@@ -43,6 +48,42 @@ def check_document(reports: Iterable[CheckReport]) -> str:
     )
 
 
+def offers_document(found: OfferList) -> str:
+    return _text(
+        {
+            "schema": "skyc.offers/v1",
+            "total": found.total,
+            "offers": [_offer(offer) for offer in found.offers],
+        }
+    )
+
+
+def catalog_document(parts: Iterable[CatalogSummary]) -> str:
+    return _text(
+        {
+            "schema": "skyc.catalog/v1",
+            "parts": [
+                {
+                    "provider": part.provider,
+                    "types": part.types,
+                    "regions": part.regions,
+                    "offers": part.offers,
+                    "on_demand_priced": part.on_demand_priced,
+                    "spot_priced": part.spot_priced,
+                    "estimated": part.estimated,
+                    "sells_spot": part.sells_spot,
+                    "oldest": part.oldest or None,
+                    "newest": part.newest or None,
+                    "origin": part.origin,
+                    "digest": part.digest,
+                    "notes": list(part.notes),
+                }
+                for part in parts
+            ],
+        }
+    )
+
+
 def log_line(deployment: str, line: str) -> str:
     """One line of a job's output as one line of JSON."""
     return json.dumps({"schema": "skyc.log/v1", "deployment": deployment, "line": line}, ensure_ascii=False)
@@ -59,13 +100,38 @@ def _deployment(status: DeploymentStatus) -> JsonObject:
         "spec_path": status.spec_path,
         "created": _time(status.created),
         "updated": _time(status.updated),
-        "hourly": _money(status.hourly),
+        "hourly": _decimal(status.hourly),
         "refreshed": status.refreshed,
         "working": status.working,
         "sites": [{"site": site.site, "provider": site.provider, "resources": site.resources} for site in status.sites],
         "nodes": [_node(node) for node in status.nodes],
         "jobs": [_job(job) for job in status.jobs],
         "diagnostics": [_diagnostic(diagnostic) for diagnostic in status.diagnostics],
+    }
+
+
+def _offer(offer: Offer) -> JsonObject:
+    return {
+        "provider": offer.provider,
+        "region": offer.region,
+        "zones": list(offer.zones),
+        "instance_type": offer.instance_type,
+        "cpus": _decimal(offer.cpus),
+        "memory_gb": _decimal(offer.memory_gb),
+        "accelerators": [
+            {"name": device.name, "count": decimal_text(device.count), "memory_gb": _decimal(device.memory_gb)}
+            for device in offer.accelerators
+        ],
+        "arch": offer.arch,
+        "local_disk_gb": _decimal(offer.local_disk_gb),
+        "on_demand": _decimal(offer.on_demand),
+        "spot": _decimal(offer.spot),
+        "sells_spot": offer.sells_spot,
+        "estimated": offer.estimated,
+        "source": offer.source,
+        "as_of": offer.as_of,
+        "interruption_rate": _decimal(offer.interruption_rate),
+        "capacity": offer.capacity,
     }
 
 
@@ -98,8 +164,8 @@ def _job(job: JobRecord) -> JsonObject:
         "submitted": _time(job.submitted),
         "started": _time(job.started),
         "ended": _time(job.ended),
-        "hourly": _money(job.hourly),
-        "paid": _money(job.paid),
+        "hourly": _decimal(job.hourly),
+        "paid": _decimal(job.paid),
     }
 
 
@@ -118,5 +184,5 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _money(amount: Decimal | None) -> str | None:
+def _decimal(amount: Decimal | None) -> str | None:
     return None if amount is None else decimal_text(amount)

@@ -12,10 +12,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .runtime.calls import apply, cancel, check, destroy, exec, logs, plan, queue, schema, status
+    from .runtime.catalog import catalog, offers
     from .runtime.checkpoint import checkpoint
 
 _HOMES = {
     "checkpoint": "runtime.checkpoint",
+    **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         ("apply", "cancel", "check", "destroy", "exec", "logs", "plan", "queue", "schema", "status"), "runtime.calls"
     ),
@@ -25,11 +27,13 @@ __all__ = [
     "__version__",
     "apply",
     "cancel",
+    "catalog",
     "check",
     "checkpoint",
     "destroy",
     "exec",
     "logs",
+    "offers",
     "plan",
     "queue",
     "schema",

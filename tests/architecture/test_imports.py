@@ -16,11 +16,20 @@ PACKAGES = ("compiler", "providers", "templates", "runtime", "cli")
 ALLOWED = {
     # Everything may import the IR; it imports nothing of ours.
     "compiler.ir": (),
-    "compiler": ("compiler", "providers.base"),
+    # Names of accelerators belong to no provider, so the compiler may know them.
+    "compiler": ("compiler", "providers.base", "providers.accelerators"),
     "providers": ("compiler.ir", "compiler.diagnostics", "providers", "templates", ""),
     # Owned machines are declared in a file of the user's, which is read as a task file is.
     "providers.owned": ("compiler.ir", "compiler.diagnostics", "compiler.parse", "providers"),
-    "runtime": ("compiler", "providers.base", "providers.registry", "runtime", ""),
+    "runtime": (
+        "compiler",
+        "providers.base",
+        "providers.registry",
+        "providers.accelerators",
+        "providers.stored",
+        "runtime",
+        "",
+    ),
     "cli": ("compiler", "providers.base", "runtime", "cli", ""),
 }
 """Package → prefixes it may import from. `""` is `skyc/__init__.py`, which holds the version and lazy names only."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from skyc.compiler.diagnostics import Diagnostic, error
 from skyc.compiler.ir import (
+    Accelerator,
     Action,
     ChangeSet,
     DeploymentId,
@@ -25,7 +26,9 @@ from skyc.compiler.ir import (
     TaskId,
 )
 from skyc.providers.base import CheckReport
+from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.job import JobId, JobKind, JobState
+from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.records import DeploymentState, JobRecord
 from skyc.runtime.results import (
     ApplyResult,
@@ -103,6 +106,42 @@ def plan(*actions: Action, job: JobAction = JobAction.RUN, **more: Any) -> Plan:
     return Plan(**{**fields, **more})
 
 
+OFFER = Offer(
+    provider="rented",
+    region="north",
+    zones=("north-a", "north-b", "north-c"),
+    instance_type="gpu.large",
+    cpus=Decimal(8),
+    memory_gb=None,
+    accelerators=(Accelerator(name="T4", count=Decimal("0.5"), memory_gb=Decimal(16)),),
+    arch="x86_64",
+    local_disk_gb=None,
+    on_demand=Decimal("1.2345"),
+    spot=None,
+    sells_spot=True,
+    estimated=True,
+    source="a price list",
+    as_of="2021-02; spot 2025-05",
+    interruption_rate=None,
+    capacity=None,
+)
+SUMMARY = CatalogSummary(
+    provider="rented",
+    types=1386,
+    regions=30,
+    offers=64284,
+    on_demand_priced=64283,
+    spot_priced=1,
+    estimated=0,
+    sells_spot=True,
+    oldest="2021-02",
+    newest="2026-07-20",
+    origin="shipped",
+    digest="ab" * 32,
+    notes=("Something is missing.",),
+)
+
+
 @dataclass
 class FakeApi:
     """`fails` is raised by every call; the other fields are what the calls give back."""
@@ -116,6 +155,7 @@ class FakeApi:
     jobs: tuple[JobRecord, ...] = (JOB,)
     lines: tuple[str, ...] = ()
     usable: bool = True
+    found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def _called(self, name: str, **given: Any) -> None:
@@ -207,6 +247,14 @@ class FakeApi:
         problems: tuple[Diagnostic, ...] = () if self.usable else (error("no-engine", "No Terraform.", "Install it."),)
         facts = FrozenMap({"cpus": "2"})
         return (CheckReport(provider="local", usable=self.usable, facts=facts, diagnostics=problems),)
+
+    def offers(self, **given: Any) -> OfferList:
+        self._called("offers", **given)
+        return self.found
+
+    def catalog(self, *, home: Path | None) -> tuple[CatalogSummary, ...]:
+        self._called("catalog", home=home)
+        return (SUMMARY,)
 
     def schema(self) -> JsonObject:
         self._called("schema")
