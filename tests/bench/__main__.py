@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from . import checkpoint, cluster, startup
+from . import catalog, checkpoint, cluster, startup
 from .child import Scratch
 from .document import machine, table, write
 from .figures import Figure, NotMeasured
 
 PARTS: dict[str, Callable[..., Iterator[Figure]]] = {
     "startup": startup.figures,
+    "catalog": catalog.figures,
     "checkpoint": checkpoint.figures,
     "cluster": cluster.figures,
 }

@@ -101,3 +101,11 @@ def test_a_file_that_is_no_text_is_said(tmp_path: Path) -> None:
     with pytest.raises(SkycError) as caught:
         OwnedProvider().catalog(home=tmp_path)
     assert [diagnostic.slug for diagnostic in caught.value.diagnostics] == ["bad-config"]
+
+
+def test_the_example_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text()
+    (example,) = (block.partition("```")[0] for block in page.split("```yaml\n")[1:])
+    part = OwnedProvider().catalog(home=written(tmp_path, example))
+    assert [(row.type[0], row.capacity) for row in offer_rows(part)] == [("dgx", 2), ("tower", 1)]
+    assert part.offers.types.accelerators == ("A100-80GB",)
