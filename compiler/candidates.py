@@ -1,28 +1,26 @@
-"""candidates: every offering that meets a group's requirements, and why the others do not.
+"""candidates: every offer that meets a group's requirements, and why the others do not.
 
-Contract: `candidates(graph, catalog)` is pure. Every filter is evaluated for every offering, so a rejection counts each
-offering once per reason, and an offering that fails on one requirement alone is known: relaxing that one would help.
-Output order is the written order: task, group, request, provider, region, zone, instance type, market.
+Contract: `candidates(graph, catalog)` is pure. Every filter is applied to every offer, so a rejection counts each offer once per
+reason. Equal requests are matched once. Output is in the written order: task, group, request, provider, region, zone, type, market.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+import dataclasses
+from collections.abc import Mapping
 
+from ..providers.base import Capability
+from .conflict import Conflict, conflict
 from .diagnostics import Diagnostic, SourceMap, error
 from .ir import (
-    Accelerator,
     Candidate,
+    CandidateList,
+    CandidateReport,
     CandidateSet,
-    CatalogSnapshot,
-    Infra,
-    InstanceType,
+    Catalog,
     Market,
     NodeGroup,
-    NodeShape,
-    Offering,
+    Options,
     Rejection,
     ResourceRequest,
     SpecPath,
@@ -30,226 +28,172 @@ from .ir import (
     TaskGraph,
     decimal_text,
 )
+from .ir.catalog import UNKNOWN
+from .match import Filter, Match, Size, match, node_shape, requirement_field, sentence
 
-TENTH = Decimal("0.1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
-    """One requirement an offering does not meet."""
-
-    reason: str
-    detail: str
-    requirement: SpecPath
+LISTED = 20
+"""How many candidates of a group are written out for people."""
 
 
-def candidates(graph: TaskGraph, catalog: CatalogSnapshot, sources: SourceMap) -> tuple[CandidateSet, tuple[Diagnostic, ...]]:
-    """All candidates of all groups. A group without any is an error that names what stands in the way."""
-    kinds = {(kind.provider, kind.name): kind for kind in catalog.instance_types}
-    offerings = sorted(catalog.offerings, key=lambda o: (o.provider, o.region, o.zone or "", o.instance_type, o.market.value))
-    found: list[Candidate] = []
+def candidates(
+    graph: TaskGraph,
+    catalog: Catalog,
+    sources: SourceMap,
+    capabilities: Mapping[str, frozenset[Capability]] | None = None,
+) -> tuple[CandidateSet, tuple[Diagnostic, ...]]:
+    """All candidates of all groups. A group without any is an error that names what stands in the way.
+
+    capabilities: what each provider can do; one that is not listed can do everything.
+    """
+    can = capabilities or {}
+    known: dict[tuple[ResourceRequest, Size], Match] = {}
+    options: list[Options] = []
     rejections: list[Rejection] = []
     diagnostics: list[Diagnostic] = []
     for task in graph.tasks:
         for group in task.groups:
-            mine: list[Candidate] = []
-            failures: list[tuple[_Failure, ...]] = []
-            for index, request in enumerate(group.requests):
-                for offering in offerings:
-                    kind = kinds[(offering.provider, offering.instance_type)]
-                    shape = node_shape(task, group, request, kind)
-                    failed = tuple(_failures(task, group, request, offering, kind, shape))
-                    if failed:
-                        failures.append(failed)
-                        continue
-                    mine.append(
-                        Candidate(
-                            task=task.id,
-                            group=group.name,
-                            request=index,
-                            offering=offering,
-                            shape=shape,
-                            num_nodes=group.num_nodes,
-                        )
-                    )
-            counted = _count(task, group, failures)
-            found += mine
+            size = Size(task_nodes=task.num_nodes, group_nodes=group.num_nodes)
+            matches: list[Match] = []
+            for request in group.requests:
+                # Where a request was written does not change what meets it.
+                key = (dataclasses.replace(request, origin=SpecPath()), size)
+                if key not in known:
+                    known[key] = match(request, catalog, size, can)
+                matches.append(known[key])
+            options.append(_options(task, group, matches))
+            counted = _rejections(task, group, matches, catalog, size)
             rejections += counted
-            if not mine:
-                diagnostics.append(_nothing_fits(group, counted, failures, sources))
-    return (
-        CandidateSet(candidates=tuple(found), rejections=tuple(rejections), catalog_digest=catalog.digest),
-        tuple(diagnostics),
+            if not len(options[-1]):
+                diagnostics.append(_nothing_fits(group, counted, catalog, size, can, sources))
+    found = CandidateSet(catalog=catalog, options=tuple(options), rejections=tuple(rejections))
+    return found, tuple(diagnostics)
+
+
+def _options(task: Task, group: NodeGroup, matches: list[Match]) -> Options:
+    """The matches of a group's requests, one after the other. With one request its columns are shared, not copied."""
+    import numpy
+
+    if len(matches) == 1:
+        (only,) = matches
+        zeros = numpy.zeros(len(only.row), dtype=numpy.int16)
+        return Options(
+            task=task.id, group=group.name, request=zeros, part=only.part, row=only.row, spot=only.spot, hourly=only.hourly
+        )
+    return Options(
+        task=task.id,
+        group=group.name,
+        request=numpy.repeat(numpy.arange(len(matches), dtype=numpy.int16), [len(found.row) for found in matches]),
+        part=numpy.concatenate([found.part for found in matches]),
+        row=numpy.concatenate([found.row for found in matches]),
+        spot=numpy.concatenate([found.spot for found in matches]),
+        hourly=numpy.concatenate([found.hourly for found in matches]),
     )
 
 
-def node_shape(task: Task, group: NodeGroup, request: ResourceRequest, kind: InstanceType) -> NodeShape:
-    """What one node of `group` gets on `kind`: the whole machine, or of a divisible one what was asked for.
-
-    On a divisible machine a node that asks for no amount gets an equal share over all of the task's nodes, rounded down.
-    """
-    if not kind.divisible:
-        return NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
-    cpus = request.cpus.amount if request.cpus else (kind.cpus / task.num_nodes).to_integral_value(ROUND_DOWN)
-    if request.memory_gb:
-        memory = request.memory_gb.amount
-    elif request.memory_per_cpu:
-        memory = request.memory_per_cpu.amount * cpus
-    else:
-        memory = (kind.memory_gb / task.num_nodes).quantize(TENTH, ROUND_DOWN)
-    accelerators: tuple[Accelerator, ...] = ()
-    wanted = _matching_accelerator(request, kind)
-    if wanted is not None:
-        accelerators = (wanted,)
-    return NodeShape(cpus=cpus, memory_gb=memory, accelerators=accelerators)
-
-
-def _matching_accelerator(request: ResourceRequest, kind: InstanceType) -> Accelerator | None:
-    for wanted in request.accelerators or ():
-        for device in kind.accelerators:
-            same_name = device.name.lower() == wanted.name.lower()
-            enough = device.count >= wanted.count if kind.divisible else device.count == wanted.count
-            if same_name and enough:
-                return Accelerator(name=device.name, count=wanted.count, memory_gb=device.memory_gb)
-    return None
-
-
-def _failures(
-    task: Task, group: NodeGroup, request: ResourceRequest, offering: Offering, kind: InstanceType, shape: NodeShape
-) -> Iterator[_Failure]:
-    origin = request.origin
-    if not _inside(request.infra, offering):
-        yield _Failure(
-            reason="other-place",
-            detail=f"The task asks for {request.infra}; {offering.provider} offers {_place(offering)}.",
-            requirement=origin.child("infra"),
-        )
-    if request.instance_type is not None and request.instance_type != kind.name:
-        yield _Failure(
-            reason="other-instance-type",
-            detail=f"The task asks for {request.instance_type}.",
-            requirement=origin.child("instance_type"),
-        )
-    if request.market is not Market.AUTO and request.market is not offering.market:
-        yield _Failure(
-            reason="other-market",
-            detail=f"The task asks for {request.market.value} machines; this one is {offering.market.value}.",
-            requirement=origin.child("use_spot"),
-        )
-    yield from _size_failures(task, group, request, kind, shape)
-    if request.accelerators is not None and _matching_accelerator(request, kind) is None:
-        wanted = " or ".join(f"{a.name}:{decimal_text(a.count)}" for a in request.accelerators)
-        has = ", ".join(f"{a.name}:{decimal_text(a.count)}" for a in kind.accelerators) or "no accelerator"
-        yield _Failure(
-            reason="no-such-accelerator",
-            detail=f"The task asks for {wanted}; {kind.name} has {has}.",
-            requirement=origin.child("accelerators"),
-        )
-    ceiling = request.max_hourly_cost
-    if ceiling is not None and offering.hourly is not None and offering.hourly > ceiling:
-        yield _Failure(
-            reason="too-dear",
-            detail=f"The ceiling is ${decimal_text(ceiling)} per hour; it costs ${decimal_text(offering.hourly)}.",
-            requirement=origin.child("max_hourly_cost"),
-        )
-
-
-def _size_failures(
-    task: Task, group: NodeGroup, request: ResourceRequest, kind: InstanceType, shape: NodeShape
-) -> Iterator[_Failure]:
-    origin = request.origin
-    if kind.divisible:
-        # All nodes of the task share this one machine, so it is their sum that must fit.
-        nodes = task.num_nodes
-        several = f"{nodes} nodes × " if nodes > 1 else ""
-        if shape.cpus < 1 or shape.cpus * nodes > kind.cpus:
-            needed = max(shape.cpus, Decimal(1))
-            field = "cpus" if request.cpus else "num_nodes"
-            yield _Failure(
-                reason="too-few-cpus",
-                detail=f"{several}{decimal_text(needed)} CPUs are {decimal_text(needed * nodes) if several else 'wanted'};"
-                f" {kind.name} has {decimal_text(kind.cpus)}.",
-                requirement=origin.child("cpus") if field == "cpus" else group.origin.child("num_nodes"),
-            )
-        if shape.memory_gb * nodes > kind.memory_gb:
-            yield _Failure(
-                reason="too-little-memory",
-                detail=f"{several}{decimal_text(shape.memory_gb)} GiB are"
-                f" {decimal_text(shape.memory_gb * nodes) + ' GiB' if several else 'wanted'};"
-                f" {kind.name} has {decimal_text(kind.memory_gb)} GiB.",
-                requirement=origin.child("memory"),
-            )
-        return
-    if request.cpus is not None and not request.cpus.allows(kind.cpus):
-        yield _Failure(
-            reason="too-few-cpus" if kind.cpus < request.cpus.amount else "other-cpu-count",
-            detail=f"The task asks for {decimal_text(request.cpus.amount)} CPUs; {kind.name} has {decimal_text(kind.cpus)}.",
-            requirement=origin.child("cpus"),
-        )
-    memory = request.memory_gb
-    if memory is not None and not memory.allows(kind.memory_gb):
-        yield _Failure(
-            reason="too-little-memory" if kind.memory_gb < memory.amount else "other-memory-size",
-            detail=f"The task asks for {decimal_text(memory.amount)} GiB; {kind.name} has {decimal_text(kind.memory_gb)}.",
-            requirement=origin.child("memory"),
-        )
-    ratio = request.memory_per_cpu
-    if ratio is not None and kind.memory_gb < ratio.amount * kind.cpus:
-        yield _Failure(
-            reason="too-little-memory",
-            detail=f"The task asks for {decimal_text(ratio.amount)} GiB per CPU;"
-            f" {kind.name} has {decimal_text(kind.memory_gb)} GiB for {decimal_text(kind.cpus)}.",
-            requirement=origin.child("memory"),
-        )
-
-
-def _inside(infra: Infra, offering: Offering) -> bool:
-    asked = (infra.provider, infra.region, infra.zone)
-    return all(
-        want is None or want == have
-        for want, have in zip(asked, (offering.provider, offering.region, offering.zone), strict=True)
-    )
-
-
-def _place(offering: Offering) -> str:
-    return "/".join(part for part in (offering.provider, offering.region, offering.zone) if part)
-
-
-def _count(task: Task, group: NodeGroup, failures: list[tuple[_Failure, ...]]) -> list[Rejection]:
+def _rejections(task: Task, group: NodeGroup, matches: list[Match], catalog: Catalog, size: Size) -> list[Rejection]:
     rows: dict[str, Rejection] = {}
-    for failed in failures:
-        for failure in failed:
-            row = rows.get(failure.reason)
-            rows[failure.reason] = Rejection(
+    for request, found in zip(group.requests, matches, strict=True):
+        for rule, count in found.counts.items():
+            row = rows.get(rule.reason)
+            if row is not None:
+                rows[rule.reason] = dataclasses.replace(row, count=row.count + count)
+                continue
+            part, offer, spot = found.examples[rule]
+            rows[rule.reason] = Rejection(
                 task=task.id,
                 group=group.name,
-                reason=failure.reason,
-                detail=row.detail if row else failure.detail,
-                requirement=row.requirement if row else failure.requirement,
-                count=(row.count if row else 0) + 1,
+                reason=rule.reason,
+                detail=sentence(rule, request, catalog.parts[part], offer, spot, size),
+                requirement=_requirement(rule, request, group),
+                count=count,
             )
     return sorted(rows.values(), key=lambda row: (-row.count, row.reason))
 
 
+def _requirement(rule: Filter, request: ResourceRequest, group: NodeGroup) -> SpecPath:
+    field = requirement_field(rule, request)
+    return (group.origin if field == "num_nodes" else request.origin).child(field)
+
+
 def _nothing_fits(
-    group: NodeGroup, rejections: list[Rejection], failures: list[tuple[_Failure, ...]], sources: SourceMap
+    group: NodeGroup,
+    rejections: list[Rejection],
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    sources: SourceMap,
 ) -> Diagnostic:
-    """The error for a group without candidates: every reason, and the one requirement whose relaxation would help most."""
-    alone: dict[str, int] = {}
-    for failed in failures:
-        if len(failed) == 1:
-            alone[failed[0].reason] = alone.get(failed[0].reason, 0) + 1
-    best = min(alone, key=lambda reason: (-alone[reason], reason)) if alone else None
-    lines = [f"{row.count} offer{'s' if row.count != 1 else ''} rejected, {row.reason}: {row.detail}" for row in rejections]
-    place = next((row.requirement for row in rejections if best is None or row.reason == best), group.origin)
+    """The error for a group without candidates: every reason, what contradicts, and the one change that would help most."""
+    found = [conflict(request, catalog, size, capabilities) for request in group.requests]
+    lines = [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
+    lines += [
+        _contradiction(request, item) for request, item in zip(group.requests, found, strict=True) if len(item.smallest) > 1
+    ]
+    helpful = [
+        (request, item.relaxation) for request, item in zip(group.requests, found, strict=True) if item.relaxation is not None
+    ]
+    place = group.origin
     hint = None
-    if best is not None:
-        row = next(row for row in rejections if row.reason == best)
-        hint = f"changing `{row.requirement.steps[-1]}` alone would admit {alone[best]} offer{'s' if alone[best] != 1 else ''}"
+    if helpful:
+        request, relaxation = max(helpful, key=lambda pair: pair[1].offers)
+        place = _requirement(relaxation.rule, request, group)
+        price = "" if relaxation.cheapest is None else f", from ${decimal_text(relaxation.cheapest)} per hour"
+        hint = f"changing `{place.steps[-1]}` alone would admit {_offers(relaxation.offers)}{price}"
+    elif rejections:
+        place = rejections[0].requirement
     return error(
         "nothing-fits",
         "No offer meets all requirements of this group",
         "\n".join(lines) or "No target offers any machine. Run `skyc check` to see which targets work.",
         span=sources.find(place),
         hint=hint,
+    )
+
+
+def _contradiction(request: ResourceRequest, found: Conflict) -> str:
+    names = [f"`{requirement_field(rule, request)}`" for rule in found.smallest]
+    return f"Together {', '.join(names[:-1])} and {names[-1]} exclude every offer; any of them alone does not."
+
+
+def _offers(count: int) -> str:
+    return f"{count:,} offer{'s' if count != 1 else ''}"
+
+
+def report(graph: TaskGraph, found: CandidateSet) -> CandidateReport:
+    """The candidates as people read them: per group how many there are, and the cheapest; then why others are none."""
+    return CandidateReport(groups=_lists(graph, found), rejections=found.rejections, catalog_digest=found.catalog_digest)
+
+
+def _lists(graph: TaskGraph, found: CandidateSet) -> tuple[CandidateList, ...]:
+    import numpy
+
+    lists = []
+    groups = [(task, group) for task in graph.tasks for group in task.groups]
+    for (task, group), options in zip(groups, found.options, strict=True):
+        price = numpy.where(options.hourly == UNKNOWN, numpy.iinfo(numpy.int64).max, options.hourly)
+        chosen = numpy.argsort(price, kind="stable")[:LISTED]
+        lists.append(
+            CandidateList(
+                task=task.id,
+                group=group.name,
+                count=len(options),
+                cheapest=tuple(candidate(task, group, found, options, int(index)) for index in chosen),
+            )
+        )
+    return tuple(lists)
+
+
+def candidate(task: Task, group: NodeGroup, found: CandidateSet, options: Options, index: int) -> Candidate:
+    """One row of the columns as a value."""
+    part = found.catalog.parts[int(options.part[index])]
+    row = int(options.row[index])
+    request = int(options.request[index])
+    kind = part.instance_type(int(part.offers.type[row]))
+    return Candidate(
+        task=task.id,
+        group=group.name,
+        request=request,
+        offering=part.offering(row, Market.SPOT if options.spot[index] else Market.ON_DEMAND),
+        shape=node_shape(group.requests[request], kind, task.num_nodes),
+        num_nodes=group.num_nodes,
     )

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..providers.base import Provider
-from .candidates import candidates
+from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
     CandidateSet,
-    CatalogSnapshot,
+    Catalog,
     DeploymentId,
     FrozenMap,
     NodeRuntime,
@@ -35,6 +35,7 @@ from .optimize import optimize
 from .parse import parse
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
+from .resolve.storages import store_conflicts
 from .synth import synth
 
 
@@ -69,7 +70,6 @@ class Compilation:
     sources: SourceMap
     graph: TaskGraph | None = None
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
-    catalog: CatalogSnapshot | None = None
     candidates: CandidateSet | None = None
     placement: PlacementPlan | None = None
     graphs: tuple[ResourceGraph, ...] | None = None
@@ -117,20 +117,20 @@ def _resolve(state: Compilation) -> Compilation:
 
 def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
-    parts = [state.options.providers[name].catalog(home=state.options.home) for name in sorted(state.options.providers)]
-    catalog = CatalogSnapshot(
-        instance_types=tuple(kind for part in parts for kind in part.instance_types),
-        offerings=tuple(offering for part in parts for offering in part.offerings),
-    )
-    found, said = candidates(state.graph, catalog, state.sources)
-    return dataclasses.replace(state, catalog=catalog, candidates=found, diagnostics=state.diagnostics + said)
+    providers = state.options.providers
+    catalog = Catalog(parts=tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers)))
+    schemes = {part.provider: part.rates.schemes for part in catalog.parts}
+    said = store_conflicts(state.graph.tasks, schemes, state.sources)
+    capabilities = {name: provider.capabilities for name, provider in providers.items()}
+    found, more = candidates(state.graph, catalog, state.sources, capabilities)
+    return dataclasses.replace(state, candidates=found, diagnostics=(*state.diagnostics, *said, *more))
 
 
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
-    placement = optimize(state.graph, state.candidates, objective=state.options.objective)
-    return dataclasses.replace(state, placement=placement)
+    placement, said = optimize(state.graph, state.candidates, state.sources, objective=state.options.objective)
+    return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
 def _lower(state: Compilation) -> Compilation:
@@ -192,7 +192,7 @@ def emit(state: Compilation, stage: str) -> str:
     values: dict[str, object] = {
         "parse": state.spec,
         "resolve": state.graph,
-        "candidates": state.candidates,
+        "candidates": None if state.candidates is None or state.graph is None else report(state.graph, state.candidates),
         "optimize": state.placement,
         "lower": state.graphs,
     }

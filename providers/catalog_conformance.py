@@ -29,9 +29,10 @@ from ..compiler.ir import (
     SpecPath,
     Task,
     TaskId,
+    accelerators,
 )
 from ..compiler.ir.catalog import ANY_REGION, UNKNOWN, CatalogPart, Place, PriceStep, Rates, TransferRule
-from . import accelerators, registry
+from . import registry
 from .base import LowerContext, Provider
 from .snapshot import decode, encode
 

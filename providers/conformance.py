@@ -66,6 +66,8 @@ VARIATIONS: FrozenMap[FrozenMap[Any]] = FrozenMap(
         "image_id": FrozenMap({"image_id": "some-image"}),
         "ports": FrozenMap({"ports": ("8080",)}),
         "labels": FrozenMap({"labels": FrozenMap({"team": "research"})}),
+        "arch": FrozenMap({"arch": "x86_64"}),
+        "interruption_rate": FrozenMap({"interruption_rate": Decimal("0.05")}),
         "max_hourly_cost": FrozenMap({"max_hourly_cost": Decimal(10)}),
         "origin": FrozenMap({"origin": SpecPath(("resources", "any_of", 0))}),
     }
@@ -223,6 +225,7 @@ class ProviderConformance(CatalogConformance):
                 num_nodes=group.num_nodes,
                 shape=shape,
                 hourly=offering.hourly,
+                hours=task.hours,
                 lines=(),
             )
             for group in task.groups

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from ..compiler.ir import Accelerator
+from ..compiler.ir import Accelerator, accelerators
 from ..compiler.ir.catalog import PriceStep
-from . import accelerators
 from .snapshot import OfferRow, TypeRow
 
 Row = Mapping[str, str]
@@ -106,7 +105,7 @@ def _devices(row: Row, reading: Reading) -> tuple[Accelerator, ...]:
         return ()
     device = accelerators.device(text)
     if device is None:
-        raise ValueError(f"{row['instance_type']} has {text}, which providers/accelerators.py does not know")
+        raise ValueError(f"{row['instance_type']} has {text}, which compiler/ir/accelerators.py does not know")
     count = Decimal(row["accelerator_count"])
     reported = number(row.get("accelerator_memory_gib", ""))
     # A part of a device reports its part of the memory, so only whole devices can be compared.

@@ -300,6 +300,7 @@ def _rates(data: Mapping[str, Any]) -> Rates:
         addresses=tuple(AddressRate(**{**row, "hourly": _decimal(row["hourly"])}) for row in data["addresses"]),
         disk_gb=_decimal(data["disk_gb"]),
         schemes=tuple(data["schemes"]),
+        reachable=data["reachable"],
         reference_region=data["reference_region"],
     )
 

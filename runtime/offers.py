@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import Accelerator, Bound
+from ..compiler.ir.accelerators import asked, canonical, close, matching
 from ..compiler.ir.catalog import MILLI, NANO, UNKNOWN, CatalogPart, amount, dollars
 from ..compiler.parse import amounts, nearest
-from ..providers.accelerators import asked, canonical, close, matching
 
 if TYPE_CHECKING:
     import numpy

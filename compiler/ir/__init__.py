@@ -1,6 +1,7 @@
 """The frozen types that cross a stage boundary. Every other package may import this one; it imports none of them."""
 
 from .addresses import DeploymentId, GroupName, ResourceAddress, SiteId, SpecPath, TaskId
+from .catalog import CandidateSet, Catalog, CatalogPart, Options
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
 from .job import JobAction, JobPlan
@@ -8,16 +9,20 @@ from .placement import (
     Accelerator,
     Alternative,
     Candidate,
-    CandidateSet,
-    CatalogSnapshot,
+    CandidateList,
+    CandidateReport,
     CostLine,
     GroupPlacement,
     InstanceType,
+    Location,
     NodeShape,
     Objective,
     Offering,
     PlacementPlan,
+    Proof,
     Rejection,
+    StoragePlacement,
+    Transfer,
 )
 from .resources import ProviderRequirement, Ref, ResourceGraph, ResourceNode, SynthManifest, Value
 from .runtime import RAY_VERSION, NodeRuntime
@@ -67,8 +72,11 @@ __all__ = [
     "AttributeChange",
     "Bound",
     "Candidate",
+    "CandidateList",
+    "CandidateReport",
     "CandidateSet",
-    "CatalogSnapshot",
+    "Catalog",
+    "CatalogPart",
     "ChangeSet",
     "CheckpointPolicy",
     "CheckpointSpec",
@@ -88,6 +96,7 @@ __all__ = [
     "JobAction",
     "JobPlan",
     "JsonObject",
+    "Location",
     "Market",
     "MountMode",
     "NodeGroup",
@@ -95,7 +104,9 @@ __all__ = [
     "NodeShape",
     "Objective",
     "Offering",
+    "Options",
     "PlacementPlan",
+    "Proof",
     "ProviderRequirement",
     "Ref",
     "Rejection",
@@ -111,12 +122,14 @@ __all__ = [
     "SpecPath",
     "SpecValue",
     "Storage",
+    "StoragePlacement",
     "StorageSpec",
     "SynthManifest",
     "Task",
     "TaskGraph",
     "TaskId",
     "TaskSpec",
+    "Transfer",
     "Value",
     "ValueKind",
     "canonical",

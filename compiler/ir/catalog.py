@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
+from .addresses import GroupName, TaskId
 from .frozen import FrozenMap
-from .placement import Accelerator, InstanceType, Offering
+from .placement import Accelerator, InstanceType, Offering, Rejection
 from .task import Market
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ UNKNOWN = -1
 """In a column: nobody has said."""
 NANO = Decimal(10) ** -9
 """US dollars per unit of a price column."""
+RATE = Decimal(10) ** -6
+"""Interruptions per node-hour, per unit of their column."""
 MILLI = Decimal("0.001")
 """CPUs, GiB or devices per unit of an amount column."""
 ANY_REGION = "*"
@@ -189,6 +192,8 @@ class Rates:
     """GiB of disk a node gets when the task asks for none. None: the machine has its own, and nothing is charged."""
     schemes: tuple[str, ...] = ()
     """URI schemes of this provider's object storage."""
+    reachable: bool = True
+    """Machines of other providers can read and write its storage. A directory on somebody's machine is not."""
     reference_region: str | None = None
 
 
@@ -224,7 +229,7 @@ class CatalogPart:
         offers = self.offers
         place = offers.places[int(offers.place[row])]
         source, as_of = offers.sources[int(offers.source[row])]
-        capacity = int(offers.capacity[row])
+        capacity, interruptions = int(offers.capacity[row]), int(offers.interruptions[row])
         return Offering(
             instance_type=offers.types.names[int(offers.type[row])],
             provider=self.provider,
@@ -236,6 +241,7 @@ class CatalogPart:
             as_of=as_of,
             capacity=None if capacity == UNKNOWN else capacity,
             estimated=bool(offers.estimated[row]),
+            interruption_rate=None if interruptions == UNKNOWN else interruptions * RATE,
         )
 
     # The same rows as values, for passes that do not read columns yet.
@@ -267,6 +273,39 @@ class Catalog:
             if part.provider == provider:
                 return part
         raise KeyError(provider)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Options:
+    """The candidates of one group as columns, in the written order: request, provider, region, zone, type, market.
+
+    part: index into the catalog's parts; row: into that part's offers; hourly: nano-dollars per node-hour, UNKNOWN last.
+    """
+
+    task: TaskId
+    group: GroupName
+    request: Column
+    part: Column
+    row: Column
+    spot: Flags
+    hourly: Column
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CandidateSet:
+    """Every group's candidates, and why the other offers are none."""
+
+    catalog: Catalog
+    options: tuple[Options, ...]
+    """One per group, in task order."""
+    rejections: tuple[Rejection, ...]
+
+    @property
+    def catalog_digest(self) -> str:
+        return self.catalog.digest
 
 
 def dollars(nano: int) -> Decimal | None:

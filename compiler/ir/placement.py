@@ -48,24 +48,8 @@ class Offering:
     capacity: int | None = None
     estimated: bool = False
     """The price is derived or old enough to be doubted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogSnapshot:
-    """Everything on offer. Its digest is part of every plan."""
-
-    instance_types: tuple[InstanceType, ...]
-    offerings: tuple[Offering, ...]
-
-    @property
-    def digest(self) -> str:
-        return digest(self)
-
-    def type_of(self, offering: Offering) -> InstanceType:
-        for kind in self.instance_types:
-            if kind.name == offering.instance_type and kind.provider == offering.provider:
-                return kind
-        raise KeyError(offering.instance_type)
+    interruption_rate: Decimal | None = None
+    """Expected spot interruptions per node-hour; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,32 +88,65 @@ class Rejection:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateSet:
-    candidates: tuple[Candidate, ...]
-    rejections: tuple[Rejection, ...]
-    catalog_digest: str
-
-
 class Objective(enum.Enum):
     COST = "cost"
     TIME = "time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CostLine:
-    """One priced item: quantity × unit price. `amount` None when the price is unknown; totals then read "at least"."""
+class CandidateList:
+    """A group's candidates as people read them: how many, and the cheapest ones."""
 
+    task: TaskId
+    group: GroupName
+    count: int
+    cheapest: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateReport:
+    """What the candidates stage found, for `--emit=candidates`."""
+
+    groups: tuple[CandidateList, ...]
+    rejections: tuple[Rejection, ...]
+    catalog_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostLine:
+    """One priced item: quantity × unit price. `amount` None when the price is unknown; totals then read "at least".
+
+    kind: `compute`, `disk`, `address`, `storage` or `transfer`. estimated: the price is derived, old, or another region's.
+    """
+
+    kind: str
     label: str
     quantity: Decimal
     unit: str
     unit_price: Decimal | None
     source: str
     as_of: str
+    estimated: bool = False
+    steps: tuple[tuple[Decimal, Decimal], ...] = ()
+    """For a price in steps: (quantity, unit price) of each step; `unit_price` is then their average."""
 
     @property
     def amount(self) -> Decimal | None:
+        if self.steps:
+            return sum((quantity * price for quantity, price in self.steps), Decimal(0))
         return None if self.unit_price is None else self.quantity * self.unit_price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A place at a provider. `zone` None: the provider chooses, has no zones, or the thing belongs to a region."""
+
+    provider: str
+    region: str
+    zone: str | None = None
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.provider, self.region, self.zone) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +164,73 @@ class GroupPlacement:
     shape: NodeShape
     hourly: Decimal | None
     """US dollars per hour for one node."""
+    hours: Decimal
+    """Expected hours its machines run, interruptions included where their rate is known."""
     lines: tuple[CostLine, ...]
+    worst_hourly: Decimal | None = None
+    """The most one node-hour can cost: for spot the on-demand price of the same machine, None when that is unknown."""
+    request: int = 0
+    """Index of the group's request it meets."""
+
+    @property
+    def location(self) -> Location:
+        return Location(provider=self.provider, region=self.region, zone=self.zone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePlacement:
+    """Where a Storage lies. `location` None: the task file does not say, and nothing can be priced."""
+
+    name: str
+    uri: str | None
+    location: Location | None
+    chosen: bool
+    """The optimizer chose it (`placement: auto`)."""
+    lines: tuple[CostLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Data that moves once per run. hours: expected duration at the assumed bandwidth of the pair."""
+
+    source: str
+    """The task or Storage it comes from."""
+    destination: str
+    gb: Decimal
+    hours: Decimal
+    line: CostLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """A runner-up, with what it would cost more (None: price unknown)."""
+    """A runner-up, with what the whole plan would cost more with it (None: a price is unknown)."""
 
     placement: GroupPlacement
     extra: Decimal | None
     reason: str
+    extra_hours: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How the answer was found and what is proven about it.
+
+    status: `optimal`, or `feasible` when time ran out. bound: no plan can be better than this. value and bound are US dollars
+    for the cost objective and hours for time; unknown prices are left out of both. method: `independent` (no term joins two
+    choices), `elimination` (dynamic programming) or `integer program`.
+    """
+
+    status: str
+    method: str
+    value: Decimal
+    bound: Decimal
+    choices: int
+    """How many offers the groups had to choose from, together."""
+
+    @property
+    def gap(self) -> Decimal:
+        """Relative distance of value and bound; 0 when proven optimal."""
+        return Decimal(0) if self.value <= self.bound else (self.value - self.bound) / max(abs(self.value), Decimal("1e-9"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +241,16 @@ class PlacementPlan:
     spec_digest: str
     catalog_digest: str
     objective: Objective
-    status: str
-    """`optimal`, or `feasible` with a gap."""
+    proof: Proof
     total: Decimal | None
     """US dollars for one run; None when any line is unknown."""
+    worst_case: Decimal | None
+    """US dollars when no spot machine is to be had; None when any line is unknown."""
+    finish_hours: Decimal
+    """Expected hours from the start to the end of the last task, transfers included."""
     placements: tuple[GroupPlacement, ...]
+    storages: tuple[StoragePlacement, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
     fallbacks: tuple[GroupPlacement, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     rejections: tuple[Rejection, ...] = ()
@@ -180,3 +259,16 @@ class PlacementPlan:
     @property
     def digest(self) -> str:
         return digest(self)
+
+    @property
+    def status(self) -> str:
+        return self.proof.status
+
+    @property
+    def lines(self) -> tuple[CostLine, ...]:
+        """Every cost line: machines, then storages, then transfers."""
+        return (
+            *(line for placement in self.placements for line in placement.lines),
+            *(line for storage in self.storages for line in storage.lines),
+            *(transfer.line for transfer in self.transfers),
+        )

@@ -50,6 +50,7 @@ class ResourcesSpec:
     ports: tuple[str, ...] | None = None
     labels: FrozenMap[str] | None = None
     image_id: str | FrozenMap[str] | None = None
+    arch: str | None = None
     max_hourly_cost: Decimal | None = None
     interruption_rate: Decimal | None = None
     any_of: tuple[ResourcesSpec, ...] | None = None

@@ -71,6 +71,8 @@ class ResourceRequest:
     image_id: str | None = None
     ports: tuple[str, ...] = ()
     labels: FrozenMap[str] = field(default_factory=FrozenMap)
+    arch: str | None = None
+    """`x86_64` or `arm64`. None: x86_64, unless an accelerator or a machine type is named, or the machine is the user's own."""
     max_hourly_cost: Decimal | None = None
     interruption_rate: Decimal | None = None
     """Expected interruptions per node-hour on spot, as the user knows them; None: take the catalog's, if it has one."""

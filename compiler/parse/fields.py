@@ -103,6 +103,9 @@ _MACHINE_FIELDS = (
     Field("ports", ListOf(_amount(amounts.PORT), single=True), "TCP ports to open: `8080`, `8000-8010`, or a list."),
     Field("labels", MapOf(Text(numbers=True)), "Labels put on everything made for the task."),
     Field("image_id", OneOf((Text(), Later(MapOf(Text())))), "The machine image, or `docker:` and a container image."),
+    Field(
+        "arch", Choice(("x86_64", "arm64")), "Processor architecture; default x86_64 where no machine or accelerator is named."
+    ),
     Field("max_hourly_cost", Money(), "Most US dollars per hour for one node."),
     Field("autostop", _AUTOSTOP, "Stop idle machines.", later="stops idle machines"),
     Field("priority", Whole(-1000, 1000), "Order among waiting jobs.", later="orders waiting jobs"),

@@ -75,6 +75,7 @@ def _request(scope: Scope, layers: list[ResourcesSpec], origin: SpecPath) -> Res
         image_id=_image(scope, merged.image_id, infra, origin),
         ports=tuple(dict.fromkeys(map(amounts.read_port, merged.ports or ()))),
         labels=FrozenMap(labels),
+        arch=merged.arch,
         max_hourly_cost=merged.max_hourly_cost,
         interruption_rate=merged.interruption_rate,
     )

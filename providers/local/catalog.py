@@ -15,14 +15,25 @@ from pathlib import Path
 
 from ...compiler.diagnostics import SkycError, error
 from ...compiler.ir import Accelerator
-from ...compiler.ir.catalog import CatalogPart, Rates
-from ..accelerators import from_driver
+from ...compiler.ir.accelerators import from_driver
+from ...compiler.ir.catalog import CatalogPart, PriceStep, Rates, StorageRate, TransferRule
 from ..snapshot import OfferRow, TypeRow, build_part
 
 PROVIDER = "local"
 REGION = "local"
 INSTANCE_TYPE = "this-machine"
 FREE = "this machine: free unless config says otherwise"
+
+_NOTHING = (PriceStep(above=Decimal(0), price=Decimal(0)),)
+_OWN = "the owner's own network and disk"
+RATES = Rates(
+    transfers=(TransferRule(source="*", destination="internet", steps=_NOTHING, price_source=_OWN, as_of="undated"),),
+    storages=(StorageRate(region="*", name="directory", steps=_NOTHING, price_source=_OWN, as_of="undated"),),
+    schemes=("file",),
+    reachable=False,
+    reference_region=REGION,
+)
+"""Beside the machine nothing is charged: its disk and its network are the owner's, who pays for them anyway."""
 
 _GIB = Decimal(1024**3)
 _TENTH = Decimal("0.1")
@@ -48,7 +59,7 @@ class Price:
 
 
 def snapshot(machine: Machine, price: Price) -> CatalogPart:
-    """The catalog of a machine. Pure. Everything beside the machine, its disk included, is its owner's already and free."""
+    """The catalog of a machine. Pure."""
     kind = TypeRow(
         name=INSTANCE_TYPE,
         cpus=Decimal(machine.cpus),
@@ -67,7 +78,7 @@ def snapshot(machine: Machine, price: Price) -> CatalogPart:
         as_of="undated",
         capacity=1,
     )
-    return build_part(PROVIDER, (kind,), (offer,), Rates(), sells_spot=False, as_of="now")
+    return build_part(PROVIDER, (kind,), (offer,), RATES, sells_spot=False, as_of="now")
 
 
 def machine() -> Machine:

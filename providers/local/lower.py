@@ -37,7 +37,7 @@ TYPE = "skyc_node"
 SUPPORTED = frozenset({"infra", "cpus", "memory_gb", "memory_per_cpu", "accelerators", "instance_type", "market", "labels"})
 """Met by the placement, or carried into the resource."""
 
-LOWERED = frozenset({"origin", "accelerators_ordered", "max_hourly_cost"})
+LOWERED = frozenset({"origin", "accelerators_ordered", "arch", "interruption_rate", "max_hourly_cost"})
 """Used up before lowering: by the optimizer, or to point at the user's line."""
 
 

@@ -21,14 +21,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SourceFile, SourceMap, error, warning
-from ...compiler.ir import Accelerator, SpecPath
+from ...compiler.ir import Accelerator, SpecPath, accelerators
 from ...compiler.ir.catalog import CatalogPart, Rates
 from ...compiler.ir.spec import AcceleratorsSpec
 from ...compiler.parse import amounts, read_source
 from ...compiler.parse.kinds import Accelerators, Choice, Field, ListOf, Number, Record, Text, Whole
 from ...compiler.parse.nodes import Mapping, compose
 from ...compiler.parse.reader import Reader
-from .. import accelerators
 from ..snapshot import OfferRow, TypeRow, build_part
 
 PROVIDER = "owned"

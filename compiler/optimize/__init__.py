@@ -1,0 +1,342 @@
+"""optimize: where every group and every Storage goes, proven best, and in which order to fall back.
+
+Contract: pure. `atlas` numbers the places and prices transfers, `costs` prices candidates, `model` states the choice as a `problem`,
+`prune`, `eliminate` and `program` answer it (`decide` says which), `rank` orders what was not chosen, and this module puts the plan
+together. Every amount of the plan is computed anew in Decimal; the solvers' numbers only choose. Ties are broken by the written
+order: request, provider, region, zone, machine type, market.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+
+from ..candidates import candidate
+from ..diagnostics import Diagnostic, SourceMap
+from ..ir import (
+    Alternative,
+    Candidate,
+    CandidateSet,
+    CostLine,
+    FrozenMap,
+    GroupPlacement,
+    Market,
+    NodeGroup,
+    Objective,
+    PlacementPlan,
+    Proof,
+    StoragePlacement,
+    Task,
+    TaskGraph,
+    Transfer,
+    digest,
+)
+from .atlas import PENALTY, Atlas, transfer_hours
+from .costs import cost_lines, expected_hours, total
+from .decide import decide
+from .infeasible import nothing_satisfies
+from .model import Flow, Model, build, storage_months, storage_rate
+from .problem import Answer, finish_hours
+from .rank import Ranked, rank
+
+ALTERNATIVES_SHOWN = 3
+FALLBACKS_KEPT = 8
+"""How many further placements a plan carries: what a reviewer approves beside the first choice (DESIGN D4)."""
+HOURS_STEP = Decimal("0.0001")
+
+
+def optimize(
+    graph: TaskGraph, found: CandidateSet, sources: SourceMap, *, objective: Objective = Objective.COST
+) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
+    """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
+
+    None with an error when no choice keeps all affinities, deadlines and budgets.
+    """
+    timed = objective is Objective.TIME
+    model = build(graph, found, timed=timed)
+    answer = decide(model.problem, model.atlas, objective)
+    if answer is None and any(len(set(choice.rank.tolist())) > 1 for choice in model.choices.values()):
+        # The task's first preference cannot keep every limit together with the rest: now the later ones too.
+        model = build(graph, found, timed=timed, any_rank=True)
+        answer = decide(model.problem, model.atlas, objective)
+    if answer is None:
+        return None, (nothing_satisfies(graph, model, objective, sources),)
+    return _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective).plan(), ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Assembly:
+    """The plan of an answer. Groups with equal choices share what is made of them: files with a thousand such tasks exist."""
+
+    graph: TaskGraph
+    found: CandidateSet
+    model: Model
+    answer: Answer
+    objective: Objective
+    made: dict[tuple[int, int], GroupPlacement] = dataclasses.field(default_factory=dict)
+    """(id of the choices, candidate) → its placement, in whichever group's name."""
+    ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
+
+    def plan(self) -> PlacementPlan:
+        placements: list[GroupPlacement] = []
+        fallbacks: list[GroupPlacement] = []
+        alternatives: list[Alternative] = []
+        for task in self.graph.tasks:
+            for group in task.groups:
+                variable = self.model.groups[task.id, group.name]
+                chosen = self.model.problem.variables[variable].row[self.answer.values[variable]]
+                placement = self.place(task, group, variable, int(chosen))
+                placements.append(placement)
+                ranked = self._rank(variable, int(chosen))
+                fallbacks += [self.place(task, group, variable, item.row) for item in ranked[:FALLBACKS_KEPT]]
+                alternatives += self._alternatives(task, group, variable, placement, ranked)
+        storages = self._storages()
+        transfers = tuple(self._transfer(flow) for flow in self.model.flows if self._ends(flow) is not None)
+        lines = [line for placement in placements for line in placement.lines]
+        lines += [line for storage in storages for line in storage.lines]
+        lines += [transfer.line for transfer in transfers]
+        amount = total(line.amount for line in lines)
+        return PlacementPlan(
+            name=self.graph.name,
+            spec_digest=digest(self.graph),
+            catalog_digest=self.found.catalog_digest,
+            objective=self.objective,
+            proof=self._proof(lines),
+            total=amount,
+            worst_case=self._worst(placements, lines),
+            finish_hours=self._finish(),
+            placements=tuple(placements),
+            storages=storages,
+            transfers=transfers,
+            fallbacks=tuple(fallbacks),
+            alternatives=tuple(alternatives),
+            rejections=self.found.rejections,
+            notes=self._notes(lines),
+        )
+
+    def place(self, task: Task, group: NodeGroup, variable: int, row: int) -> GroupPlacement:
+        """One candidate as a placement with its cost lines."""
+        key = (id(self.model.choices[variable]), row)
+        if key not in self.made:
+            self.made[key] = self._place(task, group, variable, row)
+        known = self.made[key]
+        return (
+            known
+            if (known.task, known.group) == (task.id, group.name)
+            else dataclasses.replace(known, task=task.id, group=group.name)
+        )
+
+    def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
+        joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)
+        if joined or variable in self.model.fixed_costs or self.model.problem.limited:
+            return rank(self.model, self.answer, variable)
+        key = (id(self.model.choices[variable]), chosen)
+        if key not in self.ranked:
+            self.ranked[key] = rank(self.model, self.answer, variable)
+        return self.ranked[key]
+
+    def _place(self, task: Task, group: NodeGroup, variable: int, row: int) -> GroupPlacement:
+        options = self.model.choices[variable].options
+        made = candidate(task, group, self.found, options, row)
+        part = self.found.catalog.parts[int(options.part[row])]
+        request = group.requests[made.request]
+        hours = expected_hours(task, group, request, part, made)
+        offering = made.offering
+        return GroupPlacement(
+            task=task.id,
+            group=group.name,
+            provider=offering.provider,
+            region=offering.region,
+            zone=offering.zone,
+            instance_type=offering.instance_type,
+            market=offering.market,
+            num_nodes=group.num_nodes,
+            shape=made.shape,
+            hourly=offering.hourly,
+            hours=hours,
+            lines=cost_lines(group, request, part, made, hours),
+            worst_hourly=self._on_demand(made, int(options.part[row]), int(options.row[row])),
+            request=made.request,
+        )
+
+    def _on_demand(self, made: Candidate, part: int, row: int) -> Decimal | None:
+        if made.offering.market is not Market.SPOT:
+            return made.offering.hourly
+        return self.found.catalog.parts[part].offering(row, Market.ON_DEMAND).hourly
+
+    def _alternatives(
+        self, task: Task, group: NodeGroup, variable: int, best: GroupPlacement, ranked: tuple[Ranked, ...]
+    ) -> list[Alternative]:
+        """The best few that are another machine or market, not the same one at another place for the same money."""
+        shown: list[Alternative] = []
+        seen = {(best.provider, best.instance_type, best.market)}
+        for item in ranked:
+            if len(shown) == ALTERNATIVES_SHOWN:
+                break
+            key = self._machine(variable, item.row)
+            if key not in seen:
+                seen.add(key)
+                shown.append(self.alternative(best, self.place(task, group, variable, item.row), item))
+        return shown
+
+    def _machine(self, variable: int, row: int) -> tuple[str, str, Market]:
+        """Provider, type and market of a candidate."""
+        options = self.model.choices[variable].options
+        part = self.found.catalog.parts[int(options.part[row])]
+        name = part.offers.types.names[int(part.offers.type[options.row[row]])]
+        return part.provider, name, Market.SPOT if options.spot[row] else Market.ON_DEMAND
+
+    def alternative(self, best: GroupPlacement, other: GroupPlacement, item: Ranked) -> Alternative:
+        """A runner-up, and for which line it costs more or less."""
+        hours = other.hours - best.hours
+        mine, theirs = total(line.amount for line in best.lines), total(line.amount for line in other.lines)
+        if theirs is None or mine is None or abs(item.extra) >= PENALTY / 2:
+            return Alternative(placement=other, extra=None, reason="a price of it is unknown", extra_hours=hours)
+        extra = Decimal(round(item.extra)) * Decimal(10) ** -9
+        moved = extra - (theirs - mine)
+        if abs(moved) < Decimal("1e-6"):
+            # What is left is rounding: no data moves otherwise.
+            extra, moved = theirs - mine, Decimal(0)
+        changes = {"moving data": moved}
+        for line in (*best.lines, *other.lines):
+            sign = -1 if line in best.lines else 1
+            changes[line.kind] = changes.get(line.kind, Decimal(0)) + sign * (line.amount or Decimal(0))
+        for line in best.lines:
+            if line in other.lines:
+                changes[line.kind] += line.amount or Decimal(0)
+        return Alternative(placement=other, extra=extra, reason=_reason(extra, changes), extra_hours=hours)
+
+    def _storages(self) -> tuple[StoragePlacement, ...]:
+        made = []
+        for name in sorted(self.model.storages):
+            where = self.model.storages[name]
+            variable = self.model.storage_variables.get(name)
+            number = where.place
+            if variable is not None:
+                number = int(self.model.problem.variables[variable].place[self.answer.values[variable]])
+            location = None if number is None else self.model.atlas.locations[number]
+            lines: tuple[CostLine, ...] = ()
+            if number is not None and where.storage.size_gb:
+                lines = (self._storage_line(name, number),)
+            made.append(
+                StoragePlacement(name=name, uri=where.storage.uri, location=location, chosen=variable is not None, lines=lines)
+            )
+        return tuple(made)
+
+    def _storage_line(self, name: str, number: int) -> CostLine:
+        storage = self.model.storages[name].storage
+        location = self.model.atlas.locations[number]
+        part = self.found.catalog.part(location.provider)
+        rate = storage_rate(part, location.region)
+        size = storage.size_gb or Decimal(0)
+        months = storage_months(self.graph, storage)
+        price = None if rate is None else _average(rate.steps, size)
+        return CostLine(
+            kind="storage",
+            label=f"storage {name}",
+            quantity=size * months,
+            unit="GB-month",
+            unit_price=price,
+            source="no price is known" if rate is None else rate.price_source,
+            as_of="" if rate is None else rate.as_of,
+            estimated=rate is not None and rate.region == "*" and part.rates.reference_region not in (None, location.region),
+        )
+
+    def _ends(self, flow: Flow) -> tuple[int, int] | None:
+        """The places of a flow's ends; None when one is not known."""
+        ends = []
+        for name, is_task in ((flow.source, flow.source_is_task), (flow.destination, flow.destination_is_task)):
+            if is_task:
+                task = next(task for task in self.graph.tasks if task.id == name)
+                variable: int | None = self.model.groups[task.id, task.groups[0].name]
+            else:
+                variable = self.model.storage_variables.get(name)
+            if variable is not None:
+                ends.append(int(self.model.problem.variables[variable].place[self.answer.values[variable]]))
+                continue
+            fixed = self.model.storages[name].place
+            if fixed is None:
+                return None
+            ends.append(fixed)
+        return ends[0], ends[1]
+
+    def _transfer(self, flow: Flow) -> Transfer:
+        ends = self._ends(flow)
+        assert ends is not None
+        atlas: Atlas = self.model.atlas
+        return Transfer(
+            source=flow.source,
+            destination=flow.destination,
+            gb=flow.gb,
+            hours=transfer_hours(flow.gb, atlas.distance(*ends)).quantize(HOURS_STEP),
+            line=atlas.line(f"{flow.source} → {flow.destination}", *ends, flow.gb),
+        )
+
+    def _proof(self, lines: list[CostLine]) -> Proof:
+        answer = self.answer
+        if self.objective is Objective.COST:
+            value = sum((line.amount or Decimal(0) for line in lines), Decimal(0))
+            bound = value if answer.optimal else Decimal(round(answer.bound)) * Decimal(10) ** -9
+        else:
+            value = Decimal(repr(answer.value)).quantize(HOURS_STEP)
+            bound = value if answer.optimal else Decimal(repr(answer.bound)).quantize(HOURS_STEP)
+        return Proof(
+            status="optimal" if answer.optimal else "feasible",
+            method=answer.method,
+            value=value,
+            bound=bound,
+            choices=sum(len(choice.cost) for choice in self.model.choices.values()),
+        )
+
+    def _worst(self, placements: list[GroupPlacement], lines: list[CostLine]) -> Decimal | None:
+        """The total with every spot machine at its on-demand price."""
+        amount = total(line.amount for line in lines)
+        for placement in placements:
+            if placement.market is not Market.SPOT or amount is None:
+                continue
+            if placement.worst_hourly is None:
+                return None
+            expected = placement.lines[0].amount or Decimal(0)
+            task = next(task for task in self.graph.tasks if task.id == placement.task)
+            amount += max(placement.worst_hourly * task.hours * placement.num_nodes - expected, Decimal(0))
+        return amount
+
+    def _finish(self) -> Decimal:
+        ends = finish_hours(self.model.problem, self.answer.values)
+        return Decimal(repr(max(ends, default=0.0))).quantize(HOURS_STEP)
+
+    def _notes(self, lines: list[CostLine]) -> FrozenMap[str]:
+        notes = {f"{task.id}.hours": "assumed: the task gives no `hours`" for task in self.graph.tasks if task.hours_assumed}
+        if any(line.estimated for line in lines):
+            notes["prices"] = "some are estimates: derived, of another region, or years old; `--format json` says which"
+        for name, where in self.model.storages.items():
+            if where.assumed and where.place is not None and any(name in (f.source, f.destination) for f in self.model.flows):
+                place = self.model.atlas.locations[where.place]
+                notes[f"storage {name}"] = f"its region is not said: {place} is assumed; `infra` under `storage` says it"
+        if self.model.flows:
+            notes["transfers"] = "times assume 10 Gbit/s within a region, 5 within a provider and 1 between providers"
+        return FrozenMap(notes)
+
+
+def _reason(extra: Decimal, changes: dict[str, Decimal]) -> str:
+    """Which line makes the difference."""
+    if extra == 0:
+        return "same cost, later in the written order"
+    # The line that moves the total most in its own direction; ties to the first name.
+    kind = min(changes, key=lambda name: (-changes[name] if extra > 0 else changes[name], name))
+    word = {"address": "addresses"}.get(kind, kind)
+    if extra > 0:
+        return f"dearer: {word}"
+    # Only where the task gives an order can the one chosen cost more than one that was not.
+    return f"cheaper ({word}), but later in the task's own order"
+
+
+def _average(steps: tuple[object, ...], size: Decimal) -> Decimal | None:
+    from .atlas import stepped
+
+    cut = stepped(steps, size)  # type: ignore[arg-type]
+    amount = total(None if price is None else quantity * price for quantity, price in cut)
+    return None if amount is None or not size else amount / size
+
+
+__all__ = ["optimize"]

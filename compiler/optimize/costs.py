@@ -1,0 +1,288 @@
+"""What one candidate of a group costs and takes, as columns for choosing and as cost lines for people.
+
+Contract: pure. Both forms follow the same formulas: columns hold whole nano-dollars as floats (exact below 2**53), lines are Decimal.
+A month is 730 hours, as the providers' own price lists count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from ..ir import Candidate, CandidateSet, CostLine, Market, NodeGroup, Options, ResourceRequest, Task
+from ..ir.accelerators import asked, matching
+from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
+from ..match import types_with
+from .atlas import PENALTY, Atlas, nano
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MONTH = Decimal(730)
+"""Hours in a month of a price list."""
+RESTART_HOURS = Decimal("0.1")
+"""Assumed hours from an interruption until the job computes again: noticing, another machine, the restore."""
+DEFAULT_TIER = "medium"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Choices:
+    """A group's candidates with what each costs over its whole run.
+
+    cost: nano-dollars for all nodes; worst: the same when no spot machine is to be had; hours: how long the machines run; place:
+    number in the atlas; rank: the task's own order of preference (0 first). Rows as in `options`.
+    """
+
+    options: Options
+    cost: NDArray[Any]
+    worst: NDArray[Any]
+    hours: NDArray[Any]
+    place: NDArray[Any]
+    rank: NDArray[Any]
+
+
+def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options, atlas: Atlas) -> Choices:
+    """Costs, hours, places and ranks of all candidates of a group."""
+    import numpy
+
+    count = len(options)
+    cost, worst, hours = numpy.zeros(count), numpy.zeros(count), numpy.zeros(count)
+    place, rank = numpy.zeros(count, dtype=numpy.int32), numpy.zeros(count, dtype=numpy.int32)
+    keys = options.request.astype(numpy.int64) * len(found.catalog.parts) + options.part
+    # Candidates of one request at one provider stand together.
+    starts = [0, *(numpy.flatnonzero(numpy.diff(keys)) + 1).tolist(), count] if count else []
+    for first, end in pairwise(starts):
+        rows = slice(first, end)
+        index = int(options.part[first])
+        part, request = found.catalog.parts[index], group.requests[int(options.request[first])]
+        offer = options.row[rows]
+        place[rows] = part.offers.place[offer] + atlas.offsets[index]
+        hours[rows] = _hours_column(task, group, request, part, offer, options.spot[rows])
+        rank[rows] = _ranks(group, request, int(options.request[first]), part, offer)
+        beside = _beside_column(request, part)[part.offers.place[offer]]
+        node_hours = hours[rows] * group.num_nodes
+        cost[rows] = _run_cost(options.hourly[rows], beside, node_hours)
+        worst[rows] = numpy.where(
+            options.spot[rows],
+            numpy.maximum(_run_cost(part.offers.on_demand[offer], beside, float(task.hours) * group.num_nodes), cost[rows]),
+            cost[rows],
+        )
+    return Choices(options=options, cost=cost, worst=worst, hours=hours, place=place, rank=rank)
+
+
+def _run_cost(hourly: NDArray[Any], beside: NDArray[Any], node_hours: NDArray[Any] | float) -> NDArray[Any]:
+    """Nano-dollars for some node-hours; PENALTY once for each unknown price."""
+    import numpy
+
+    known = numpy.where(hourly == UNKNOWN, 0.0, hourly) + beside % PENALTY
+    unknown = numpy.where(hourly == UNKNOWN, PENALTY, 0.0) + numpy.floor(beside / PENALTY) * PENALTY
+    cost: NDArray[Any] = numpy.rint(known * node_hours) + unknown
+    return cost
+
+
+def _beside_column(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
+    """Nano-dollars per node-hour for disk and address, per place; PENALTY added where a price is unknown."""
+    import numpy
+
+    known: dict[str, float] = {}
+    values = []
+    for place in part.offers.places:
+        if place.region not in known:
+            hourly = [_disk_hourly(request, part, place.region), _address_hourly(request, part, place.region)]
+            known[place.region] = sum(PENALTY if price is None else nano(price) for price in hourly)
+        values.append(known[place.region])
+    return numpy.array(values)
+
+
+def disk_gb(request: ResourceRequest, part: CatalogPart) -> Decimal:
+    """GiB of disk that are charged per node; 0 where machines have their own."""
+    return Decimal(0) if part.rates.disk_gb is None else request.disk_gb or part.rates.disk_gb
+
+
+def _disk_hourly(request: ResourceRequest, part: CatalogPart, region: str) -> Decimal | None:
+    size = disk_gb(request, part)
+    if not size:
+        return Decimal(0)
+    rate = disk_rate(request, part, region)
+    monthly = None if rate is None else disk_monthly(rate, size)
+    return None if monthly is None else per_hour(monthly)
+
+
+def per_hour(monthly: Decimal) -> Decimal:
+    """A monthly price per hour, to the nano-dollar: columns and lines then hold the same number."""
+    return (monthly / MONTH).quantize(NANO)
+
+
+def disk_rate(request: ResourceRequest, part: CatalogPart, region: str) -> DiskRate | None:
+    tier = request.disk_tier or DEFAULT_TIER
+    rates = [rate for rate in part.rates.disks if rate.tier == tier]
+    return next((rate for name in (region, ANY_REGION) for rate in rates if rate.region == name), None)
+
+
+def disk_monthly(rate: DiskRate, size_gb: Decimal) -> Decimal | None:
+    """US dollars per month; None when unknown, or when no disk of the ladder is large enough."""
+    if rate.per_gb is not None:
+        return rate.per_gb * size_gb
+    return next((price for size, price in rate.ladder if size >= size_gb), None)
+
+
+def _address_hourly(request: ResourceRequest, part: CatalogPart, region: str) -> Decimal | None:
+    rate = address_rate(request, part, region)
+    return Decimal(0) if rate is None else rate.hourly
+
+
+def address_rate(request: ResourceRequest, part: CatalogPart, region: str) -> AddressRate | None:
+    """The rate of the public address a node needs; None when it needs none, or addresses cost nothing there."""
+    if not request.ports:
+        return None
+    return next((rate for name in (region, ANY_REGION) for rate in part.rates.addresses if rate.region == name), None)
+
+
+def _hours_column(
+    task: Task, group: NodeGroup, request: ResourceRequest, part: CatalogPart, offer: NDArray[Any], spot: NDArray[Any]
+) -> NDArray[Any]:
+    import numpy
+
+    hours = numpy.full(len(offer), float(task.hours))
+    for expected in task.hours_on:
+        hours[numpy.isin(part.offers.type[offer], types_with(part, expected.accelerator))] = float(expected.hours)
+    rates = part.offers.interruptions[offer].astype(float) * float(RATE)
+    if request.interruption_rate is not None:
+        rates = numpy.full(len(offer), float(request.interruption_rate))
+    interrupted = spot & (rates > 0)
+    if interrupted.any():
+        pairs = numpy.stack([hours[interrupted], rates[interrupted]], axis=1)
+        distinct, inverse = numpy.unique(pairs, axis=0, return_inverse=True)
+        expected_hours = [
+            float(interrupted_hours(Decimal(repr(h)), Decimal(repr(r)), group.num_nodes, checkpoint_hours(task)))
+            for h, r in distinct.tolist()
+        ]
+        hours[interrupted] = numpy.array(expected_hours)[inverse.reshape(-1)]
+    return hours
+
+
+def checkpoint_hours(task: Task) -> Decimal | None:
+    return None if task.checkpoint is None else Decimal(task.checkpoint.every_seconds) / 3600
+
+
+def interrupted_hours(hours: Decimal, rate: Decimal, nodes: int, every: Decimal | None) -> Decimal:
+    """Expected hours until `hours` of work are done when each of `nodes` is interrupted `rate` times per hour.
+
+    Any node's interruption stops all. Without checkpoints (`every` None) all is done again; with them, what came after the newest.
+    The formula is Daly's for exponential failures, e^(R·L) · (e^(τ·L) − 1) / L · hours/τ, with L the rate of the whole group, τ the
+    work between checkpoints and R the restart (J. T. Daly, "A higher order estimate of the optimum checkpoint interval for restart
+    dumps", 2006, equation 12 with no cost of writing).
+    """
+    together = rate * nodes
+    if together == 0 or hours == 0:
+        return hours
+    step = min(every, hours) if every else hours
+    segment = (RESTART_HOURS * together).exp() * ((step * together).exp() - 1) / together
+    return (segment * hours / step).quantize(Decimal("1e-6"))
+
+
+def _ranks(group: NodeGroup, request: ResourceRequest, index: int, part: CatalogPart, offer: NDArray[Any]) -> NDArray[Any]:
+    """The task's own order: first by request where requests are ordered, then by accelerator where those are."""
+    import numpy
+
+    ranks = numpy.full(len(offer), index * 1000 if group.ordered else 0)
+    if request.accelerators_ordered:
+        for position, wanted in reversed(list(enumerate(request.accelerators or ()))):
+            chosen = numpy.isin(part.offers.type[offer], types_with(part, wanted))
+            ranks[chosen] = (index * 1000 if group.ordered else 0) + position
+    return ranks
+
+
+def expected_hours(task: Task, group: NodeGroup, request: ResourceRequest, part: CatalogPart, candidate: Candidate) -> Decimal:
+    """The hours one candidate's machines run."""
+    hours = task.hours
+    for expected in task.hours_on:
+        name, count = asked(expected.accelerator.name, expected.accelerator.count)
+        if any(device.name in matching(name) and device.count == count for device in candidate.shape.accelerators):
+            hours = expected.hours
+    if candidate.offering.market is not Market.SPOT:
+        return hours
+    rate = request.interruption_rate if request.interruption_rate is not None else candidate.offering.interruption_rate
+    return hours if rate is None else interrupted_hours(hours, rate, group.num_nodes, checkpoint_hours(task))
+
+
+def cost_lines(
+    group: NodeGroup, request: ResourceRequest, part: CatalogPart, candidate: Candidate, hours: Decimal
+) -> tuple[CostLine, ...]:
+    """What a candidate costs over its run: machines, then disks, then addresses."""
+    offering = candidate.offering
+    node_hours = hours * group.num_nodes
+    lines = [
+        CostLine(
+            kind="compute",
+            label=f"compute, {offering.market.value}",
+            quantity=node_hours,
+            unit="h",
+            unit_price=offering.hourly,
+            source=offering.price_source,
+            as_of=offering.as_of,
+            estimated=offering.estimated,
+        )
+    ]
+    size = disk_gb(request, part)
+    if size:
+        rate = disk_rate(request, part, offering.region)
+        monthly = None if rate is None else disk_monthly(rate, size)
+        lines.append(
+            CostLine(
+                kind="disk",
+                label="disk" if rate is None else f"disk, {size.normalize():f} GiB {rate.name}",
+                quantity=node_hours,
+                unit="h",
+                unit_price=None if monthly is None else per_hour(monthly),
+                source="no price is known" if rate is None else rate.price_source,
+                as_of="" if rate is None else rate.as_of,
+                estimated=rate is not None and _elsewhere(part, rate.region, offering.region),
+            )
+        )
+    address = address_rate(request, part, offering.region)
+    if address is not None:
+        lines.append(
+            CostLine(
+                kind="address",
+                label="public address",
+                quantity=node_hours,
+                unit="h",
+                unit_price=address.hourly,
+                source=address.price_source,
+                as_of=address.as_of,
+                estimated=_elsewhere(part, address.region, offering.region),
+            )
+        )
+    return tuple(lines)
+
+
+def _elsewhere(part: CatalogPart, rate_region: str, region: str) -> bool:
+    """Whether a rate is another region's, taken as an estimate."""
+    reference = part.rates.reference_region
+    return rate_region == ANY_REGION and reference is not None and reference != region
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum; None as soon as one is unknown."""
+    result = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        result += amount
+    return result
+
+
+__all__ = [
+    "MONTH",
+    "Choices",
+    "checkpoint_hours",
+    "choices",
+    "cost_lines",
+    "expected_hours",
+    "interrupted_hours",
+    "total",
+]

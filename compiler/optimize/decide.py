@@ -1,0 +1,133 @@
+"""Which method answers a problem, and the answer: the cheapest solution, or the quickest and of those the cheapest.
+
+Contract: exact, with a proof. Dominated values go first. Without limits the minimum of a sum is found by elimination where the graph
+allows; else dual ascent proves a solution optimal or narrows the problem until elimination or an integer program can finish it. With
+limits on time or money that answer stands when it keeps them anyway, and otherwise a program finds the best that does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..ir import Objective
+from .ascent import tighten
+from .atlas import Atlas
+from .eliminate import solve
+from .problem import Answer, Problem, allowed, cost_of, finish_hours
+from .prune import everything, one_zone_per_region, prune, settle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+ROUNDS = 4
+"""How often ascent and dominance take turns before an integer program is built."""
+
+
+def decide(problem: Problem, atlas: Atlas, objective: Objective) -> Answer | None:
+    """The best solution in terms of `problem`'s own values. None: nothing satisfies all bounds and limits."""
+    timed = objective is Objective.TIME or any(stage.deadline is not None for stage in problem.stages)
+    if any(len(variable) == 0 for variable in problem.variables):
+        return None
+    alone, singles = settle(problem) if not timed and not problem.limited else (problem, everything(problem))
+    merged, zones = one_zone_per_region(alone, atlas)
+    smaller, rows = prune(merged, timed=timed)
+    kept = tuple(single[zone[row]] for single, zone, row in zip(singles, zones, rows, strict=True))
+    if any(len(variable) == 0 for variable in smaller.variables):
+        return None
+    answer = _quickest(smaller, atlas) if objective is Objective.TIME else _cheapest(smaller, atlas)
+    if answer is None:
+        return None
+    return replace(answer, values=tuple(int(rows[value]) for rows, value in zip(kept, answer.values, strict=True)))
+
+
+def _cheapest(problem: Problem, atlas: Atlas) -> Answer | None:
+    answer = _unlimited(problem, atlas)
+    if answer is None or allowed(problem, answer.values, slack=0.0):
+        return answer
+    from .program import Program
+
+    program = Program(problem, atlas, timed=False)
+    return _checked(problem, program.minimize(program.cost))
+
+
+def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
+    """The cheapest solution if there were no limits on time and money."""
+    import numpy
+
+    answer = solve(problem)
+    if answer is not None:
+        return answer if answer.value < float("inf") else None
+    kept = [numpy.arange(len(variable)) for variable in problem.variables]
+    known = float("inf")
+    for _ in range(ROUNDS):
+        tight = tighten(problem)
+        if tight.value == float("inf"):
+            break
+        known = tight.value
+        if tight.optimal:
+            values = tuple(int(rows[i]) for rows, i in zip(kept, tight.values, strict=True))
+            return Answer(values=values, value=tight.value, bound=tight.value, optimal=True, method="dual ascent")
+        before = sum(map(len, kept))
+        narrowed, rows = prune(problem.only(dict(enumerate(tight.kept))), timed=False)
+        kept = [old[first][second] for old, first, second in zip(kept, tight.kept, rows, strict=True)]
+        problem = narrowed
+        answer = solve(problem)
+        if answer is not None or sum(map(len, kept)) > before * 0.9:
+            break
+    if answer is None:
+        from .program import Program
+
+        program = Program(problem, atlas, timed=False, forbidding=known)
+        answer = program.minimize(program.cost)
+    if answer is None or answer.value == float("inf"):
+        return None
+    return replace(answer, values=tuple(int(rows[i]) for rows, i in zip(kept, answer.values, strict=True)))
+
+
+def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
+    if not problem.pairs and not any(stage.after for stage in problem.stages) and not _budgeted(problem):
+        return _quickest_alone(problem)
+    from .program import Program
+
+    program = Program(problem, atlas, timed=True)
+    first = _checked(problem, program.minimize(program.finish))
+    if first is None:
+        return None
+    program.limit_finish(first.value)
+    second = _checked(problem, program.minimize(program.cost))
+    if second is None:
+        return first
+    hours = max(finish_hours(problem, second.values), default=0.0)
+    return replace(second, value=hours, bound=min(first.bound, hours), optimal=first.optimal and second.optimal)
+
+
+def _budgeted(problem: Problem) -> bool:
+    return any(stage.budget is not None for stage in problem.stages)
+
+
+def _quickest_alone(problem: Problem) -> Answer | None:
+    """Tasks that have nothing to do with each other: all end when the slowest of them must; until then the cheapest will do."""
+    import numpy
+
+    least = max((float(variable.hours.min()) for variable in problem.variables), default=0.0)
+    values: list[int] = [0] * len(problem.variables)
+    for stage in problem.stages:
+        limit = least if stage.deadline is None else min(least, stage.deadline)
+        for index in stage.variables:
+            variable = problem.variables[index]
+            soon: NDArray[Any] = variable.hours <= limit
+            if not soon.any():
+                return None
+            values[index] = int(numpy.where(soon, variable.cost, numpy.inf).argmin())
+    found = tuple(values)
+    hours = max(finish_hours(problem, found), default=0.0)
+    return Answer(values=found, value=hours, bound=hours, optimal=True, method="independent")
+
+
+def _checked(problem: Problem, answer: Answer | None) -> Answer | None:
+    """A program's answer once more by the problem's own arithmetic: a solver works within tolerances."""
+    if answer is None or cost_of(problem, answer.values) == float("inf") or not allowed(problem, answer.values):
+        return None
+    return answer

@@ -1,0 +1,492 @@
+"""From tasks, candidates and data to a `Problem`, and which variable stands for what.
+
+Contract: pure. One variable per node group (where it runs and on what) and per Storage whose place is to be chosen; a pair for data that
+moves between two of them, for groups that must share a region, and for the task file's affinities. Data of a Storage at a known
+place only changes the costs of single values. Variables stand in the order of their names, so the order of the tasks in the file
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ..ir import (
+    Affinity,
+    CandidateSet,
+    GroupName,
+    Location,
+    NodeGroup,
+    ResourceRequest,
+    SpecPath,
+    Storage,
+    Task,
+    TaskGraph,
+    TaskId,
+)
+from ..ir.catalog import ANY_REGION, CatalogPart, StorageRate
+from ..ir.flows import flow_sources, is_straight
+from .atlas import PENALTY, Atlas, nano, stepped
+from .costs import MONTH, Choices, checkpoint_hours, choices
+from .problem import Pair, Problem, Stage, Variable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAY_HOURS = Decimal(24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Data that moves once per run between two ends: a task or a Storage."""
+
+    source: TaskId | str
+    destination: TaskId | str
+    source_is_task: bool
+    destination_is_task: bool
+    gb: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePlace:
+    """A Storage and where it is. place: number in the atlas; None: the optimizer chooses (`storage.auto`), or nobody knows."""
+
+    storage: Storage
+    place: int | None
+    assumed: bool = False
+    """The task file does not say the region: the provider's reference region is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """A problem and the meaning of its variables."""
+
+    problem: Problem
+    atlas: Atlas
+    groups: dict[tuple[TaskId, GroupName], int]
+    choices: dict[int, Choices]
+    storages: dict[str, StoragePlace]
+    storage_variables: dict[str, int]
+    flows: tuple[Flow, ...]
+    fixed_costs: dict[int, NDArray[Any]]
+    """Variable → nano-dollars per place of the atlas for data from and to Storages whose place is known."""
+    fixed_hours: dict[int, NDArray[Any]]
+
+
+@dataclass(slots=True)
+class _Build:
+    """The parts of a model while it is put together."""
+
+    graph: TaskGraph
+    found: CandidateSet
+    atlas: Atlas
+    variables: list[Variable] = field(default_factory=list)
+    flows: dict[tuple[int, int], list[tuple[bool, Decimal]]] = field(default_factory=dict)
+    bounds: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+    fixed_costs: dict[int, NDArray[Any]] = field(default_factory=dict)
+    fixed_hours: dict[int, NDArray[Any]] = field(default_factory=dict)
+
+    def join(self, first: int, second: int, forward: bool, gb: Decimal) -> None:
+        key = (min(first, second), max(first, second))
+        self.flows.setdefault(key, []).append((forward if first < second else not forward, gb))
+
+    def bind(self, first: int, second: int, bound: str) -> None:
+        key = (min(first, second), max(first, second))
+        if bound not in self.bounds.setdefault(key, []):
+            self.bounds[key].append(bound)
+
+
+def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, timed: bool = False) -> Model:
+    """The model of a graph whose groups all have candidates.
+
+    any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
+    quicker though dearer.
+    """
+    atlas = Atlas(catalog=found.catalog)
+    state = _Build(graph=graph, found=found, atlas=atlas)
+    timed = timed or any(task.deadline_hours is not None for task in graph.tasks)
+    limited = any(task.budget is not None for task in graph.tasks)
+    groups: dict[tuple[TaskId, GroupName], int] = {}
+    taken: dict[int, Choices] = {}
+    known: dict[object, tuple[Choices, Variable]] = {}
+    options = {(o.task, o.group): o for o in found.options}
+    for task, group in sorted(_every_group(graph), key=lambda pair: (pair[0].id, pair[0].groups.index(pair[1]))):
+        number = len(state.variables)
+        groups[task.id, group.name] = number
+        mine = options[task.id, group.name]
+        # Groups that ask for the same and run as long have the same choices; files with a thousand such tasks exist.
+        key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
+        if key not in known:
+            made = choices(task, group, found, mine, atlas)
+            known[key] = made, _group_variable(made, any_rank, timed, limited)
+        taken[number] = known[key][0]
+        state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
+    storages = _storages(graph, found, atlas)
+    places: dict[str, int] = {}
+    for name in sorted(storages):
+        if storages[name].storage.auto:
+            variable = _storage_variable(graph, storages[name].storage, found, atlas)
+            if len(variable):
+                places[name] = len(state.variables)
+                state.variables.append(variable)
+    flows = tuple(_flows(graph, storages))
+    _join_groups(state, graph, groups)
+    _join_flows(state, graph, groups, places, storages, flows)
+    for task in graph.tasks:
+        for affinity in task.affinities:
+            state.bind(_head(task, groups), _head(_task(graph, affinity.task), groups), _bound(affinity))
+    pairs, numbers = _pairs(state)
+    problem = Problem(
+        variables=tuple(
+            _with_fixed(variable, state.fixed_costs.get(i), state.fixed_hours.get(i))
+            for i, variable in enumerate(state.variables)
+        ),
+        pairs=pairs,
+        stages=tuple(_stages(graph, groups, places, flows, numbers)),
+    )
+    return Model(
+        problem=problem,
+        atlas=atlas,
+        groups=groups,
+        choices=taken,
+        storages=storages,
+        storage_variables=places,
+        flows=flows,
+        fixed_costs=state.fixed_costs,
+        fixed_hours=state.fixed_hours,
+    )
+
+
+def _asked(group: NodeGroup) -> tuple[ResourceRequest, ...]:
+    return tuple(replace(request, origin=SpecPath()) for request in group.requests)
+
+
+def _every_group(graph: TaskGraph) -> Iterator[tuple[Task, NodeGroup]]:
+    return ((task, group) for task in graph.tasks for group in task.groups)
+
+
+def _task(graph: TaskGraph, name: TaskId) -> Task:
+    return next(task for task in graph.tasks if task.id == name)
+
+
+def _head(task: Task, groups: dict[tuple[TaskId, GroupName], int]) -> int:
+    """The variable of the group a task's data comes to and goes from: its first."""
+    return groups[task.id, task.groups[0].name]
+
+
+def _group_variable(found: Choices, any_rank: bool, timed: bool, limited: bool) -> Variable:
+    """Per place the candidates that are not beaten there in everything that counts."""
+    import numpy
+
+    rows = numpy.arange(len(found.cost))
+    if not any_rank and len(rows) and found.rank.any():
+        rows = numpy.flatnonzero(found.rank == found.rank.min())
+    # A later rank is never cheap enough to be taken while an earlier one can be had.
+    cost = found.cost[rows] + (found.rank[rows] * (PENALTY * 16) if any_rank else 0.0)
+    if timed or limited:
+        keys = [found.worst[rows]] * limited + [found.hours[rows]] * timed
+        order = numpy.lexsort((numpy.arange(len(rows)), *keys, cost, found.place[rows]))
+        keep = order[_frontier(found.place[rows][order], *(key[order] for key in keys))]
+    else:
+        keep = _cheapest_per_place(found.place[rows], cost)
+    # Back into the written order, by which ties are broken.
+    keep = numpy.sort(keep)
+    rows, cost = rows[keep], cost[keep]
+    return Variable(name="", place=found.place[rows], cost=cost, worst=found.worst[rows], hours=found.hours[rows], row=rows)
+
+
+def _cheapest_per_place(place: NDArray[Any], cost: NDArray[Any]) -> NDArray[Any]:
+    """Per place the first row of the least cost."""
+    import numpy
+
+    if (place[1:] < place[:-1]).any():
+        order = numpy.argsort(place, kind="stable")
+        sorted_rows: NDArray[Any] = order[_cheapest_per_place(place[order], cost[order])]
+        return sorted_rows
+    starts = numpy.flatnonzero(numpy.concatenate([[True], place[1:] != place[:-1]]))
+    least = numpy.repeat(numpy.minimum.reduceat(cost, starts), numpy.diff([*starts, len(cost)]))
+    hits = numpy.flatnonzero(cost == least)
+    _, first = numpy.unique(place[hits], return_index=True)
+    rows: NDArray[Any] = hits[first]
+    return rows
+
+
+def _frontier(place: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
+    """Rows sorted by place and cost: those that no cheaper row of their place beats in the other columns (one or two)."""
+    import numpy
+
+    keep = numpy.zeros(len(place), dtype=bool)
+    points = list(zip(place.tolist(), *(column.tolist() for column in columns), strict=True))
+    best: list[tuple[float, ...]] = []
+    here = -1
+    for row, (where, *point) in enumerate(points):
+        if where != here:
+            here, best = where, []
+        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in best):
+            keep[row] = True
+            best.append(tuple(point))
+    return numpy.flatnonzero(keep)
+
+
+def _with_fixed(variable: Variable, cost: NDArray[Any] | None, hours: NDArray[Any] | None) -> Variable:
+    return Variable(
+        name=variable.name,
+        place=variable.place,
+        cost=variable.cost if cost is None else variable.cost + cost[variable.place],
+        worst=variable.worst if cost is None else variable.worst + cost[variable.place],
+        hours=variable.hours if hours is None else variable.hours + hours[variable.place],
+        row=variable.row,
+    )
+
+
+def _storages(graph: TaskGraph, found: CandidateSet, atlas: Atlas) -> dict[str, StoragePlace]:
+    """Every Storage of the file by name, and every place that inputs and outputs name by URI alone."""
+    known: dict[str, StoragePlace] = {}
+    for task in graph.tasks:
+        for storage in task.storages:
+            known.setdefault(storage.name, _place_storage(storage, found, atlas))
+        for flow in (*task.inputs, *task.outputs):
+            if flow.storage is None and "://" in flow.key:
+                storage = Storage(name=flow.key, origin=flow.origin, uri=flow.key)
+                known.setdefault(flow.key, _place_storage(storage, found, atlas))
+    return known
+
+
+def _place_storage(storage: Storage, found: CandidateSet, atlas: Atlas) -> StoragePlace:
+    if storage.auto:
+        return StoragePlace(storage=storage, place=None)
+    scheme = (storage.uri or "").partition("://")[0]
+    part = next((part for part in found.catalog.parts if scheme and scheme in part.rates.schemes), None)
+    if storage.infra.provider is not None:
+        part = next((part for part in found.catalog.parts if part.provider == storage.infra.provider), None)
+    if part is None:
+        return StoragePlace(storage=storage, place=None)
+    if not part.rates.reachable:
+        # A directory on the machine itself: it is where the task is, and nothing is moved or paid.
+        return StoragePlace(storage=storage, place=None)
+    region = storage.infra.region or part.rates.reference_region
+    number = None if region is None else atlas.numbers.get(Location(provider=part.provider, region=region))
+    return StoragePlace(storage=storage, place=number, assumed=storage.infra.region is None and number is not None)
+
+
+def storage_rate(part: CatalogPart, region: str) -> StorageRate | None:
+    """The price of keeping data in a region; None when the provider keeps none."""
+    return next((rate for name in (region, ANY_REGION) for rate in part.rates.storages if rate.region == name), None)
+
+
+def storage_months(graph: TaskGraph, storage: Storage) -> Decimal:
+    """How long a Storage's data is paid for: its `keep_days`, else as long as its tasks run."""
+    if storage.keep_days is not None:
+        return storage.keep_days * DAY_HOURS / MONTH
+    users = [task.hours for task in graph.tasks if any(item.name == storage.name for item in task.storages)]
+    return max(users, default=Decimal(0)) / MONTH
+
+
+def storage_price(graph: TaskGraph, storage: Storage, part: CatalogPart, region: str) -> Decimal | None:
+    """US dollars for keeping a Storage; None when its price is unknown. Nothing is counted for an unknown size."""
+    rate = storage_rate(part, region)
+    size = storage.size_gb
+    if size is None:
+        return Decimal(0)
+    if rate is None:
+        return None
+    monthly = Decimal(0)
+    for quantity, price in stepped(rate.steps, size):
+        if price is None:
+            return None
+        monthly += quantity * price
+    return monthly * storage_months(graph, storage)
+
+
+def _storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, atlas: Atlas) -> Variable:
+    """A Storage that may be put in any region whose provider keeps data."""
+    import numpy
+
+    places, costs = [], []
+    for number, region in enumerate(atlas.regions):
+        part = found.catalog.parts[region.part]
+        wanted = storage.infra.provider in (None, part.provider) and storage.infra.region in (None, region.name)
+        if wanted and part.rates.storages:
+            price = storage_price(graph, storage, part, region.name)
+            places.append(atlas.region_place(number))
+            costs.append(PENALTY if price is None else nano(price))
+    cost = numpy.array(costs)
+    return Variable(
+        name=f"storage {storage.name}",
+        place=numpy.array(places, dtype=numpy.int32),
+        cost=cost,
+        worst=cost,
+        hours=numpy.zeros(len(cost)),
+        row=numpy.arange(len(cost)),
+    )
+
+
+def _flows(graph: TaskGraph, storages: dict[str, StoragePlace]) -> Iterator[Flow]:
+    """What moves: to and from Storages, and straight from task to task. Sorted by its ends."""
+    found: list[Flow] = []
+    sources = flow_sources(graph.tasks)
+    asked = {item.key for task in graph.tasks for item in task.inputs}
+    for task in graph.tasks:
+        for item in task.inputs:
+            if is_straight(item):
+                found += [_flow(source, task.id, True, True, item.gb) for source in sources[task.id][item.key]]
+            else:
+                found.append(_flow(item.storage or item.key, task.id, False, True, item.gb))
+        for item in task.outputs:
+            if not is_straight(item):
+                found.append(_flow(task.id, item.storage or item.key, True, False, item.gb))
+            elif item.key not in asked:
+                # Nobody asks for it by name: it goes to every task that waits for this one.
+                found += [_flow(task.id, later.id, True, True, item.gb) for later in graph.tasks if task.id in later.needs]
+    return iter(sorted(found, key=lambda flow: (flow.source, flow.destination, flow.gb)))
+
+
+def _flow(source: str, destination: str, from_task: bool, to_task: bool, gb: Decimal) -> Flow:
+    return Flow(source=source, destination=destination, source_is_task=from_task, destination_is_task=to_task, gb=gb)
+
+
+def _join_groups(state: _Build, graph: TaskGraph, groups: dict[tuple[TaskId, GroupName], int]) -> None:
+    """The groups of a task are one cluster: one provider and region, and their traffic is paid between zones."""
+    for task in graph.tasks:
+        head, *others = (groups[task.id, group.name] for group in task.groups)
+        for other in others:
+            state.bind(head, other, "same region")
+            if task.traffic_gb:
+                state.join(head, other, True, task.traffic_gb / len(others) / 2)
+                state.join(head, other, False, task.traffic_gb / len(others) / 2)
+
+
+def _join_flows(
+    state: _Build,
+    graph: TaskGraph,
+    groups: dict[tuple[TaskId, GroupName], int],
+    places: dict[str, int],
+    storages: dict[str, StoragePlace],
+    flows: tuple[Flow, ...],
+) -> None:
+    import numpy
+
+    heads = {task.id: _head(task, groups) for task in graph.tasks}
+    for flow in flows:
+        source = heads.get(TaskId(flow.source)) if flow.source_is_task else places.get(flow.source)
+        destination = heads.get(TaskId(flow.destination)) if flow.destination_is_task else places.get(flow.destination)
+        if source is not None and destination is not None:
+            state.join(source, destination, True, flow.gb)
+            if not flow.source_is_task or not flow.destination_is_task:
+                state.bind(source, destination, "reachable storage")
+            continue
+        variable = source if source is not None else destination
+        fixed = storages[flow.destination if source is not None else flow.source].place
+        if variable is None or fixed is None:
+            continue
+        here, there = numpy.arange(len(state.atlas.locations)), numpy.array([fixed])
+        if source is not None:
+            cost, hours = state.atlas.costs(here, there, flow.gb)[:, 0], state.atlas.hours(here, there, flow.gb)[:, 0]
+        else:
+            cost, hours = state.atlas.costs(there, here, flow.gb)[0], state.atlas.hours(there, here, flow.gb)[0]
+        state.fixed_costs[variable] = state.fixed_costs.get(variable, 0.0) + cost
+        state.fixed_hours[variable] = state.fixed_hours.get(variable, 0.0) + hours
+
+
+def _bound(affinity: Affinity) -> str:
+    return f"{'same' if affinity.same else 'distinct'} {affinity.level.value}"
+
+
+def _pairs(state: _Build) -> tuple[tuple[Pair, ...], dict[tuple[int, int], int]]:
+    import numpy
+
+    pairs: list[Pair] = []
+    numbers: dict[tuple[int, int], int] = {}
+    for first, second in sorted({*state.flows, *state.bounds}):
+        here, there = state.variables[first].place, state.variables[second].place
+        cost, hours = numpy.zeros((len(here), len(there))), numpy.zeros((len(here), len(there)))
+        flows = state.flows.get((first, second), [])
+        for forward, gb in flows:
+            cost = cost + (state.atlas.costs(here, there, gb) if forward else state.atlas.costs(there, here, gb).T)
+            hours = hours + (state.atlas.hours(here, there, gb) if forward else state.atlas.hours(there, here, gb).T)
+        bounds = state.bounds.get((first, second), [])
+        for bound in bounds:
+            cost = numpy.where(kept(state.atlas, bound, here, there), cost, numpy.inf)
+        numbers[first, second] = len(pairs)
+        pairs.append(
+            Pair(
+                first=first,
+                second=second,
+                cost=cost,
+                hours=hours,
+                flows=tuple(flows),
+                bounds=tuple(bounds),
+            )
+        )
+    return tuple(pairs), numbers
+
+
+def kept(atlas: Atlas, bound: str, here: NDArray[Any], there: NDArray[Any]) -> NDArray[Any]:
+    """[place, place] → whether the bound holds. Zones that are not known are neither the same nor distinct."""
+    which, level = bound.split()
+    if which == "reachable":
+        return _reachable(atlas, here, there)
+    column = {"cloud": atlas.part_of, "region": atlas.region_of, "zone": atlas.zone_of}[level]
+    first, second = column[here][:, None], column[there][None, :]
+    unknown = (first == -1) | (second == -1)
+    if which == "same":
+        kept: NDArray[Any] = (first == second) & ~unknown
+        return kept
+    elsewhere = atlas.region_of[here][:, None] != atlas.region_of[there][None, :]
+    distinct: NDArray[Any] = ((first != second) & ~unknown) | (elsewhere if level == "zone" else False)
+    return distinct
+
+
+def _reachable(atlas: Atlas, here: NDArray[Any], there: NDArray[Any]) -> NDArray[Any]:
+    """[place, place] → both are at one provider, or neither keeps its storage to itself. (Its machines reach out anyway.)"""
+    import numpy
+
+    private = numpy.array([not part.rates.reachable for part in atlas.catalog.parts])
+    first, second = atlas.part_of[here], atlas.part_of[there]
+    # Only a Storage's side can be in the way; a place without zone stands for one.
+    whole_first, whole_second = (
+        here >= len(atlas.locations) - len(atlas.regions),
+        there >= len(atlas.locations) - len(atlas.regions),
+    )
+    closed = (private[first] & whole_first)[:, None] | (private[second] & whole_second)[None, :]
+    reachable: NDArray[Any] = (first[:, None] == second[None, :]) | ~closed
+    return reachable
+
+
+def _stages(
+    graph: TaskGraph,
+    groups: dict[tuple[TaskId, GroupName], int],
+    places: dict[str, int],
+    flows: tuple[Flow, ...],
+    pairs: dict[tuple[int, int], int],
+) -> Iterator[Stage]:
+    order = {task.id: number for number, task in enumerate(graph.tasks)}
+    heads = {task.id: _head(task, groups) for task in graph.tasks}
+
+    def pair(first: int, second: int) -> int:
+        return pairs[min(first, second), max(first, second)]
+
+    for task in graph.tasks:
+        mine = heads[task.id]
+        after: dict[int, list[int]] = {order[need]: [] for need in task.needs}
+        moves, paid = [], []
+        for flow in flows:
+            if flow.destination_is_task and flow.destination == task.id:
+                if flow.source_is_task:
+                    joined = pair(heads[TaskId(flow.source)], mine)
+                    after.setdefault(order[TaskId(flow.source)], []).append(joined)
+                    paid.append(joined)
+                elif flow.source in places:
+                    moves.append(pair(places[flow.source], mine))
+            elif flow.source_is_task and flow.source == task.id and flow.destination in places:
+                moves.append(pair(places[flow.destination], mine))
+        yield Stage(
+            variables=tuple(groups[task.id, group.name] for group in task.groups),
+            after=tuple((before, tuple(dict.fromkeys(joined))) for before, joined in sorted(after.items())),
+            moves=tuple(dict.fromkeys(moves)),
+            deadline=None if task.deadline_hours is None else float(task.deadline_hours),
+            budget=None if task.budget is None else nano(task.budget),
+            paid=tuple(dict.fromkeys([*paid, *moves])),
+        )

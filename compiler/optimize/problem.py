@@ -1,0 +1,160 @@
+"""The choice as numbers: variables with domains, costs of single values and of pairs, and the limits on money and time.
+
+Contract: nothing here knows what a variable stands for. Costs are whole nano-dollars as floats (exact below 2**53) and `inf` for what
+is forbidden; hours are hours. A solution gives each variable the index of a value in its domain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Variable:
+    """One thing to place. Row i of every column is about value i; rows stand in the written order.
+
+    place: number in the atlas; cost, worst: expected and worst-case cost; hours: how long it takes; row: which candidate it is.
+    """
+
+    name: str
+    place: NDArray[Any]
+    cost: NDArray[Any]
+    worst: NDArray[Any]
+    hours: NDArray[Any]
+    row: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    def only(self, rows: NDArray[Any]) -> Variable:
+        """The variable with some of its values (indices, or a mask)."""
+        return Variable(
+            name=self.name,
+            place=self.place[rows],
+            cost=self.cost[rows],
+            worst=self.worst[rows],
+            hours=self.hours[rows],
+            row=self.row[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pair:
+    """What two variables cost together: `cost[i, j]` for value i of `first` and j of `second`; `hours` likewise.
+
+    flows: (forward, GB): data from first to second (True) or back, of which cost and hours are made. bound: what else must hold,
+    such as `same region`; its violations are `inf` in `cost`.
+    """
+
+    first: int
+    second: int
+    cost: NDArray[Any]
+    hours: NDArray[Any]
+    flows: tuple[tuple[bool, Decimal], ...] = ()
+    bounds: tuple[str, ...] = ()
+
+    def only(self, rows: dict[int, NDArray[Any]]) -> Pair:
+        """The pair with some values of its variables."""
+        cost, hours = self.cost, self.hours
+        if self.first in rows:
+            cost, hours = cost[rows[self.first]], hours[rows[self.first]]
+        if self.second in rows:
+            cost, hours = cost[:, rows[self.second]], hours[:, rows[self.second]]
+        return Pair(first=self.first, second=self.second, cost=cost, hours=hours, flows=self.flows, bounds=self.bounds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One task in time: it starts when every `(stage, pairs)` of `after` has ended and its data has come, takes the longest of its
+    variables plus the hours of its `moves` (pairs), and must end by `deadline` hours.
+
+    budget: most nano-dollars of worst cost for its variables, and for the pairs of `paid`.
+    """
+
+    variables: tuple[int, ...]
+    after: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    moves: tuple[int, ...] = ()
+    deadline: float | None = None
+    budget: float | None = None
+    paid: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    variables: tuple[Variable, ...]
+    pairs: tuple[Pair, ...]
+    stages: tuple[Stage, ...]
+    """In topological order."""
+
+    @cached_property
+    def limited(self) -> bool:
+        """Whether a limit joins choices that no pair joins."""
+        return any(stage.deadline is not None or stage.budget is not None for stage in self.stages)
+
+    def only(self, rows: dict[int, NDArray[Any]]) -> Problem:
+        """The problem with some values of some variables."""
+        return Problem(
+            variables=tuple(v.only(rows[i]) if i in rows else v for i, v in enumerate(self.variables)),
+            pairs=tuple(pair.only(rows) for pair in self.pairs),
+            stages=self.stages,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """values: a value per variable. bound: no solution costs less (nano-dollars), or none ends sooner (hours)."""
+
+    values: tuple[int, ...]
+    value: float
+    bound: float
+    optimal: bool
+    method: str
+
+
+def cost_of(problem: Problem, values: tuple[int, ...]) -> float:
+    """The cost of a solution in nano-dollars."""
+    single = sum(float(v.cost[i]) for v, i in zip(problem.variables, values, strict=True))
+    return single + sum(float(pair.cost[values[pair.first], values[pair.second]]) for pair in problem.pairs)
+
+
+def finish_hours(problem: Problem, values: tuple[int, ...]) -> tuple[float, ...]:
+    """When each stage ends, in hours from the start."""
+    ends: list[float] = []
+    for stage in problem.stages:
+        start = 0.0
+        for before, pairs in stage.after:
+            start = max(start, ends[before] + sum(_pair_hours(problem, pair, values) for pair in pairs))
+        length = max((float(problem.variables[v].hours[values[v]]) for v in stage.variables), default=0.0)
+        ends.append(start + length + sum(_pair_hours(problem, pair, values) for pair in stage.moves))
+    return tuple(ends)
+
+
+def worst_of(problem: Problem, stage: Stage, values: tuple[int, ...]) -> float:
+    """What a stage's budget is held against."""
+    single = sum(float(problem.variables[v].worst[values[v]]) for v in stage.variables)
+    pairs = (problem.pairs[index] for index in stage.paid)
+    return single + sum(float(pair.cost[values[pair.first], values[pair.second]]) for pair in pairs)
+
+
+def _pair_hours(problem: Problem, index: int, values: tuple[int, ...]) -> float:
+    pair = problem.pairs[index]
+    return float(pair.hours[values[pair.first], values[pair.second]])
+
+
+def allowed(problem: Problem, values: tuple[int, ...], *, slack: float = 1e-6) -> bool:
+    """Whether a solution keeps every limit (`slack`: relative tolerance of the limits)."""
+    if cost_of(problem, values) == float("inf"):
+        return False
+    ends = finish_hours(problem, values)
+    for stage, end in zip(problem.stages, ends, strict=True):
+        if stage.deadline is not None and end > stage.deadline * (1 + slack):
+            return False
+        if stage.budget is not None and worst_of(problem, stage, values) > stage.budget * (1 + slack):
+            return False
+    return True

@@ -1,0 +1,160 @@
+"""Dominance: values that no best solution needs, removed before anything is searched.
+
+Contract: safe. Value b replaces value a of a variable when it is at least as good whatever the others choose: its own cost, plus the most
+it can lose on each pair, is no more than a's; the same for worst-case cost and hours where these are limited or wanted. Of equal
+values the first in the written order stays. So every removed value can be exchanged in any solution without making it worse, and the
+best solution's value is unchanged. (The single-elimination criterion of Goldstein, 1994, from protein design, with max for min.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .atlas import Atlas
+from .problem import Problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RIVALS = 4
+"""How many values of a variable are tried as a replacement for the others: the cheapest, alone and with their best pairs."""
+ROUNDS = 3
+
+
+def prune(problem: Problem, *, timed: bool) -> tuple[Problem, tuple[NDArray[Any], ...]]:
+    """The problem without dominated values, and for each variable the indices that are left. timed: hours count too."""
+
+    kept = everything(problem)
+    touching: dict[int, list[int]] = {index: [] for index in range(len(problem.variables))}
+    for number, pair in enumerate(problem.pairs):
+        touching[pair.first].append(number)
+        touching[pair.second].append(number)
+    limited = any(stage.budget is not None for stage in problem.stages)
+    for _ in range(ROUNDS):
+        removed = False
+        for index in range(len(problem.variables)):
+            if len(problem.variables[index]) < 2:
+                continue
+            keep = _undominated(problem, index, touching[index], timed=timed, limited=limited)
+            if not keep.all():
+                problem = problem.only({index: keep})
+                kept = tuple(rows[keep] if i == index else rows for i, rows in enumerate(kept))
+                removed = True
+        if not removed:
+            break
+    return problem, kept
+
+
+def everything(problem: Problem) -> tuple[NDArray[Any], ...]:
+    """Every value of every variable."""
+    import numpy
+
+    return tuple(numpy.arange(len(variable)) for variable in problem.variables)
+
+
+def settle(problem: Problem) -> tuple[Problem, tuple[NDArray[Any], ...]]:
+    """The problem with one value, the cheapest, for every variable that no pair joins to another. For cost without limits only."""
+    joined = {index for pair in problem.pairs for index in (pair.first, pair.second)}
+    kept = list(everything(problem))
+    for index, variable in enumerate(problem.variables):
+        if index not in joined:
+            best = int(variable.cost.argmin())
+            kept[index] = kept[index][best : best + 1]
+    return problem.only({index: rows for index, rows in enumerate(kept) if index not in joined}), tuple(kept)
+
+
+def one_zone_per_region(problem: Problem, atlas: Atlas) -> tuple[Problem, tuple[NDArray[Any], ...]]:
+    """The problem with one zone in every region where one zone is as good as any other for every variable at once.
+
+    Moving everything in a region to that zone makes no single value dearer or slower, data within the region free, and changes nothing
+    for data that leaves it. So no zone but that one is needed, unless something asks for distinct zones.
+    """
+    import numpy
+
+    kept = everything(problem)
+    if len(problem.pairs) == 0 or any(bound == "distinct zone" for pair in problem.pairs for bound in pair.bounds):
+        return problem, kept
+    regions = [atlas.region_of[variable.place] for variable in problem.variables]
+    zones = [atlas.zone_of[variable.place] for variable in problem.variables]
+    dropped: set[int] = set()
+    wanted = _zones_for_all(problem, regions, zones)
+    if not wanted:
+        return problem, kept
+    table = numpy.full(len(atlas.regions), -2)
+    for region, zone in wanted.items():
+        table[region] = zone
+    for index in range(len(problem.variables)):
+        chosen = table[regions[index]]
+        keep = (chosen == -2) | (zones[index] == chosen)
+        if not keep.all():
+            kept = tuple(rows[keep] if i == index else rows for i, rows in enumerate(kept))
+            dropped.add(index)
+    return problem.only({index: kept[index] for index in dropped}), kept
+
+
+def _zones_for_all(problem: Problem, regions: list[NDArray[Any]], zones: list[NDArray[Any]]) -> dict[int, int]:
+    """Region → a zone that suits every variable with values there: the least cost and hours of that region are had in it."""
+    import numpy
+
+    common: dict[int, set[int]] = {}
+    several: set[int] = set()
+    for variable, region, zone in zip(problem.variables, regions, zones, strict=True):
+        present, inverse, counts = numpy.unique(region, return_inverse=True, return_counts=True)
+        several.update(present[counts > 1].tolist())
+        best = numpy.ones(len(variable), dtype=bool)
+        for column in (variable.cost, variable.worst, variable.hours):
+            least = numpy.full(len(present), numpy.inf)
+            numpy.minimum.at(least, inverse, column)
+            best &= column == least[inverse]
+        mine: dict[int, set[int]] = {int(number): set() for number in present}
+        for number, where in zip(region[best].tolist(), zone[best].tolist(), strict=True):
+            mine[number].add(where)
+        for number, suited in mine.items():
+            common[number] = suited if number not in common else common[number] & suited
+    return {number: min(suited) for number, suited in common.items() if suited and number in several}
+
+
+def _undominated(problem: Problem, index: int, pairs: list[int], *, timed: bool, limited: bool) -> NDArray[Any]:
+    """A mask of the values to keep."""
+    import numpy
+
+    variable = problem.variables[index]
+    costs, times = [], []
+    for number in pairs:
+        pair = problem.pairs[number]
+        first = pair.first == index
+        costs.append(pair.cost if first else pair.cost.T)
+        times.append(pair.hours if first else pair.hours.T)
+    hopeful = variable.cost + sum((cost.min(axis=1) for cost in costs), numpy.zeros(len(variable)))
+    keep = numpy.isfinite(hopeful)
+    if not keep.any():
+        # Nothing can be chosen: the solver says so.
+        return numpy.ones(len(variable), dtype=bool)
+    total = variable.cost + sum((numpy.where(numpy.isinf(c), 1e15, c).sum(axis=1) for c in costs), numpy.zeros(len(variable)))
+    orders = (numpy.argsort(variable.cost, kind="stable"), numpy.argsort(total, kind="stable"))
+    rivals = list(dict.fromkeys(int(i) for order in orders for i in order[:RIVALS] if keep[i]))
+    if timed:
+        rivals += [int(i) for i in numpy.argsort(variable.hours, kind="stable")[:RIVALS] if keep[i] and int(i) not in rivals]
+    for rival in rivals:
+        if not keep[rival]:
+            continue
+        loss = variable.cost[rival] - variable.cost
+        slower = variable.hours[rival] - variable.hours
+        worse = variable.worst[rival] - variable.worst
+        for cost, hours in zip(costs, times, strict=True):
+            # What is forbidden for the value to be replaced is no loss; what is forbidden for the rival alone is an endless one.
+            most = numpy.where(numpy.isinf(cost), -numpy.inf, cost[rival][None, :] - cost).max(axis=1)
+            loss = loss + most
+            worse = worse + numpy.maximum(most, 0)
+            slower = slower + numpy.maximum((hours[rival][None, :] - hours).max(axis=1), 0)
+        beaten = loss <= 0
+        if timed:
+            beaten &= slower <= 0
+        if limited:
+            beaten &= worse <= 0
+        # Of two equal values each beats the other: the first one stays.
+        equal = beaten & (loss == 0) & (numpy.arange(len(variable)) < rival)
+        beaten &= ~equal
+        beaten[rival] = False
+        keep &= ~beaten
+    return keep

@@ -1,0 +1,94 @@
+"""The order of a group's candidates while everything else stays as chosen: fallbacks, and what stands out as an alternative.
+
+Contract: pure. Candidates are ranked by the task's own preference, then by the cost of the whole plan with them, then in the written
+order. One that would break a bound or a limit is not in the list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .model import Model, kept
+from .problem import Answer, Variable, allowed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEPTH = 96
+"""How many candidates are looked at: enough to find a few alternatives that differ in more than the zone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """row: the candidate; extra: nano-dollars the whole plan costs more (less when negative) than the chosen one."""
+
+    row: int
+    extra: float
+
+
+def rank(model: Model, answer: Answer, variable: int, *, only: NDArray[Any] | None = None) -> tuple[Ranked, ...]:
+    """The best candidates of a group besides the chosen one, best first. only: a mask of candidates to look at."""
+    import numpy
+
+    found = model.choices[variable]
+    total = found.cost + _beside(model, answer, variable)[found.place]
+    chosen = int(model.problem.variables[variable].row[answer.values[variable]])
+    possible = numpy.isfinite(total) if only is None else numpy.isfinite(total) & only
+    possible[chosen] = False
+    rows = numpy.flatnonzero(possible)
+    if len(rows) > DEPTH:
+        key = total[rows] + found.rank[rows] * 1e16
+        limit = numpy.partition(key, DEPTH - 1)[DEPTH - 1]
+        rows = rows[key <= limit]
+    best = rows[numpy.lexsort((rows, total[rows], found.rank[rows]))][:DEPTH].tolist()
+    if model.problem.limited:
+        best = [row for row in best if _keeps_limits(model, answer, variable, row)]
+    return tuple(Ranked(row=row, extra=float(total[row] - total[chosen])) for row in best)
+
+
+def _beside(model: Model, answer: Answer, variable: int) -> NDArray[Any]:
+    """Per place of the atlas: what data costs with the group there and all else as chosen; `inf` where a bound forbids it."""
+    import numpy
+
+    atlas = model.atlas
+    everywhere = numpy.arange(len(atlas.locations))
+    cost = model.fixed_costs.get(variable, numpy.zeros(len(everywhere))).copy()
+    for pair in model.problem.pairs:
+        if variable not in (pair.first, pair.second):
+            continue
+        forward = pair.first == variable
+        other = pair.second if forward else pair.first
+        there = model.problem.variables[other].place[[answer.values[other]]]
+        for direction, gb in pair.flows:
+            if direction == forward:
+                cost += atlas.costs(everywhere, there, gb)[:, 0]
+            else:
+                cost += atlas.costs(there, everywhere, gb)[0]
+        for bound in pair.bounds:
+            cost = numpy.where(kept(atlas, bound, everywhere, there)[:, 0], cost, numpy.inf)
+    return cost
+
+
+def _keeps_limits(model: Model, answer: Answer, variable: int, row: int) -> bool:
+    """Whether the plan with this candidate keeps every limit on time and money."""
+    import numpy
+
+    problem, found = model.problem, model.choices[variable]
+    place = int(found.place[row])
+    same = numpy.flatnonzero(problem.variables[variable].place == place)
+    if not len(same):
+        return False
+    # The pairs know the place by the value that stands for it; the candidate's own costs and hours take that value's place.
+    value = int(same[0])
+    old = problem.variables[variable]
+    fixed = model.fixed_costs.get(variable)
+    hours, cost, worst = old.hours.copy(), old.cost.copy(), old.worst.copy()
+    moved = model.fixed_hours.get(variable)
+    hours[value] = found.hours[row] + (0.0 if moved is None else moved[place])
+    cost[value] = found.cost[row] + (0.0 if fixed is None else fixed[place])
+    worst[value] = found.worst[row] + (0.0 if fixed is None else fixed[place])
+    changed = Variable(name=old.name, place=old.place, cost=cost, worst=worst, hours=hours, row=old.row)
+    variables = tuple(changed if i == variable else v for i, v in enumerate(problem.variables))
+    trial = type(problem)(variables=variables, pairs=problem.pairs, stages=problem.stages)
+    return allowed(trial, tuple(value if i == variable else v for i, v in enumerate(answer.values)))
