@@ -9,6 +9,7 @@ from typing import Protocol
 from ..compiler.ir import JsonObject, Secret
 from ..providers.base import CheckReport
 from ..runtime.catalog import CatalogSummary
+from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
 from ..runtime.results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
@@ -27,6 +28,7 @@ class Api(Protocol):
         home: Path | None,
         emit: str | None,
         destroy: bool,
+        objective: str,
     ) -> Plan: ...
 
     def apply(
@@ -37,6 +39,7 @@ class Api(Protocol):
         env: Mapping[str, str] | None,
         secrets: Mapping[str, Secret] | None,
         rerun: bool,
+        objective: str,
         detach: bool,
         confirm: Callable[[Plan], bool] | None,
         on_progress: Callable[[Progress], None] | None,
@@ -74,6 +77,17 @@ class Api(Protocol):
     ) -> DestroyResult: ...
 
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]: ...
+
+    def explain(
+        self,
+        path: Path,
+        *,
+        why_not: Sequence[str],
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        home: Path | None,
+    ) -> Explanation: ...
 
     def offers(
         self,

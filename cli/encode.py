@@ -16,8 +16,11 @@ from ..compiler.ir import JsonObject, decimal_text
 
 if TYPE_CHECKING:
     from ..compiler.diagnostics import Diagnostic
+    from ..compiler.ir import GroupPlacement
+    from ..compiler.optimize.explain import WhyNot
     from ..providers.base import CheckReport
     from ..runtime.catalog import CatalogSummary
+    from ..runtime.explain import Explanation
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import JobRecord
     from ..runtime.results import DeploymentStatus, NodeStatus
@@ -82,6 +85,93 @@ def catalog_document(parts: Iterable[CatalogSummary]) -> str:
             ],
         }
     )
+
+
+def explanation_document(made: Explanation) -> str:
+    plan = made.placement
+    return _text(
+        {
+            "schema": "skyc.explanation/v1",
+            "name": plan.name,
+            "proof": {
+                "status": plan.proof.status,
+                "method": plan.proof.method,
+                "value": decimal_text(plan.proof.value),
+                "bound": decimal_text(plan.proof.bound),
+                "choices": plan.proof.choices,
+            },
+            "total": _decimal(plan.total),
+            "worst_case": _decimal(plan.worst_case),
+            "finish_hours": decimal_text(plan.finish_hours),
+            "placements": [_placement(placement) for placement in plan.placements],
+            "alternatives": [
+                {"placement": _placement(a.placement), "extra": _decimal(a.extra), "reason": a.reason}
+                for a in plan.alternatives
+            ],
+            "storages": [
+                {"name": s.name, "location": None if s.location is None else str(s.location), "chosen": s.chosen}
+                for s in plan.storages
+            ],
+            "transfers": [
+                {"source": t.source, "destination": t.destination, "gb": decimal_text(t.gb), "amount": _decimal(t.line.amount)}
+                for t in plan.transfers
+            ],
+            "notes": dict(plan.notes.items()),
+            "why_not": [_why_not(answer) for answer in made.why_not],
+        }
+    )
+
+
+def _placement(placement: GroupPlacement) -> JsonObject:
+    return {
+        "task": placement.task,
+        "group": placement.group,
+        "location": str(placement.location),
+        "instance_type": placement.instance_type,
+        "market": placement.market.value,
+        "num_nodes": placement.num_nodes,
+        "hourly": _decimal(placement.hourly),
+        "hours": decimal_text(placement.hours),
+        "lines": [
+            {
+                "kind": line.kind,
+                "label": line.label,
+                "quantity": decimal_text(line.quantity),
+                "unit": line.unit,
+                "unit_price": _decimal(line.unit_price),
+                "amount": _decimal(line.amount),
+                "source": line.source,
+                "as_of": line.as_of,
+                "estimated": line.estimated,
+            }
+            for line in placement.lines
+        ],
+    }
+
+
+def _why_not(answer: WhyNot) -> JsonObject:
+    return {
+        "subject": answer.subject,
+        "task": answer.task,
+        "group": answer.group,
+        "offers": answer.offers,
+        "fitting": answer.fitting,
+        "best": None if answer.best is None else _placement(answer.best),
+        "extra": _decimal(answer.extra),
+        "changes": {kind: decimal_text(amount) for kind, amount in answer.changes},
+        "hours": decimal_text(answer.hours),
+        "hindrances": [
+            {
+                "reason": row.reason,
+                "field": row.field,
+                "detail": row.detail,
+                "offers": row.offers,
+                "alone": row.alone,
+                "cheapest": _decimal(row.cheapest),
+            }
+            for row in answer.hindrances
+        ],
+    }
 
 
 def log_line(deployment: str, line: str) -> str:

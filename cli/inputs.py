@@ -30,6 +30,7 @@ class TaskInputs:
     deployment: str | None
     env: FrozenMap[str]
     secrets: FrozenMap[Secret]
+    objective: str
 
 
 def add_task_inputs(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,12 @@ def add_task_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--secret-file", metavar="NAME=FILE", action="append", default=[], help="pass on a secret that stands in a file"
     )
+    parser.add_argument(
+        "--objective",
+        choices=("cost", "time"),
+        default="cost",
+        help="cost: the cheapest placement (default); time: the one that ends first, and of those the cheapest",
+    )
 
 
 def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> TaskInputs:
@@ -59,7 +66,11 @@ def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.e
     if wrong:
         raise SkycError(*wrong)
     return TaskInputs(
-        path=Path(arguments.path), deployment=arguments.deployment, env=FrozenMap(env), secrets=FrozenMap(secrets)
+        path=Path(arguments.path),
+        deployment=arguments.deployment,
+        env=FrozenMap(env),
+        secrets=FrozenMap(secrets),
+        objective=arguments.objective,
     )
 
 

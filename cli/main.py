@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "cancel": "Stop the jobs of a deployment; keep its nodes.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
     "check": "Say which targets work from here, and why not.",
+    "explain": "Say why a task is placed where it is, and why not elsewhere.",
     "offers": "List what machines cost, cheapest first.",
     "catalog": "Show what is known about prices, and how old it is.",
     "schema": "Print the JSON Schema of the task file, for editors.",

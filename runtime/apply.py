@@ -58,12 +58,23 @@ OUTCOMES = {
 }
 
 
+OVER_BUDGET = "over-budget"
+DENIED = 3
+"""Exit code of what a budget or a policy forbids."""
+
+
 def compiled(session: Session, request: Request) -> Compilation:
     """Compile and refuse a file with errors. Raises SkycError with all of them."""
     compilation = compile_request(session, request)
     if compilation.failed:
-        raise SkycError(*compilation.diagnostics)
+        raise refused(compilation)
     return compilation
+
+
+def refused(compilation: Compilation) -> SkycError:
+    """What to raise for a compilation with errors. A budget that cannot be kept is a denial, not a mistake."""
+    denied = any(diagnostic.slug == OVER_BUDGET for diagnostic in compilation.diagnostics)
+    return SkycError(*compilation.diagnostics, exit_code=DENIED if denied else 1)
 
 
 @contextlib.contextmanager
@@ -98,6 +109,20 @@ def _progress(event: Event) -> Progress:
     kind = ProgressKind.NOTE if event.phase is Phase.NOTE else ProgressKind.RESOURCE
     text = event.message.removeprefix(f"{event.address}: ")
     return Progress(kind=kind, stage="apply", text=text, resource=event.address, elapsed=event.elapsed or 0.0)
+
+
+def priced(compilation: Compilation) -> Plan:
+    """The plan of a file whose placement is known and cannot be compiled; its errors are among the diagnostics."""
+    assert compilation.graph is not None
+    return Plan(
+        deployment=compilation.deployment,
+        placement=compilation.placement,
+        graphs=(),
+        changes=(),
+        hours=max(task.hours for task in compilation.graph.tasks),
+        diagnostics=compilation.diagnostics,
+        timings=compilation.timings,
+    )
 
 
 def plan_result(plan: Planned) -> Plan:

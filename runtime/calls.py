@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError
-from ..compiler.ir import DeploymentId, JsonObject, Secret
+from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
 from ..compiler.pipeline import emit as emit_stage
 from ..compiler.printer import print_ir
 from ..providers.base import CheckReport
 from . import inspect
 from .apply import apply as apply_request
-from .apply import compiled, locked, plan_result, site_context
+from .apply import locked, plan_result, priced, refused, site_context
 from .destroy import destroy as destroy_deployment
 from .planning import Request, compile_request, planned
 from .records import JobRecord
@@ -32,8 +32,16 @@ def _request(
     env: Mapping[str, str] | None,
     secrets: Mapping[str, Secret] | None,
     rerun: bool = False,
+    objective: str = "cost",
 ) -> Request:
-    return Request(path=Path(path), deployment=deployment, env=env or {}, secrets=secrets or {}, rerun=rerun)
+    return Request(
+        path=Path(path),
+        deployment=deployment,
+        env=env or {},
+        secrets=secrets or {},
+        rerun=rerun,
+        objective=Objective(objective),
+    )
 
 
 def plan(
@@ -45,16 +53,25 @@ def plan(
     home: Home = None,
     emit: str | None = None,
     destroy: bool = False,
+    objective: str = "cost",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
-    """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do."""
-    request = _request(path, deployment, env, secrets)
+    """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
+
+    objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
+    cannot be compiled yet comes back priced, with the error among its diagnostics.
+    """
+    request = _request(path, deployment, env, secrets, objective=objective)
     with open_session(home, on_progress=on_progress) as session:
         if emit is not None and emit != "plan":
             return _emitted(session, request, emit)
         if destroy:
             return _destruction(session, request)
-        compilation = compiled(session, request)
+        compilation = compile_request(session, request)
+        if compilation.failed:
+            if compilation.placement is None:
+                raise refused(compilation)
+            return priced(compilation)
         name = compilation.deployment
         with locked(session, name, command=f"skyc plan {path}", wait=None) as lock_fd:
             context = site_context(session, name, lock_fd, compilation)
@@ -75,7 +92,7 @@ def _replace_emitted(result: Plan, text: str) -> Plan:
 def _emitted(session: Session, request: Request, stage: str) -> Plan:
     compilation = compile_request(session, request, until=stage)
     if compilation.failed:
-        raise SkycError(*compilation.diagnostics)
+        raise refused(compilation)
     return Plan(
         deployment=compilation.deployment if compilation.graph else DeploymentId(""),
         placement=compilation.placement,
@@ -108,6 +125,7 @@ def apply(
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, Secret] | None = None,
     rerun: bool = False,
+    objective: str = "cost",
     detach: bool = False,
     confirm: Callable[[Plan], bool] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -115,7 +133,7 @@ def apply(
     wait: float | None = None,
 ) -> ApplyResult:
     """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock."""
-    request = _request(path, deployment, env, secrets, rerun)
+    request = _request(path, deployment, env, secrets, rerun, objective)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
 

@@ -12,12 +12,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, Span, error, has_errors
-from ..compiler.ir import Action, ChangeSet, DeploymentId, JobAction, JobPlan, ResourceGraph, Secret, SiteId, Task, TaskId
+from ..compiler.ir import (
+    Action,
+    ChangeSet,
+    DeploymentId,
+    JobAction,
+    JobPlan,
+    Objective,
+    ResourceGraph,
+    Secret,
+    SiteId,
+    Task,
+    TaskId,
+)
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
-from ..providers.base import Capability
 from .clusters import task_of
 from .job import JobState
 from .places import checkpoint_place
@@ -39,6 +50,7 @@ class Request:
     env: Mapping[str, str]
     secrets: Mapping[str, Secret]
     rerun: bool = False
+    objective: Objective = Objective.COST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +89,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
     return compile_source(
         source,
         CompileOptions(
-            # Candidates are still made one by one, so targets that could not be compiled anyway are not among them.
-            providers={
-                name: provider for name, provider in session.providers.items() if Capability.LOWER in provider.capabilities
-            },
+            providers=session.providers,
             home=session.home,
             runtime=session.runtime,
             overrides=EnvOverrides.of(
@@ -89,6 +98,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
                 environ=session.environ,
             ),
             deployment=None if request.deployment is None else deployment_id(request.deployment),
+            objective=request.objective,
         ),
         until=until,
     )

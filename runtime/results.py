@@ -2,8 +2,8 @@
 
 The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
 
-    plan(path, *, deployment, env, secrets, home, emit, destroy) -> Plan
-    apply(path, *, deployment, env, secrets, rerun, detach, confirm, on_progress, home, wait) -> ApplyResult
+    plan(path, *, deployment, env, secrets, home, emit, destroy, objective) -> Plan
+    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait) -> ApplyResult
     status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
     logs(deployment, job, *, follow, home) -> Iterator[str]
     queue(deployment, *, home) -> tuple[JobRecord, ...]
@@ -24,7 +24,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from ..compiler.diagnostics import Diagnostic
+from ..compiler.diagnostics import Diagnostic, has_errors
 from ..compiler.ir import (
     ChangeSet,
     DeploymentId,
@@ -50,7 +50,7 @@ class Plan:
     changes: one per site; empty when there was nothing to compare with.
     hours: the expected run time that the price per run is made of.
     emitted: the text of the stage asked for with `emit`.
-    diagnostics: warnings and notes; errors are raised instead.
+    diagnostics: warnings and notes; errors are raised instead, but for a placement that is priced and cannot be compiled.
     timings: (stage, seconds).
     """
 
@@ -64,6 +64,11 @@ class Plan:
     emitted: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     timings: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """The plan shows a placement and cannot be carried out; the diagnostics say why."""
+        return has_errors(self.diagnostics)
 
     @property
     def job(self) -> JobAction | None:

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         env=inputs.env,
         secrets=inputs.secrets,
         rerun=arguments.rerun,
+        objective=inputs.objective,
         detach=arguments.detach,
         confirm=approval(screen, yes=arguments.yes, question="Apply this plan?"),
         on_progress=screen.progress,

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   skyc plan task.yaml                                what it would do and cost
   skyc plan task.yaml --format markdown > plan.md    for a pull request
-  skyc plan task.yaml --emit lower                   the Terraform resources, before synthesis
+  skyc plan task.yaml --objective time               the placement that ends first
 """
 
 STAGES = ("parse", "resolve", "candidates", "optimize", "lower", "synth", "plan")
 """The same as `compiler.pipeline.STAGES`, which takes too long to import for a list of words; a test compares them."""
 
 CHANGES = 2
+ERROR = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +45,10 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             home=arguments.home,
             emit=arguments.emit,
             destroy=arguments.destroy,
+            objective=inputs.objective,
         )
-    screen.diagnostics(plan.diagnostics)
+    if not plan.failed:
+        screen.diagnostics(plan.diagnostics)
     if plan.emitted is not None:
         screen.document(plan.emitted)
     elif arguments.format == "text":
@@ -55,6 +58,10 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
     if arguments.timings:
         for stage, seconds in plan.timings:
             screen.note(f"{stage:<12}{seconds * 1000:>10.1f} ms")
+    if plan.failed:
+        # Below the report, which says what the placement would cost.
+        screen.diagnostics(plan.diagnostics)
+        return ERROR
     return CHANGES if arguments.detailed_exitcode and plan.has_changes else 0
 
 

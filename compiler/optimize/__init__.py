@@ -31,6 +31,7 @@ from ..ir import (
     Transfer,
     digest,
 )
+from ..ir.catalog import UNKNOWN
 from .atlas import PENALTY, Atlas, transfer_hours
 from .costs import cost_lines, expected_hours, total
 from .decide import decide
@@ -88,7 +89,8 @@ class _Assembly:
                 placement = self.place(task, group, variable, int(chosen))
                 placements.append(placement)
                 ranked = self._rank(variable, int(chosen))
-                fallbacks += [self.place(task, group, variable, item.row) for item in ranked[:FALLBACKS_KEPT]]
+                if not self._owned(variable, int(chosen)):
+                    fallbacks += [self.place(task, group, variable, item.row) for item in ranked[:FALLBACKS_KEPT]]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
         transfers = tuple(self._transfer(flow) for flow in self.model.flows if self._ends(flow) is not None)
@@ -125,6 +127,12 @@ class _Assembly:
             if (known.task, known.group) == (task.id, group.name)
             else dataclasses.replace(known, task=task.id, group=group.name)
         )
+
+    def _owned(self, variable: int, row: int) -> bool:
+        """Whether the machine is counted, and so somebody's own: it does not run out of capacity, nor may a run of it cost money."""
+        options = self.model.choices[variable].options
+        part = self.found.catalog.parts[int(options.part[row])]
+        return int(part.offers.capacity[options.row[row]]) != UNKNOWN
 
     def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
         joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)

@@ -220,7 +220,13 @@ class Atlas:
         number = self.rule_between(source, destination)
         if number == FREE_RULE:
             return CostLine(
-                kind="transfer", label=label, quantity=gb, unit="GB", unit_price=Decimal(0), source="within one zone", as_of=""
+                kind="transfer",
+                label=label,
+                quantity=gb,
+                unit="GB",
+                unit_price=Decimal(0),
+                source="within one zone or region",
+                as_of="",
             )
         if number == UNKNOWN_RULE:
             return CostLine(

@@ -75,10 +75,10 @@ class Program:
         return f"v{self._count}"
 
     def _real(self) -> pulp.LpVariable:
-        return self._pulp.LpVariable(self._name(), lowBound=0)
+        return self._model.add_variable(self._name(), lowBound=0)
 
     def _choice(self, size: int) -> list[pulp.LpVariable]:
-        chosen = [self._pulp.LpVariable(self._name(), cat="Binary") for _ in range(size)]
+        chosen = [self._model.add_variable(self._name(), cat="Binary") for _ in range(size)]
         self._model += self._pulp.lpSum(chosen) == 1
         return chosen
 

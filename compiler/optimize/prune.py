@@ -143,7 +143,10 @@ def _undominated(problem: Problem, index: int, pairs: list[int], *, timed: bool,
         worse = variable.worst[rival] - variable.worst
         for cost, hours in zip(costs, times, strict=True):
             # What is forbidden for the value to be replaced is no loss; what is forbidden for the rival alone is an endless one.
-            most = numpy.where(numpy.isinf(cost), -numpy.inf, cost[rival][None, :] - cost).max(axis=1)
+            possible = numpy.isfinite(cost)
+            difference = numpy.full(cost.shape, -numpy.inf)
+            numpy.subtract(cost[rival][None, :], cost, out=difference, where=possible)
+            most = difference.max(axis=1)
             loss = loss + most
             worse = worse + numpy.maximum(most, 0)
             slower = slower + numpy.maximum((hours[rival][None, :] - hours).max(axis=1), 0)

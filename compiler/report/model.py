@@ -18,12 +18,14 @@ from ..ir import (
     GroupPlacement,
     JobPlan,
     Market,
+    Objective,
     PlacementPlan,
     ResourceChange,
     decimal_text,
 )
 
 CENT = Decimal("0.01")
+TENTH = Decimal("0.1")
 SYMBOLS = {
     Action.CREATE: "+",
     Action.UPDATE: "~",
@@ -90,7 +92,12 @@ class Report:
     compared: bool
     """False: there was no state to compare with, so nothing is called new or old."""
     cautions: tuple[str, ...]
+    proof: str
+    """What is known about the placement: that it is the best, of how many, the worst case, when it ends."""
     placements: tuple[PlacementRow, ...]
+    moves: tuple[str, ...]
+    """Data that moves, and Storages whose place was chosen."""
+    notes: tuple[str, ...]
     costs: tuple[CostRow, ...]
     alternatives: tuple[str, ...]
     jobs: tuple[JobPlan, ...]
@@ -115,19 +122,24 @@ def build(
         (change for site in changes for change in site.changes if change.action in RISK_ORDER),
         key=lambda change: (RISK_ORDER.index(change.action), change.address),
     )
-    notes = placement.notes if placement else {}
+    assumed = any(name.endswith(".hours") for name in placement.notes) if placement else False
     engines = sorted({f"{site.engine} {site.engine_version}" for site in changes})
     return Report(
         deployment=deployment,
         destroying=destroying,
         total=money(placement.total) if placement else "$0.00",
         hourly=money(_total(p.hourly if p.hourly is None else p.hourly * p.num_nodes for p in placed)),
-        hours=f"{decimal_text(hours)} h" + (" assumed" if notes else ""),
+        hours=f"{decimal_text(hours)} h" + (" assumed" if assumed else ""),
         counts=_counts(everything),
         compared=bool(changes),
         cautions=_cautions(everything),
+        proof=proof_line(placement),
         placements=tuple(_placement_row(p, placement) for p in placed),
-        costs=tuple(_cost_row(line) for p in placed for line in p.lines),
+        moves=_moves(placement),
+        notes=tuple(f"{name}: {text}" for name, text in placement.notes.items() if not name.endswith(".hours"))
+        if placement
+        else (),
+        costs=tuple(_cost_row(line) for line in placement.lines) if placement else (),
         alternatives=_alternatives(placement),
         jobs=jobs,
         changes=tuple(everything),
@@ -137,9 +149,45 @@ def build(
     )
 
 
+def proof_line(plan: PlacementPlan | None) -> str:
+    """One line: `best of 1,234 matching offers · worst case $1.20 · ends after 3 h`."""
+    if plan is None:
+        return ""
+    proof = plan.proof
+    count = f"{proof.choices:,} matching offers"
+    word = "quickest" if plan.objective is Objective.TIME else "best"
+    parts = [f"{word} of {count}" if proof.choices != 1 else "the only matching offer"]
+    if proof.status != "optimal":
+        parts = [f"within {proof.gap * 100:.1f} % of the best of {count}"]
+    if plan.worst_case != plan.total:
+        parts.append(f"worst case {money(plan.worst_case)}")
+    if len(plan.placements) > 1 or plan.transfers:
+        parts.append(f"ends after {decimal_text(plan.finish_hours.quantize(TENTH))} h")
+    return " · ".join(parts)
+
+
+def _moves(plan: PlacementPlan | None) -> tuple[str, ...]:
+    if plan is None:
+        return ()
+    stored = [
+        f"storage {storage.name} at {storage.location}" + (" · chosen with the tasks" if storage.chosen else "")
+        for storage in plan.storages
+        if storage.location is not None
+    ]
+    moved = [
+        f"{move.source} → {move.destination} · {decimal_text(move.gb)} GB · {money(move.line.amount)}"
+        for move in plan.transfers
+    ]
+    return (*stored, *moved)
+
+
 def money(amount: Decimal | None) -> str:
-    """`$1,234.50`, or `?` for a price nobody knows."""
-    return "?" if amount is None else f"${amount.quantize(CENT, ROUND_HALF_EVEN):,}"
+    """`$1,234.50`, `$0.0041` below a cent, or `?` for a price nobody knows."""
+    if amount is None:
+        return "?"
+    # What is not nothing never reads as nothing.
+    step = CENT if amount == 0 or abs(amount) >= CENT else Decimal(10) ** (amount.adjusted() - 1)
+    return f"${amount.quantize(step, ROUND_HALF_EVEN):,f}"
 
 
 def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
@@ -198,7 +246,7 @@ def _cost_row(line: CostLine) -> CostRow:
         quantity=f"{decimal_text(line.quantity)} {line.unit}",
         unit_price=money(line.unit_price),
         amount=money(line.amount),
-        source=f"{line.source}, {line.as_of}" if line.as_of else line.source,
+        source=(f"{line.source}, {line.as_of}" if line.as_of else line.source) + (" (estimate)" if line.estimated else ""),
     )
 
 

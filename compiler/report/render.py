@@ -18,6 +18,8 @@ LINE_LIMIT = 100
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories of what steers a terminal or a line instead of being seen."""
 
+NOT_COMPARED = "not compared: there is no state here"
+
 JOB_WORDS = {
     JobAction.RUN: "runs",
     JobAction.RESUME: "resumes",
@@ -32,7 +34,7 @@ def render_text(report: Report) -> str:
     if not report.destroying:
         lines.append(f"  {_price_line(report)}")
         lines += [f"  {row}" for row in _placement_lines(report)]
-    lines.append(f"  {report.counts if report.compared else 'compiled, not compared: there is no state here'}")
+    lines.append(f"  {report.counts if report.compared else NOT_COMPARED}")
     if report.cautions:
         lines += ["", *(f"! {safe(caution)}" for caution in report.cautions)]
     if report.jobs:
@@ -55,7 +57,7 @@ def render_markdown(report: Report) -> str:
     lines = [f"<!-- skyc:plan/v1 deployment={safe(report.deployment)} -->", f"### {_title(report)}", ""]
     if not report.destroying:
         lines += [f"**{_price_line(report)}**  ", *(f"{_escape(row)}  " for row in _placement_lines(report))]
-    lines.append(str(report.counts) if report.compared else "compiled, not compared: there is no state here")
+    lines.append(str(report.counts) if report.compared else NOT_COMPARED)
     if report.cautions:
         lines += ["", "> [!CAUTION]", *(f"> {_escape(safe(caution))}  " for caution in report.cautions)]
     if report.jobs:
@@ -110,6 +112,9 @@ def render_json(report: Report) -> str:
             }
             for row in report.placements
         ],
+        "proof": report.proof,
+        "moves": list(report.moves),
+        "notes": list(report.notes),
         "alternatives": list(report.alternatives),
         "counts": {"add": report.counts.add, "change": report.counts.change, "destroy": report.counts.destroy},
         "cautions": list(report.cautions),
@@ -162,7 +167,9 @@ def _placement_lines(report: Report) -> list[str]:
         group = f" · group {row.group}" if row.group != "main" else ""
         fallbacks = f" · {row.fallbacks} fallbacks" if row.fallbacks else ""
         lines.append(safe(f"{label}{row.where} · {row.machine} · {nodes} · {row.market}{group}{fallbacks}"))
-    return lines
+    if report.proof:
+        lines.append(report.proof)
+    return [*lines, *map(safe, report.moves), *(safe(f"note: {note}") for note in report.notes)]
 
 
 def _job_line(report: Report, index: int) -> str:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from .runtime.calls import apply, cancel, check, destroy, exec, logs, plan, queue, schema, status
     from .runtime.catalog import catalog, offers
     from .runtime.checkpoint import checkpoint
+    from .runtime.explain import explain
 
 _HOMES = {
     "checkpoint": "runtime.checkpoint",
+    "explain": "runtime.explain",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         ("apply", "cancel", "check", "destroy", "exec", "logs", "plan", "queue", "schema", "status"), "runtime.calls"
@@ -32,6 +34,7 @@ __all__ = [
     "checkpoint",
     "destroy",
     "exec",
+    "explain",
     "logs",
     "offers",
     "plan",

@@ -27,6 +27,7 @@ from skyc.compiler.ir import (
 )
 from skyc.providers.base import CheckReport
 from skyc.runtime.catalog import CatalogSummary
+from skyc.runtime.explain import Explanation
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.records import DeploymentState, JobRecord
@@ -173,6 +174,7 @@ class FakeApi:
         home: Path | None,
         emit: str | None,
         destroy: bool,
+        objective: str,
     ) -> Plan:
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
         return self.planned
@@ -185,6 +187,7 @@ class FakeApi:
         env: Mapping[str, str] | None,
         secrets: Mapping[str, Secret] | None,
         rerun: bool,
+        objective: str,
         detach: bool,
         confirm: Callable[[Plan], bool] | None,
         on_progress: Callable[[Progress], None] | None,
@@ -247,6 +250,10 @@ class FakeApi:
         problems: tuple[Diagnostic, ...] = () if self.usable else (error("no-engine", "No Terraform.", "Install it."),)
         facts = FrozenMap({"cpus": "2"})
         return (CheckReport(provider="local", usable=self.usable, facts=facts, diagnostics=problems),)
+
+    def explain(self, path: Path, **given: Any) -> Explanation:
+        self._called("explain", path=path, **given)
+        raise AssertionError("what it prints is tested with the real catalog")
 
     def offers(self, **given: Any) -> OfferList:
         self._called("offers", **given)

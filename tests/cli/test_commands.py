@@ -376,7 +376,9 @@ def test_a_place_in_a_file_that_is_gone_is_still_named(fake: FakeApi, capsys: py
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_ctrl_c_says_what_goes_on(fake: FakeApi, capsys: pytest.CaptureFixture[str], name: str) -> None:
     fake.fails = KeyboardInterrupt()
-    argv = {"plan": ["t.yaml"], "apply": ["t.yaml", "-y"], "exec": ["digits", "--", "x"]}.get(name, ["digits"])
+    argv = {"plan": ["t.yaml"], "explain": ["t.yaml"], "apply": ["t.yaml", "-y"], "exec": ["digits", "--", "x"]}.get(
+        name, ["digits"]
+    )
     if name in ("check", "schema", "offers"):
         argv = []
     if name == "catalog":
@@ -409,7 +411,7 @@ def test_a_bug_is_kept_in_a_file_without_values(fake: FakeApi, capsys: pytest.Ca
     assert report.stat().st_mode & 0o777 == 0o600
     text = report.read_text()
     assert "ZeroDivisionError: inside" in text
-    assert "command: apply; given: env, home, path, yes" in text
+    assert "command: apply; given: env, home, objective, path, yes" in text
     assert "private" not in text
 
 

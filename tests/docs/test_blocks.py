@@ -14,7 +14,6 @@ from skyc.compiler.diagnostics import SourceFile
 from skyc.compiler.ir import NodeRuntime
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
-from skyc.providers.base import Capability
 from skyc.providers.registry import load_all
 
 TASKS = [block for block in blocks() if block.language == "yaml" and block.note != "not a task"]
@@ -30,27 +29,32 @@ LINES = [
 
 
 def compiled(path: Path, text: str, home: Path) -> Compilation:
-    providers = {provider.name: provider for provider in load_all() if Capability.LOWER in provider.capabilities}
+    providers = {provider.name: provider for provider in load_all()}
     options = CompileOptions(
         providers=providers, home=home, runtime=NodeRuntime(python="3.11"), overrides=EnvOverrides.of(environ={})
     )
     return compile_source(SourceFile(path=str(path), text=text), options, until="lower")
 
 
+def slugs(made: Compilation) -> list[str]:
+    """What was said, but for a target that is only priced: a page may show a task for one."""
+    return [diagnostic.slug for diagnostic in made.diagnostics if diagnostic.slug != "cannot-compile-yet"]
+
+
 @pytest.mark.parametrize("block", TASKS, ids=str)
 def test_a_task_in_a_page_compiles(block: Block, tmp_path: Path) -> None:
     made = compiled(tmp_path / "task.yaml", block.text, tmp_path / "home")
-    said = [diagnostic.slug for diagnostic in made.diagnostics]
+    said = slugs(made)
     kind, _, slug = block.note.partition(": ")
     assert said == ([slug] if kind == "error" else [])
-    assert made.failed == (kind == "error")
+    assert kind == "error" or made.placement is not None
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_compiles(path: Path, tmp_path: Path) -> None:
     made = compiled(path, path.read_text(), tmp_path / "home")
-    assert made.diagnostics == ()
-    assert made.graphs
+    assert slugs(made) == []
+    assert made.placement is not None
 
 
 @pytest.mark.parametrize(("block", "line"), LINES, ids=[f"{block}-{line[:30]}" for block, line in LINES])

@@ -25,8 +25,18 @@ def test_the_plan_shown_is_the_plan_made(tmp_path: Path, monkeypatch: pytest.Mon
     assert (code, out.getvalue()) == (0, expected)
 
 
+def test_the_explanation_shown_is_the_one_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shown,) = (block.text for block in README if block.text.startswith("$ skyc explain "))
+    command, _, expected = shown.partition("\n")
+    monkeypatch.chdir(ROOT)
+    code = main([*command.split()[2:], "--home", str(tmp_path / "home"), "--no-color"])
+    assert (code, capsys.readouterr().out) == (0, expected)
+
+
 def test_the_task_shown_is_the_example() -> None:
-    (shown,) = (block.text for block in README if block.language == "yaml")
+    shown = next(block.text for block in README if block.language == "yaml")
     lines = (ROOT / "examples" / "hello.yaml").read_text().splitlines(keepends=True)
     assert shown == "".join(line for line in lines if not line.startswith("#"))
 

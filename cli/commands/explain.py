@@ -1,0 +1,139 @@
+"""`skyc explain`: why a plan is as it is, and why it is not something else."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from ..encode import explanation_document
+from ..inputs import add_task_inputs, task_inputs
+
+if TYPE_CHECKING:
+    from ...compiler.ir import GroupPlacement
+    from ...compiler.optimize.explain import WhyNot
+    from ...runtime.explain import Explanation
+    from ..api import Api
+    from ..screen import Screen
+
+EXAMPLES = """\
+  skyc explain task.yaml                          every cost line, and the next best machines
+  skyc explain task.yaml --why-not aws            what AWS would cost more, or what rules it out
+  skyc explain task.yaml --why-not H100:8         the same for an accelerator, a place or a machine type
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_task_inputs(parser)
+    parser.add_argument(
+        "--why-not",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a target, a place (aws/us-east-1), a machine type or an accelerator; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON (skyc.explanation/v1)")
+
+
+def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
+    inputs = task_inputs(arguments)
+    with screen.working("Placing"):
+        made = api.explain(
+            inputs.path,
+            why_not=arguments.why_not,
+            env=inputs.env,
+            secrets=inputs.secrets,
+            objective=inputs.objective,
+            home=arguments.home,
+        )
+    if arguments.json:
+        screen.document(explanation_document(made))
+        return 0
+    screen.diagnostics(made.diagnostics)
+    screen.document("\n".join(_lines(made)) + "\n")
+    return 0
+
+
+def _lines(made: Explanation) -> list[str]:
+    from ...compiler.report import money
+
+    plan = made.placement
+    several = len(plan.placements) > 1
+    lines = [f"skyc explain · {plan.name}", "", f"  {money(plan.total)} per run, {made.proof}"]
+    for placement in plan.placements:
+        lines += ["", f"  {_group(placement, several)}{_where(placement)}"]
+        for line in placement.lines:
+            lines.append(f"    {money(line.amount):>10}  {line.label} · {_source(line.source, line.as_of, line.estimated)}")
+        mine = [a for a in plan.alternatives if (a.placement.task, a.placement.group) == (placement.task, placement.group)]
+        for alternative in mine:
+            lines.append(f"    {_extra(alternative.extra):>10}  {_where(alternative.placement)} · {alternative.reason}")
+    for move in plan.transfers:
+        text = f"{move.source} → {move.destination} · {move.gb} GB · {_source(move.line.source, move.line.as_of, move.line.estimated)}"
+        lines += ["", f"    {money(move.line.amount):>10}  {text}"]
+    for storage in plan.storages:
+        for line in storage.lines:
+            lines += ["", f"    {money(line.amount):>10}  {line.label} at {storage.location}"]
+    lines += [f"  note: {name}: {text}" for name, text in plan.notes.items()]
+    for answer in made.why_not:
+        lines += ["", *_answer(answer, several)]
+    return lines
+
+
+def _answer(answer: WhyNot, several: bool) -> list[str]:
+    from ...compiler.report import money
+
+    head = f"  {_group(answer.chosen, several)}why not {answer.subject}?"
+    if answer.fitting == 0:
+        none = f"None of its {answer.offers:,} offers meets" if answer.offers != 1 else "Its one offer does not meet"
+        lines = [head, f"    {none} the requirements:"]
+        for row in answer.hindrances:
+            lines.append(f"    {row.offers:>9,}  {row.reason}: {row.detail}")
+        helpful = max(answer.hindrances, key=lambda row: row.alone, default=None)
+        if helpful is not None and helpful.alone:
+            price = "" if helpful.cheapest is None else f", from {money(helpful.cheapest)}/h"
+            lines.append(f"    Changing `{helpful.field}` alone would admit {helpful.alone:,} of them{price}.")
+        return lines
+    if answer.best is None:
+        return [head, f"    {answer.fitting:,} of its offers meet the requirements, but no plan with one keeps all limits."]
+    if answer.best == answer.chosen:
+        return [head, f"    That is where it is: {_where(answer.chosen)}."]
+    changes = ", ".join(f"{kind} {_extra(amount)}" for kind, amount in answer.changes)
+    later = f", ends {abs(answer.hours).normalize():f} h {'later' if answer.hours > 0 else 'sooner'}" if answer.hours else ""
+    if answer.extra is None:
+        verdict, changes = "a price of it is unknown", ""
+    elif answer.extra == 0:
+        verdict = "it costs the same; the written order decides"
+    else:
+        verdict = f"{money(abs(answer.extra))} {'more' if answer.extra > 0 else 'less'} per run"
+    return [
+        head,
+        f"    {answer.fitting:,} of its {answer.offers:,} offers meet the requirements. The best: {_where(answer.best)}",
+        f"    {verdict}{f' ({changes})' if changes else ''}{later}",
+    ]
+
+
+def _group(placement: GroupPlacement, several: bool) -> str:
+    if not several:
+        return ""
+    return f"{placement.task}: " if placement.group == "main" else f"{placement.task}/{placement.group}: "
+
+
+def _where(placement: GroupPlacement) -> str:
+    nodes = f"{placement.num_nodes} × " if placement.num_nodes > 1 else ""
+    return f"{placement.location} · {nodes}{placement.instance_type} · {placement.market.value}"
+
+
+def _source(source: str, as_of: str, estimated: bool) -> str:
+    return ", ".join(part for part in (source, as_of, "estimate" if estimated else "") if part)
+
+
+def _extra(amount: Decimal | None) -> str:
+    from ...compiler.report import money
+
+    if amount is None:
+        return "?"
+    return f"{'-' if amount < 0 else '+'}{money(abs(amount))}"
+
+
+def still_going_on(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
+    return "nothing was changed.", ()
