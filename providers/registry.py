@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .base import Provider
+
+if TYPE_CHECKING:
+    from .refresh import Refresh
 
 BUILT_IN: dict[str, str] = {
     "aws": "skyc.providers.aws.provider:AwsProvider",
@@ -18,6 +23,28 @@ BUILT_IN: dict[str, str] = {
     "owned": "skyc.providers.owned.provider:OwnedProvider",
     "runpod": "skyc.providers.runpod.provider:RunPodProvider",
 }
+
+CLOUDS: dict[str, str] = {
+    "aws": "aws",
+    "azure": "azure",
+    "gcp": "gcp",
+    "ibm": "ibm",
+    "jarvislabs": "jarvislabs",
+    "lambda": "lambdalabs",
+    "runpod": "runpod",
+}
+"""Providers with a price list that can be refreshed → their folders. `lambda` is a word of Python's own."""
+
+
+def refresher(name: str) -> Refresh:
+    """The `refresh` of one of `CLOUDS`."""
+    found: Refresh = import_module(f".{CLOUDS[name]}.refresh", __package__).refresh
+    return found
+
+
+def shipped_catalog(name: str) -> Path:
+    """Where the catalog part that came with skyc is, for one of `CLOUDS`."""
+    return Path(__file__).parent / CLOUDS[name] / "catalog.skyc"
 
 
 def names() -> tuple[str, ...]:

@@ -13,6 +13,9 @@ from skyc.providers import registry
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("compiler", "providers", "templates", "runtime", "cli")
 
+REFRESH = ("providers.http", "providers.refresh", "providers.retry", "providers.snapshot")
+"""Contracts of the catalog that name no provider."""
+
 ALLOWED = {
     # Everything may import the IR; it imports nothing of ours.
     "compiler.ir": (),
@@ -25,10 +28,11 @@ ALLOWED = {
         "providers.base",
         "providers.registry",
         "providers.stored",
+        *REFRESH,
         "runtime",
         "",
     ),
-    "cli": ("compiler", "providers.base", "runtime", "cli", ""),
+    "cli": ("compiler", "providers.base", "providers.refresh", "runtime", "cli", ""),
 }
 """Package → prefixes it may import from. `""` is `skyc/__init__.py`, which holds the version and lazy names only."""
 
@@ -39,6 +43,9 @@ ENGINES = {
     "ray": ("runtime/ray.py", "runtime/node/"),
     "grpc": ("providers/tfplugin/",),
     "pulp": ("compiler/optimize/program.py",),
+    "httpx": ("providers/http.py",),
+    "boto3": ("providers/aws/client.py",),
+    "botocore": ("providers/aws/client.py",),
 }
 
 
