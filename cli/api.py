@@ -8,7 +8,9 @@ from typing import Protocol
 
 from ..compiler.ir import JsonObject, Secret
 from ..providers.base import CheckReport
+from ..providers.refresh import RefreshProgress
 from ..runtime.catalog import CatalogSummary
+from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
@@ -110,3 +112,14 @@ class Api(Protocol):
     def catalog(self, *, home: Path | None) -> tuple[CatalogSummary, ...]: ...
 
     def schema(self) -> JsonObject: ...
+
+    def catalog_refresh(
+        self,
+        clouds: Sequence[str] | None,
+        *,
+        regions: Sequence[str] | None,
+        accept_loss: bool,
+        home: Path | None,
+        wait: float | None,
+        on_progress: Callable[[RefreshProgress], None] | None,
+    ) -> tuple[CloudRefresh, ...]: ...

@@ -34,7 +34,7 @@ COMMANDS: dict[str, str] = {
     "check": "Say which targets work from here, and why not.",
     "explain": "Say why a task is placed where it is, and why not elsewhere.",
     "offers": "List what machines cost, cheapest first.",
-    "catalog": "Show what is known about prices, and how old it is.",
+    "catalog": "Show what is known about prices, or ask the clouds for today's.",
     "schema": "Print the JSON Schema of the task file, for editors.",
 }
 

@@ -1,78 +1,56 @@
-"""`skyc catalog`: what is known about prices, and how old it is."""
+"""`skyc catalog ACTION`: the machines and prices skyc knows. Each action is a module `cli/catalog_<action>.py`."""
 
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
-
-from ..encode import catalog_document
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from ...runtime.catalog import CatalogSummary
     from ..api import Api
     from ..screen import Screen
 
+ACTIONS: dict[str, str] = {
+    "show": "print what the catalog knows, and how old it is",
+    "refresh": "ask the clouds for today's offers",
+}
+"""Action → its line in the help."""
+
 EXAMPLES = """\
-  skyc catalog show           each target's part: how much it knows, how old it is
-  skyc catalog show --json    for programs
+  skyc catalog show                             each target's part: how much it knows, how old it is
+  skyc catalog refresh                          every cloud that can be asked from here
+  skyc catalog refresh --cloud aws --cloud gcp  these two
 """
 
-HEADINGS = ("TARGET", "TYPES", "REGIONS", "OFFERS", "ON DEMAND", "SPOT", "ESTIMATES", "OLDEST", "NEWEST", "ORIGIN", "DIGEST")
+
+class Action(Protocol):
+    """What a module of an action has."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace, api: Api, screen: Screen) -> int: ...
+
+    def still_going_on(self, arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]: ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("show",), help="show: print what the catalog knows")
-    parser.add_argument("--json", action="store_true", help="print JSON (skyc.catalog/v1)")
+    from ..main import _add_shared
+
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, purpose in ACTIONS.items():
+        own = actions.add_parser(name, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False)
+        _action(name).add_arguments(own)
+        # Options of every command may stand behind the action too.
+        _add_shared(own, suppress=True)
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    parts = api.catalog(home=arguments.home)
-    if arguments.json:
-        screen.document(catalog_document(parts))
-        return 0
-    today = datetime.now(UTC).date()
-    screen.table(HEADINGS, [_row(part, today) for part in parts])
-    for part in parts:
-        if part.notes:
-            screen.document("".join([f"\n{part.provider}\n", *(f"  {note}\n" for note in part.notes)]))
-    return 0
-
-
-def _row(part: CatalogSummary, today: date) -> tuple[str, ...]:
-    return (
-        part.provider,
-        f"{part.types:,}",
-        f"{part.regions:,}",
-        f"{part.offers:,}",
-        _share(part.on_demand_priced, part.offers),
-        _share(part.spot_priced, part.offers) if part.sells_spot else "–",
-        _share(part.estimated, part.offers),
-        part.oldest or "–",
-        _with_age(part.newest, today),
-        part.origin,
-        part.digest[:12],
-    )
-
-
-def _share(some: int, of: int) -> str:
-    """A part is never shown as all, nor something as nothing."""
-    if not of:
-        return "–"
-    percent = round(100 * some / of)
-    if some and percent == 0:
-        return "<1%"
-    return ">99%" if some < of and percent == 100 else f"{percent}%"
-
-
-def _with_age(newest: str, today: date) -> str:
-    """The age is that of a whole date; `2026` could be from yesterday or from January."""
-    try:
-        days = (today - date.fromisoformat(newest)).days
-    except ValueError:
-        return newest or "–"
-    return f"{newest} ({max(0, days)} day{'s' if days != 1 else ''} ago)"
+    return _action(arguments.action).run(arguments, api, screen)
 
 
 def still_going_on(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
-    return "nothing was changed.", ()
+    return _action(arguments.action).still_going_on(arguments)
+
+
+def _action(name: str) -> Action:
+    return cast(Action, import_module(f"..catalog_{name}", __package__))

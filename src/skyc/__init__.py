@@ -13,10 +13,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .runtime.calls import apply, cancel, check, destroy, exec, logs, plan, queue, schema, status
     from .runtime.catalog import catalog, offers
+    from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
     from .runtime.explain import explain
 
 _HOMES = {
+    "catalog_refresh": "runtime.catalog_refresh",
     "checkpoint": "runtime.checkpoint",
     "explain": "runtime.explain",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
@@ -30,6 +32,7 @@ __all__ = [
     "apply",
     "cancel",
     "catalog",
+    "catalog_refresh",
     "check",
     "checkpoint",
     "destroy",

