@@ -189,6 +189,7 @@ def _refresh_one(order: Order, name: str) -> CloudRefresh:
     start = CloudRefresh(provider=name, state=RefreshState.FAILED, before=_facts(before) if before else None, diagnostics=said)
     try:
         refreshed = refresher(name)(order.settings, before)
+        order.settings.tell(name, 1, 1, "checking the answers")
         made = completed(name, refreshed, before)
     except MissingCredentials as missing:
         return _skipped(start, order, _no_credentials(name, missing, order.named))
