@@ -56,8 +56,8 @@ def optimize(
     timed = objective is Objective.TIME
     model = build(graph, found, timed=timed)
     answer = decide(model.problem, model.atlas, objective)
-    if answer is None and any(len(set(choice.rank.tolist())) > 1 for choice in model.choices.values()):
-        # The task's first preference cannot keep every limit together with the rest: now the later ones too.
+    if answer is None and (timed or model.problem.limited or any(choice.rank.any() for choice in model.choices.values())):
+        # What one would rather have cannot keep every limit together with the rest: now what is left, too.
         model = build(graph, found, timed=timed, any_rank=True)
         answer = decide(model.problem, model.atlas, objective)
     if answer is None:

@@ -101,7 +101,8 @@ class _Build:
 def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, timed: bool = False) -> Model:
     """The model of a graph whose groups all have candidates.
 
-    any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
+    any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others, and, where time counts,
+    those whose price nobody knows. timed: keep what is
     quicker though dearer.
     """
     atlas = Atlas(catalog=found.catalog)
@@ -183,6 +184,9 @@ def _group_variable(found: Choices, any_rank: bool, timed: bool, limited: bool) 
     rows = numpy.arange(len(found.cost))
     if not any_rank and len(rows) and found.rank.any():
         rows = numpy.flatnonzero(found.rank == found.rank.min())
+    if timed and not any_rank and (known := found.cost[rows] < PENALTY).any():
+        # The quickest machine is no answer while nobody knows what it costs and another one does.
+        rows = rows[known]
     # A later rank is never cheap enough to be taken while an earlier one can be had.
     cost = found.cost[rows] + (found.rank[rows] * (PENALTY * 16) if any_rank else 0.0)
     if timed or limited:
