@@ -20,7 +20,7 @@ ALLOWED = {
     # Everything may import the IR; it imports nothing of ours.
     "compiler.ir": (),
     "compiler": ("compiler", "providers.base"),
-    "providers": ("compiler.ir", "compiler.diagnostics", "providers", "templates", ""),
+    "providers": ("compiler.ir", "compiler.diagnostics", "compiler.parse.nearest", "providers", "templates", ""),
     # Owned machines are declared in a file of the user's, which is read as a task file is.
     "providers.owned": ("compiler.ir", "compiler.diagnostics", "compiler.parse", "providers"),
     "runtime": (

@@ -1,0 +1,51 @@
+"""What a reference will be: the type of an attribute of another resource, by its schema."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..tfplugin.schema import Schema, TypeNotation
+
+STEP = re.compile(r'^\.?([A-Za-z_][\w-]*)|^\[(\d+|\*|"[^"]*")\]|^\.(\d+|\*)(?=\.|\[|$)')
+
+
+def reported_type(body: Schema, attribute: str) -> TypeNotation | None:
+    """The type of `network_interface[0].ip` or `disk[*].size`; None when the resource has no such attribute."""
+    return _at(body.type, attribute)
+
+
+def _at(type_: TypeNotation, rest: str) -> TypeNotation | None:
+    if not rest:
+        return type_
+    match = STEP.match(rest)
+    if match is None or isinstance(type_, str):
+        return None
+    rest = rest[match.end() :]
+    name, index, dotted = match.groups()
+    kind: str = type_[0]
+    inner: Any = type_[1]
+    if name is not None:
+        if kind == "object":
+            return _at(inner[name], rest) if name in inner else None
+        return _at(inner, rest) if kind == "map" else None
+    if "*" in (index, dotted) and kind in ("list", "set"):
+        # After a splat the rest is about every element.
+        element = _at(inner, rest)
+        return ("list", element) if element is not None else None
+    # Elements of a set have no position.
+    return _at(inner, rest) if kind in ("list", "map") else None
+
+
+def convertible(found: TypeNotation, wanted: TypeNotation) -> bool:
+    """Whether Terraform might convert a value of one type to the other once it is known."""
+    if "dynamic" in (found, wanted):
+        return True
+    if isinstance(found, str) or isinstance(wanted, str):
+        return isinstance(found, str) and isinstance(wanted, str) and {found, wanted} != {"number", "bool"}
+    groups = ({"list", "set", "tuple"}, {"map", "object"})
+    if not any({found[0], wanted[0]} <= group for group in groups):
+        return False
+    if found[0] in ("tuple", "object") or wanted[0] in ("tuple", "object"):
+        return True
+    return convertible(found[1], wanted[1])
