@@ -70,6 +70,8 @@ class CallContext:
     """Set when Terraform was interrupted, or when the provider was told to end."""
     home: Path
     """SKYC_HOME: the provider's `home` argument, or the environment's SKYC_HOME, or ~/.skyc."""
+    config: Values = field(default_factory=dict)
+    """The provider's own configuration; empty before there is one. Values may be unknown while planning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,14 @@ PROVIDER_SCHEMA = Schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderDefinition:
-    """What a server serves. `source` is the full address Terraform knows the provider by."""
+    """What a server serves. `source` is the full address Terraform knows the provider by.
+
+    `legacy_type_system` asks Terraform to be as lenient as it is with providers made with the older SDK, which plan whole
+    blocks as unknown. Only a provider that must behave like one of those sets it: it also hides mistakes.
+    """
 
     resources: tuple[ResourceType, ...]
     source: str = "registry.terraform.io/skyc/skyc"
     version: str = "0.1.0"
     schema: Schema = field(default=PROVIDER_SCHEMA)
+    legacy_type_system: bool = False

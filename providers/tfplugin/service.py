@@ -151,7 +151,7 @@ class ProviderService:
             chosen = default_home() if home is None or is_unknown(home) else Path(home).expanduser()
             if not chosen.is_absolute():
                 raise ResourceError("The provider's home is not an absolute path", f"It is {str(chosen)!r}.", "home")
-            self._context = CallContext(stopping=threading.Event(), home=chosen)
+            self._context = CallContext(stopping=threading.Event(), home=chosen, config=config)
         return response
 
     def stop_provider(self, _request: Any) -> pb.StopProvider.Response:
@@ -195,7 +195,9 @@ class ProviderService:
         return response
 
     def plan_resource_change(self, request: pb.PlanResourceChange.Request) -> pb.PlanResourceChange.Response:
-        response = pb.PlanResourceChange.Response(planned_private=request.prior_private)
+        response = pb.PlanResourceChange.Response(
+            planned_private=request.prior_private, legacy_type_system=self._definition.legacy_type_system
+        )
         with self._call(response.diagnostics):
             served = self._find(request.type_name)
             prior = unpack(served.type, request.prior_state.msgpack)
@@ -216,7 +218,11 @@ class ProviderService:
 
     def apply_resource_change(self, request: pb.ApplyResourceChange.Request) -> pb.ApplyResourceChange.Response:
         # Until something is known to have changed, the answer is the prior state: null for a create.
-        response = pb.ApplyResourceChange.Response(new_state=request.prior_state, private=request.planned_private)
+        response = pb.ApplyResourceChange.Response(
+            new_state=request.prior_state,
+            private=request.planned_private,
+            legacy_type_system=self._definition.legacy_type_system,
+        )
         with self._call(response.diagnostics) as context:
             served = self._find(request.type_name)
             prior = unpack(served.type, request.prior_state.msgpack)
