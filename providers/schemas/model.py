@@ -48,7 +48,7 @@ class TypeSchema:
     body: Schema
     enums: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     computed_blocks: frozenset[str] = frozenset()
-    """Paths of blocks that the provider fills in when none is written: they are unknown in the plan of a create."""
+    """Names of blocks that the provider fills in when none is written: they are unknown in the plan of a create."""
     rules: tuple[Rule, ...] = ()
 
 

@@ -78,6 +78,10 @@ def laid_over(name: str, body: dict[str, Any], overlay: Mapping[str, Any]) -> di
     for path in own.get("enums", {}):
         list(_attributes_at(name, body, path, True))
     for path in own.get("computed_blocks", ()):
+        if "." in path:
+            raise SchemaFileError(
+                f"overlay of {name}: {path} is inside a block; only blocks of the resource itself are computed"
+            )
         _block_at(name, body, path)
     return dict(own)
 
@@ -145,7 +149,8 @@ def _attributes_at(name: str, body: dict[str, Any], path: str, strict: bool) -> 
 
 def _settable(body: dict[str, Any], above: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, attribute in body.get("attributes", {}).items():
-        if attribute.get("required") or attribute.get("optional"):
+        # The older SDK lets an id be given, and no provider takes it.
+        if (attribute.get("required") or attribute.get("optional")) and f"{above}{name}" != "id":
             yield f"{above}{name}", attribute
     for name, block in body.get("block_types", {}).items():
         # How long to wait is not part of the resource.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from skyc.compiler.ir import (
@@ -63,8 +64,6 @@ def graph(name: str, version: str, config: Mapping[str, Any], resources: Mapping
 
 def changed(original: ResourceGraph, address: str, remove: Iterable[str] = (), **arguments: Any) -> ResourceGraph:
     """The graph with some arguments of one resource replaced."""
-    from dataclasses import replace
-
     nodes = []
     for node in original.resources:
         if str(node.address) == address:
@@ -72,6 +71,11 @@ def changed(original: ResourceGraph, address: str, remove: Iterable[str] = (), *
             node = replace(node, arguments=FrozenMap({**kept, **{key: value(item) for key, item in arguments.items()}}))
         nodes.append(node)
     return replace(original, resources=tuple(nodes))
+
+
+def few(original: ResourceGraph, *addresses: str) -> ResourceGraph:
+    """Only these resources of a graph. What they refer to must be among them."""
+    return replace(original, resources=tuple(node for node in original.resources if str(node.address) in addresses))
 
 
 AWS_RESOURCES: dict[str, dict[str, Any]] = {
@@ -130,6 +134,11 @@ def aws(version: str = "6.69.1") -> ResourceGraph:
     return graph("aws", version, AWS_CONFIG, AWS_RESOURCES)
 
 
+def aws_machine() -> ResourceGraph:
+    """The machine and what it needs."""
+    return few(aws(), "aws_vpc.net", "aws_subnet.a", "aws_security_group.nodes", "aws_key_pair.login", "aws_instance.node")
+
+
 def google() -> ResourceGraph:
     return graph(
         "google",
@@ -175,6 +184,16 @@ def google() -> ResourceGraph:
                 "member": ref("google_service_account.node", "member"),
             },
         },
+    )
+
+
+def google_machine() -> ResourceGraph:
+    return few(
+        google(),
+        "google_compute_network.net",
+        "google_compute_subnetwork.a",
+        "google_service_account.node",
+        "google_compute_instance.node",
     )
 
 
