@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup demo test check lint types build bench bless clean
+.PHONY: help setup demo test check lint types build bench bless schemas clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +49,10 @@ bench: setup
 
 bless: setup
 	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests
+
+# Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
+schemas: setup
+	$(BIN)/python -m skyc.providers.schemas build
 
 clean:
 	rm -rf .venv .uv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
