@@ -92,9 +92,12 @@ class Cloud:
     size: Callable[[Making], str]
     """The machine's type, in the cloud's word."""
     refuse: Callable[[str, Making, str], Refusal]
-    """The error for a fault (`no-capacity`, `quota`, `throttled`, `denied`, `exists`); the last is the permission, or ""."""
+    """The error for `no-capacity`, `quota`, `throttled`, `denied`, `exists` or `in-use`. The last argument is the permission that is
+    missing, or the id of what uses it, or ""."""
     at_plan: Callable[[str, dict[str, Any]], None]
     """Fill in what the provider knows at plan already."""
+    holders: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Type → types that keep one of it from being deleted while they use it."""
     newer: frozenset[str] = frozenset()
     """Types made with the newer framework, which does not share the older SDK's habits at plan."""
     stopped: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

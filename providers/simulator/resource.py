@@ -14,6 +14,7 @@ from ..tfplugin.resource import CallContext, Planned, ResourceBase, ResourceErro
 from ..tfplugin.schema import Block, Nesting, Schema
 from .facts import decided
 from .faults import Fault, FaultKind, FaultsFileError, read_faults, striking
+from .holders import holder
 from .making import Cloud, Making, Refusal, root_of
 from .world import World, WorldResource
 
@@ -123,6 +124,10 @@ class SimulatedResource(ResourceBase):
             struck = self._struck("delete", making := self._making(contents, state, context, id=id), world)
         self._hinder("delete", struck, making, world)
         with world.changing() as contents:
+            found = contents.resources.get(f"{self.type_name}/{id}")
+            user = holder(self._cloud, contents, found) if found is not None else None
+            if user is not None:
+                self._refuse("delete", self._cloud.refuse("in-use", making, user.id), world, id)
             contents.resources.pop(f"{self.type_name}/{id}", None)
         world.record("delete", self.type_name, id, "done")
 

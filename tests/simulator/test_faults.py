@@ -115,6 +115,30 @@ def test_a_refusal_can_leave_something_behind(site: Site) -> None:
     assert "needs to be imported into the State" in said(site.apply())
 
 
+IN_USE = {
+    "aws": ("aws_subnet", "DependencyViolation: The subnet"),
+    "azurerm": ("azurerm_network_interface", "NicInUse"),
+    "google": ("google_compute_subnetwork", "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"),
+    "ibm": ("ibm_is_subnet", "subnet_in_use"),
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_an_orphan_keeps_its_network(site: Site, name: str) -> None:
+    """Terraform cannot remove what a machine it does not know still uses; when that is gone, it can."""
+    site.faults(f"faults:\n  - {{fault: reply-lost, type: {MACHINES[name]}, times: 1}}\n")
+    site.write(GRAPHS[name]())
+    assert not site.apply().ok
+    run = site.apply(destroy=True)
+    held, words = IN_USE[name]
+    assert words in said(run)
+    assert site.world.resources(held)
+    (orphan,) = site.world.resources(MACHINES[name])
+    site.world.remove(orphan.type, orphan.id)
+    assert site.apply(destroy=True).finished
+    assert site.world.resources() == ()
+
+
 def test_an_error_after_the_create_taints(site: Site) -> None:
     site.faults("faults:\n  - {fault: error-after-create, type: aws_instance, times: 1}\n")
     site.write(graphs.aws_machine())

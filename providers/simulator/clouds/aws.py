@@ -126,6 +126,15 @@ TAKEN = {
     ),
 }
 
+HOLDERS = {
+    "aws_iam_role": frozenset({"aws_iam_instance_profile", "aws_iam_role_policy"}),
+    "aws_placement_group": frozenset({"aws_instance"}),
+    "aws_route_table": frozenset({"aws_route_table_association"}),
+    "aws_security_group": frozenset({"aws_instance", "aws_spot_instance_request"}),
+    "aws_subnet": frozenset({"aws_instance", "aws_spot_instance_request"}),
+    "aws_vpc": frozenset({"aws_internet_gateway", "aws_route_table", "aws_security_group", "aws_subnet"}),
+}
+
 MACHINES = frozenset({"aws_instance", "aws_spot_instance_request", "aws_autoscaling_group"})
 
 
@@ -213,7 +222,9 @@ def size(making: Making) -> str:
     return ""
 
 
-def refuse(fault: str, making: Making, permission: str) -> Refusal:
+def refuse(fault: str, making: Making, about: str) -> Refusal:
+    if fault == "in-use":
+        return _in_use(making)
     service, operation = CALLS.get(making.type, ("EC2", "Create"))
     zone, machine = zones(making)[0], size(making)
     match fault:
@@ -245,7 +256,7 @@ def refuse(fault: str, making: Making, permission: str) -> Refusal:
                 status, code, message = 400, "Throttling", "Rate exceeded"
         case "denied":
             status = 403
-            action = permission or f"{service.lower().replace(' ', '')}:{operation}"
+            action = about or f"{service.lower().replace(' ', '')}:{operation}"
             who = f"User: arn:aws:iam::{ACCOUNT}:user/skyc is not authorized to perform: {action}"
             why = f"because no identity-based policy allows the {action} action"
             code = "UnauthorizedOperation" if service == "EC2" else "AccessDenied"
@@ -262,6 +273,20 @@ def refuse(fault: str, making: Making, permission: str) -> Refusal:
     return Refusal(
         summary=f"creating {what}: operation error {service}: {operation}, https response error StatusCode: {status}, "
         f"RequestID: {making.uuid(fault)}, api error {code}: {message}"
+    )
+
+
+def _in_use(making: Making) -> Refusal:
+    service, operation = CALLS.get(making.type, ("EC2", "Create"))
+    word = WORDS.get(making.type, making.type).partition(" (")[0]
+    status, code = 400, "DependencyViolation"
+    message = f"The {making.type.removeprefix('aws_').replace('_', '-')} '{making.id}' has dependencies and cannot be deleted."
+    if service == "IAM":
+        status, code = 409, "DeleteConflict"
+        message = "Cannot delete entity, must remove roles from instance profile first."
+    return Refusal(
+        summary=f"deleting {word} ({making.id}): operation error {service}: {operation.replace('Create', 'Delete')}, https response "
+        f"error StatusCode: {status}, RequestID: {making.uuid('in-use')}, api error {code}: {message}"
     )
 
 
@@ -295,6 +320,7 @@ AWS = Cloud(
     size=size,
     refuse=refuse,
     at_plan=at_plan,
+    holders=HOLDERS,
     newer=NEWER,
     stopped={"aws_instance": {"instance_state": "stopped", "public_ip": "", "public_dns": ""}},
 )

@@ -48,6 +48,22 @@ ACTIONS = {
     "azurerm_subnet": "Microsoft.Network/virtualNetworks/subnets/write",
 }
 
+HOLDERS = {
+    "azurerm_network_interface": frozenset({"azurerm_linux_virtual_machine"}),
+    "azurerm_network_security_group": frozenset({"azurerm_subnet_network_security_group_association"}),
+    "azurerm_public_ip": frozenset({"azurerm_nat_gateway_public_ip_association", "azurerm_network_interface"}),
+    "azurerm_resource_group": frozenset(PATHS),
+    "azurerm_subnet": frozenset({"azurerm_linux_virtual_machine_scale_set", "azurerm_network_interface"}),
+    "azurerm_virtual_network": frozenset({"azurerm_linux_virtual_machine_scale_set", "azurerm_network_interface"}),
+}
+
+IN_USE = {
+    "azurerm_network_interface": "NicInUse",
+    "azurerm_public_ip": "PublicIPAddressCannotBeDeleted",
+    "azurerm_subnet": "InUseSubnetCannotBeDeleted",
+    "azurerm_virtual_network": "InUseSubnetCannotBeDeleted",
+}
+
 MACHINES = frozenset({"azurerm_linux_virtual_machine", "azurerm_linux_virtual_machine_scale_set"})
 
 
@@ -114,7 +130,7 @@ def size(making: Making) -> str:
     return making.text("size") or making.text("sku")
 
 
-def refuse(fault: str, making: Making, permission: str) -> Refusal:
+def refuse(fault: str, making: Making, about: str) -> Refusal:
     word, label = WORDS.get(making.type, (making.type, "Name"))
     location, machine = making.text("location"), size(making)
     what = (
@@ -156,8 +172,17 @@ def refuse(fault: str, making: Making, permission: str) -> Refusal:
             return Refusal(
                 summary=f"{performing} 403 (403 Forbidden) with error: AuthorizationFailed: The client '{making.uuid('client')}' with "
                 f"object id '{making.uuid('object')}' does not have authorization to perform action "
-                f"'{permission or _action(making.type)}' over scope '{identity(making)}' or the scope is invalid. If access was "
+                f"'{about or _action(making.type)}' over scope '{identity(making)}' or the scope is invalid. If access was "
                 "recently granted, please refresh your credentials."
+            )
+        case "in-use" if making.type == "azurerm_resource_group":
+            return Refusal(
+                summary=f'deleting Resource Group "{making.text("name")}": the Resource Group still contains Resources.'
+            )
+        case "in-use":
+            return Refusal(
+                summary=f"deleting {word} ({making.id}): performing Delete: unexpected status 400 (400 Bad Request) with error: "
+                f"{IN_USE.get(making.type, 'InUse')}: {making.text('name')} is in use by {about} and cannot be deleted."
             )
     return Refusal(
         summary=f'A resource with the ID "{identity(making)}" already exists - to be managed via Terraform this resource needs to be '
@@ -188,4 +213,5 @@ AZURERM = Cloud(
     size=size,
     refuse=refuse,
     at_plan=at_plan,
+    holders=HOLDERS,
 )

@@ -43,6 +43,13 @@ WORDS = {
     "google_compute_network": "Network",
 }
 
+HOLDERS = {
+    "google_compute_instance_template": frozenset({"google_compute_instance_group_manager"}),
+    "google_compute_network": frozenset({"google_compute_firewall", "google_compute_router", "google_compute_subnetwork"}),
+    "google_compute_resource_policy": frozenset({"google_compute_instance"}),
+    "google_compute_subnetwork": frozenset({"google_compute_instance"}),
+}
+
 MACHINES = frozenset({"google_compute_instance", "google_compute_instance_group_manager"})
 
 
@@ -111,7 +118,7 @@ def size(making: Making) -> str:
     return ""
 
 
-def refuse(fault: str, making: Making, permission: str) -> Refusal:
+def refuse(fault: str, making: Making, about: str) -> Refusal:
     project, zone, id = _project(making), _zone(making), identity(making)
     waiting = f"Error waiting for {WORDS.get(making.type, making.type)} to create: "
     match fault:
@@ -135,10 +142,17 @@ def refuse(fault: str, making: Making, permission: str) -> Refusal:
                 f"'project_number:{making.number(10**12)}'., rateLimitExceeded"
             )
         case "denied":
-            needed = permission or PERMISSIONS.get(making.type, "resourcemanager.projects.get")
+            needed = about or PERMISSIONS.get(making.type, "resourcemanager.projects.get")
             return Refusal(
                 summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 403: Required '{needed}' "
                 f"permission for '{id}', forbidden"
+            )
+        case "in-use":
+            kind = making.type.removeprefix("google_compute_")
+            return Refusal(
+                summary=f"Error waiting for Deleting {WORDS.get(making.type, making.type)}: The {kind} resource '{making.id}' is already "
+                f"being used by '{about}'",
+                detail="Error code: RESOURCE_IN_USE_BY_ANOTHER_RESOURCE",
             )
     return Refusal(
         summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 409: The resource '{id}' already exists, "
@@ -185,5 +199,6 @@ GOOGLE = Cloud(
     size=size,
     refuse=refuse,
     at_plan=at_plan,
+    holders=HOLDERS,
     stopped={"google_compute_instance": {"current_status": "TERMINATED"}},
 )

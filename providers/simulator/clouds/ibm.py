@@ -21,6 +21,13 @@ PERMISSIONS = {
     "ibm_is_vpc": "is.vpc.vpc.create",
 }
 
+HOLDERS = {
+    "ibm_is_placement_group": frozenset({"ibm_is_instance"}),
+    "ibm_is_security_group": frozenset({"ibm_is_instance"}),
+    "ibm_is_subnet": frozenset({"ibm_is_instance"}),
+    "ibm_is_vpc": frozenset({"ibm_is_instance", "ibm_is_public_gateway", "ibm_is_security_group", "ibm_is_subnet"}),
+}
+
 MACHINES = frozenset({"ibm_is_instance"})
 
 
@@ -76,7 +83,7 @@ def size(making: Making) -> str:
     return making.text("profile")
 
 
-def refuse(fault: str, making: Making, permission: str) -> Refusal:
+def refuse(fault: str, making: Making, about: str) -> Refusal:
     creating = f"[ERROR] Create {making.type.removeprefix('ibm_')} failed"
     match fault:
         case "no-capacity":
@@ -90,9 +97,15 @@ def refuse(fault: str, making: Making, permission: str) -> Refusal:
         case "throttled":
             code, message = "too_many_requests", "429 Too Many Requests: too many requests have been made."
         case "denied":
-            needed = permission or PERMISSIONS.get(making.type, "iam.policy.create")
+            needed = about or PERMISSIONS.get(making.type, "iam.policy.create")
             code = "not_authorized"
             message = f"The request is not authorized: the provided token does not allow the action {needed}."
+        case "in-use":
+            kind = making.type.removeprefix("ibm_is_")
+            return Refusal(
+                summary=f"[ERROR] Error Deleting {kind} : The {kind} is still in use and cannot be deleted.",
+                detail=f"error code: {kind}_in_use, it is used by {about}, trace: {making.hex(16, fault)}",
+            )
         case _:
             code, message = "validation_unique_failed", f"Provided Name ({making.text('name')}) is not unique"
     return Refusal(summary=f"{creating}: {message}", detail=f"error code: {code}, trace: {making.hex(16, fault)}")
@@ -116,5 +129,6 @@ IBM = Cloud(
     size=size,
     refuse=refuse,
     at_plan=at_plan,
+    holders=HOLDERS,
     stopped={"ibm_is_instance": {"status": "stopped"}},
 )
