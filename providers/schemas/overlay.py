@@ -44,6 +44,8 @@ WORDS = frozenset(
 )
 RULE_WORDS = frozenset({"when", "set", "equal", "within", "exactly_one_of", "at_least_one_of", "conflicts", "requires"})
 EVERY_TYPE = "*"
+SHARED_WORDS = frozenset({"force_new", "sensitive", "defaults"})
+"""Words that may stand under `"*"`."""
 
 
 class SchemaFileError(Exception):
@@ -86,12 +88,25 @@ def laid_over(name: str, body: dict[str, Any], overlay: Mapping[str, Any]) -> di
     return dict(own)
 
 
+def check_shared(overlay: Mapping[str, Any], bodies: Mapping[str, dict[str, Any]]) -> None:
+    """What stands under `"*"` uses words meant for it, and every path is that of some type. Raises SchemaFileError."""
+    shared = overlay.get(EVERY_TYPE) or {}
+    for word, paths in shared.items():
+        if word not in SHARED_WORDS:
+            raise SchemaFileError(f"overlay of every type: {word} is about one type")
+        for path in paths:
+            if not any(next(_attributes_at(name, body, path, False), None) for name, body in bodies.items()):
+                raise SchemaFileError(f"overlay of every type: no type has {path}")
+
+
 def rules_of(name: str, body: dict[str, Any], words: Mapping[str, Any]) -> tuple[Rule, ...]:
     """The rules of a type. Raises SchemaFileError for a field that the body does not have."""
     rules = tuple(_rule(name, entry) for entry in words.get("rules", ()))
     for rule in rules:
         place = _block_at(name, body, rule.within)["block"] if rule.within else body
         for field in (*rule.names, *rule.when, *rule.equal):
+            if "." in field:
+                raise SchemaFileError(f"overlay of {name}: {field} is inside a block; say `within` and the name alone")
             _member_at(name, place, field)
     return rules
 

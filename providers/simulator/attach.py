@@ -10,15 +10,22 @@ from ..base import Attachment
 from ..schemas.load import load_schema
 from ..tfplugin.attach import attach
 
+REGISTRY = "registry.terraform.io"
+
 
 @contextmanager
-def simulate(names: Iterable[str], *, home: Path) -> Iterator[tuple[Attachment, ...]]:
+def simulate(names: Iterable[str], *, home: Path, registry: str = REGISTRY) -> Iterator[tuple[Attachment, ...]]:
     """Serve the named clouds (`aws`, `azurerm`, `google`, `ibm`) until the context ends, with their world below `home`.
 
-    Give the attachments to a Terraform run as any others. Raises SkycError when one does not start.
+    Give the attachments to a Terraform run as any others. `registry` is the engine's own (`Engine.registry`), which a source
+    such as `hashicorp/aws` is completed with. Raises SkycError when one does not start.
     """
     with ExitStack() as stack:
         yield tuple(
-            stack.enter_context(attach(f"{__package__}.definitions:{name}", home=home, source=load_schema(name).source))
+            stack.enter_context(
+                attach(
+                    f"{__package__}.definitions:{name}", home=home, source=load_schema(name).source.replace(REGISTRY, registry)
+                )
+            )
             for name in names
         )

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import FrozenMap
 from skyc.providers.schemas import load_schema, parse_schema
-from skyc.providers.schemas.build import FOLDER, from_documentation, packed
+from skyc.providers.schemas.build import FOLDER, build, from_documentation, packed
 from skyc.providers.schemas.emitted import IBM, ORIGINS
 from skyc.providers.schemas.handwritten import read_handwritten
 from skyc.providers.schemas.overlay import SchemaFileError
@@ -35,6 +36,7 @@ def test_a_file_holds_what_is_emitted_and_where_it_is_from(origin: Any) -> None:
     assert tuple(schema.types) == origin.type_names
     assert schema.source == origin.source
     assert "sha256 " in schema.made_from
+    assert all("id" in type_.body.attributes for type_ in schema.types.values())
     assert (FOLDER / f"{origin.name}.json.gz").stat().st_size < 12_000
     assert hash(schema.types) == hash(FrozenMap(dict(schema.types)))
 
@@ -65,6 +67,9 @@ def file(types: dict[str, Any]) -> bytes:
         "x_a: {rules: [{exactly_one_of: [name, nam]}]}",
         "x_a: {rules: [{one_of: [name]}]}",
         "x_a: {rules: [{within: disk}]}",
+        "x_a: {rules: [{conflicts: [name, disk.size]}]}",
+        "'*': {force_new: [nam]}",
+        "'*': {enums: {name: [a]}}",
     ],
 )
 def test_a_line_of_an_overlay_that_fits_nothing_is_an_error(overlay: str) -> None:
@@ -80,7 +85,7 @@ def test_an_overlay_says_what_the_file_cannot() -> None:
     schema = parse_schema(
         "x",
         file({"x_a": body}),
-        b"{'*': {sensitive: [name, other]}, x_a: {force_new: [disk], defaults: {name: n}, max_items: {disk: 3}, "
+        b"{'*': {sensitive: [name]}, x_a: {force_new: [disk], defaults: {name: n}, max_items: {disk: 3}, "
         b"computed_blocks: [disk]}}",
     )
     type_ = schema.types["x_a"]
@@ -95,6 +100,14 @@ def test_an_overlay_says_what_the_file_cannot() -> None:
 def test_a_handwritten_line_must_say_type_and_use(text: str) -> None:
     with pytest.raises(ValueError, match=r"a\.x"):
         read_handwritten(f"provider: {{}}\n{text}".encode())
+
+
+def test_a_wheel_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("skyc.providers.schemas.build._uv", lambda: str(tmp_path / "nothing-here"))
+    with pytest.raises(SkycError) as caught:
+        build(ORIGINS[0], tmp_path)
+    assert [found.slug for found in caught.value.diagnostics] == ["schema-not-built"]
+    assert list(tmp_path.iterdir()) == []
 
 
 # Against real schemas, where a folder of them is at hand.

@@ -34,7 +34,7 @@ class Site:
 
     @property
     def terraform(self) -> Terraform:
-        engine = find_engine(None, environ=os.environ)
+        engine = find_engine(environ=os.environ)
         return Terraform(engine, self.directory, home=self.home, environ=os.environ, reattach=self.attachments)
 
     def write(self, graph: ResourceGraph) -> None:
@@ -81,7 +81,7 @@ def opened(names: tuple[str, ...], folder: Path, cache: Path) -> Iterator[Site]:
     directory, home = folder / "site", folder / "home"
     directory.mkdir()
     home.mkdir()
-    with simulate(names, home=home) as attachments:
+    with simulate(names, home=home, registry=find_engine(environ=os.environ).registry) as attachments:
         yield Site(directory, home, cache, attachments)
 
 
