@@ -46,6 +46,7 @@ from ..compiler.ir import (
 from ..compiler.ir.catalog import CatalogPart
 from .base import Capability, LowerContext, Node, Provider
 from .catalog_conformance import CatalogConformance
+from .schemas import check, load_schemas
 
 DEPLOYMENT = DeploymentId("conformance")
 
@@ -115,6 +116,14 @@ class ProviderConformance(CatalogConformance):
         second, _ = self._lower(tmp_path, self.example_task(tmp_path))
         assert first is not None and second is not None, "the plainest task was refused"
         assert canonical(first) == canonical(second), "the same arguments gave another graph"
+
+    def test_what_it_lowers_is_schema_valid(self, tmp_path: Path) -> None:
+        """Every graph has the shape its Terraform providers accept. One that ships no schema is not checked here."""
+        schemas = load_schemas()
+        for name, variation in VARIATIONS.items():
+            graph, _ = self._lower(tmp_path, self.example_task(tmp_path, **variation))
+            found = check(graph, schemas) if graph is not None else ()
+            assert found == (), f"{name}: {found[0].detail}"
 
     def test_every_field_is_lowered_or_answered(self, tmp_path: Path) -> None:
         """No field is dropped in silence, and none makes lowering fail in another way than by a diagnostic."""
