@@ -54,8 +54,10 @@ class RealProvider:
         self.bodies = {name: _block(schema.block) for name, schema in found.resource_schemas.items()}
         self._provider = _block(found.provider.block)
 
-    def configure(self, values: Mapping[str, Any]) -> None:
+    def configure(self, values: Mapping[str, Any], endpoints: Mapping[str, str]) -> None:
+        """`endpoints`: service → where its calls go."""
         type_ = compile_block(self._provider)
+        values = {**values, "endpoints": [_written(self._provider.blocks["endpoints"], endpoints)]}
         config = pb.DynamicValue(msgpack=pack(type_, values))
         request = pb.ConfigureProvider.Request(terraform_version="1.11.4", config=config)
         response = self._call("Configure", request, pb.ConfigureProvider.Response)
@@ -77,6 +79,28 @@ class RealProvider:
         return tuple(
             tuple(step.attribute_name for step in path.steps if step.attribute_name) for path in response.requires_replace
         )
+
+    def refusal(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """What it says when the create of a resource is refused: summary and detail. Empty when it is not."""
+        body = self.bodies[name]
+        type_ = compile_block(body)
+        nothing = pb.DynamicValue(msgpack=pack(type_, None))
+        config = pb.DynamicValue(msgpack=pack(type_, _written(body, arguments)))
+        planned = self._call(
+            "PlanResourceChange",
+            pb.PlanResourceChange.Request(type_name=name, prior_state=nothing, proposed_new_state=config, config=config),
+            pb.PlanResourceChange.Response,
+        )
+        assert not planned.diagnostics, planned.diagnostics
+        request = pb.ApplyResourceChange.Request(
+            type_name=name,
+            prior_state=nothing,
+            planned_state=planned.planned_state,
+            config=config,
+            planned_private=planned.planned_private,
+        )
+        response = self._call("ApplyResourceChange", request, pb.ApplyResourceChange.Response)
+        return "\n".join(f"{found.summary} | {found.detail}" for found in response.diagnostics)
 
     def _call(self, name: str, request: Any, response: Any) -> Any:
         call = self._channel.unary_unary(
@@ -125,6 +149,17 @@ def _nested(message: Any) -> NestedBlock:
     body = _block(message.block)
     nesting = list(Nesting)[message.nesting - 1]
     return NestedBlock(attributes=body.attributes, blocks=body.blocks, nesting=nesting)
+
+
+def _written(body: Block, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as they are written, as a whole configuration: nulls, and lists of blocks."""
+    config: dict[str, Any] = {name: arguments.get(name) for name in body.attributes}
+    for name, block in body.blocks.items():
+        value = arguments.get(name)
+        elements = value if isinstance(value, list) else [] if value is None else [value]
+        many = block.nesting in (Nesting.LIST, Nesting.SET)
+        config[name] = [_written(block, element) for element in elements] if many else None
+    return config
 
 
 def _settable(body: Block, values: Mapping[str, Any]) -> dict[str, Any]:

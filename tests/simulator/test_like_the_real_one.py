@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from skyc.compiler.ir import Ref, ResourceGraph
 from skyc.compiler.synth import synth
-from skyc.compiler.terraform import Terraform, find_engine
+from skyc.compiler.terraform import ApplyRun, Terraform, find_engine
 from skyc.providers.schemas import TypeSchema, check, load_schema
 from skyc.providers.tfplugin.codec import compile_block
 from skyc.providers.tfplugin.schema import Attribute, Block, Nesting
@@ -24,6 +25,7 @@ from tests.schemas import graphs
 from . import real_provider
 from .conftest import Site, emptied
 from .everything import EVERYTHING
+from .refusing import refusing
 
 pytestmark = pytest.mark.terraform
 
@@ -35,6 +37,12 @@ DIFFERENT = {
     ("aws_s3_bucket_server_side_encryption_configuration.data", "rule"): "its parts are computed in version 6",
     # A habit of one resource that no flag tells:
     ("aws_s3_bucket_lifecycle_configuration.data", "rule"): "plans null for parts of `filter` that are computed",
+}
+
+LOOKS = {
+    # The real one looks at something before it makes these, so its first refusal is of another call.
+    "aws_instance.node",
+    "aws_route.out",
 }
 
 ALSO_CONDITIONAL = {
@@ -56,7 +64,7 @@ def test_every_type_we_emit_is_planned() -> None:
     assert {address.partition(".")[0] for address in EVERYTHING} == set(load_schema("aws").types)
 
 
-def _real_plan(site: Site, graph: Any, folder: Path) -> dict[str, Any]:
+def _real_plan(site: Site, graph: ResourceGraph, folder: Path) -> dict[str, Any]:
     environ = {**os.environ, "TF_CLI_CONFIG_FILE": str(real_provider.configuration(folder))}
     directory = folder / "real"
     directory.mkdir()
@@ -66,6 +74,55 @@ def _real_plan(site: Site, graph: Any, folder: Path) -> dict[str, Any]:
     run = terraform.plan()
     assert run.plan_file is not None, run.diagnostics
     return dict(terraform.show(run.plan_file))
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[real_provider.RealProvider]:
+    """The released provider, whose every call to AWS is refused."""
+    with refusing() as endpoint, real_provider.started() as provider:
+        services = dict.fromkeys(("autoscaling", "ec2", "iam", "s3", "sts"), endpoint)
+        # A refusal is never repeated; a connection that a busy machine dropped is.
+        settings = {"skip_metadata_api_check": "true", "s3_use_path_style": True, "max_retries": 5}
+        provider.configure({**graphs.AWS_CONFIG, **settings}, services)
+        yield provider
+
+
+def test_errors_have_the_words_of_the_real_provider(site: Site, provider: real_provider.RealProvider) -> None:
+    """Both are refused every call for want of a permission; what they say agrees up to the id of the request."""
+    resources = {address: _without_references(arguments) for address, arguments in EVERYTHING.items()}
+    theirs = {
+        address: _before_the_id(provider.refusal(address.partition(".")[0], arguments))
+        for address, arguments in resources.items()
+        if address not in LOOKS
+    }
+    site.faults("faults: [{fault: denied}]")
+    site.write(graphs.graph("aws", "6.69.1", graphs.AWS_CONFIG, resources))
+    ours = _errors(site.apply())
+    assert ours.keys() == EVERYTHING.keys()
+    assert {address: (ours[address], said) for address, said in theirs.items() if ours[address] != said} == {}
+
+
+def _without_references(value: Any) -> Any:
+    """Every reference as a text, so that nothing waits for anything."""
+    if isinstance(value, Ref):
+        # The provider looks at the prefix of this one.
+        return "lt-0" if value.address.type == "aws_launch_template" else f"{value.address.type.removeprefix('aws_')}-0"
+    if isinstance(value, dict):
+        return {name: _without_references(item) for name, item in value.items()}
+    return [_without_references(item) for item in value] if isinstance(value, list) else value
+
+
+def _errors(run: ApplyRun) -> dict[str, str]:
+    """Address → what its error says before the request's id."""
+    found = {}
+    for diagnostic in run.diagnostics:
+        where, _, rest = diagnostic.detail.partition("\n")
+        found[where.removeprefix("Resource: ")] = _before_the_id(f"{diagnostic.summary} | {rest}")
+    return found
+
+
+def _before_the_id(said: str) -> str:
+    return said.partition(", RequestID")[0]
 
 
 def _changes(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -99,27 +156,27 @@ def states(served: Site) -> dict[str, dict[str, Any]]:
     return {found.type: dict(found.attributes) for found in served.world.resources()}
 
 
-def test_what_forces_a_replacement_is_what_the_real_provider_says(states: dict[str, dict[str, Any]]) -> None:
+def test_what_forces_a_replacement_is_what_the_real_provider_says(
+    states: dict[str, dict[str, Any]], provider: real_provider.RealProvider
+) -> None:
     """Every attribute of every type, changed one at a time."""
     wrong: list[tuple[str, str, str]] = []
     asked = 0
-    with real_provider.started() as provider:
-        provider.configure({**graphs.AWS_CONFIG, "skip_metadata_api_check": "true"})
-        for name, type_ in load_schema("aws").types.items():
-            body = provider.bodies[name]
-            known = {path for path, _ in _settable(body)}
-            prior = compile_block(body).from_json(states[name], ())
-            for path, attribute in _settable(type_.body):
-                tried = _changed(type_, body, prior, path, attribute) if path in known else None
-                if tried is None or (name, ".".join(path)) in ALSO_CONDITIONAL:
-                    continue
-                found = provider.replaced(name, *tried)
-                if found is None:
-                    continue
-                asked += 1
-                forced = any(one == path[: len(one)] for one in found)
-                if forced != attribute.force_new:
-                    wrong.append((name, ".".join(path), "replaces" if forced else "changes in place"))
+    for name, type_ in load_schema("aws").types.items():
+        body = provider.bodies[name]
+        known = {path for path, _ in _settable(body)}
+        prior = compile_block(body).from_json(states[name], ())
+        for path, attribute in _settable(type_.body):
+            tried = _changed(type_, body, prior, path, attribute) if path in known else None
+            if tried is None or (name, ".".join(path)) in ALSO_CONDITIONAL:
+                continue
+            found = provider.replaced(name, *tried)
+            if found is None:
+                continue
+            asked += 1
+            forced = any(one == path[: len(one)] for one in found)
+            if forced != attribute.force_new:
+                wrong.append((name, ".".join(path), "replaces" if forced else "changes in place"))
     assert wrong == []
     assert asked > 400
 
