@@ -183,9 +183,24 @@ def test_ibm_replaces_what_the_real_one_replaces() -> None:
     """Only there do the real facts hold what forces a replacement."""
     types = real("ibm-2.5.0.derived")
     wrong = [
-        (type_name, name)
+        path
         for type_name, type_ in load_schema("ibm").types.items()
-        for name, attribute in type_.body.attributes.items()
-        if attribute.force_new != types[type_name]["block"]["attributes"][name].get("force_new", False)
+        for path in _other_replacements(type_.body, types[type_name]["block"], type_name)
     ]
     assert wrong == []
+
+
+DOCUMENTED = {
+    # The documentation says so of the blocks as a whole, and the facts at hand have no flags of blocks.
+    "ibm_iam_authorization_policy.resource_attributes",
+    "ibm_iam_authorization_policy.subject_attributes",
+}
+
+
+def _other_replacements(ours: Block, theirs: dict[str, Any], above: str) -> Iterator[str]:
+    for name, attribute in ours.attributes.items():
+        if attribute.force_new != theirs["attributes"][name].get("force_new", False):
+            yield f"{above}.{name}"
+    for name, block in ours.blocks.items():
+        if name != "timeouts" and f"{above}.{name}" not in DOCUMENTED:
+            yield from _other_replacements(block, theirs["block_types"][name]["block"], f"{above}.{name}")

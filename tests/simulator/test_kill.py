@@ -85,7 +85,7 @@ def _more_than(number: int, home: Path) -> bool:
 
 
 def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline, "what the test waits for did not happen"
         time.sleep(0.01)
