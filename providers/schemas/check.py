@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error
 from ...compiler.ir import FrozenMap, Ref, ResourceGraph, Value
 from ...compiler.parse.nearest import nearest
-from ..tfplugin.schema import Block, NestedBlock, Nesting, TypeNotation
+from ..tfplugin.schema import DYNAMIC, Block, NestedBlock, Nesting, TypeNotation
 from .model import ProviderSchema, TypeSchema
 from .references import convertible, reported_type
 from .rules import broken_rules, values_at
@@ -33,19 +33,18 @@ def check(graph: ResourceGraph, schemas: Sequence[ProviderSchema], sources: Sour
     """
     by_source = {_short(schema.source): schema for schema in schemas}
     known = {need.name: by_source[_short(need.source)] for need in graph.requirements if _short(need.source) in by_source}
-    types = {str(node.address): node.address.type for node in graph.resources}
     diagnostics: list[Diagnostic] = []
     for need in graph.requirements:
         if need.name in known:
             schema = known[need.name]
-            checker = _Checker(f"provider.{need.name}", _named(schema), None, known, types)
+            checker = _Checker(f"provider.{need.name}", _named(schema), None, known)
             diagnostics += checker.body(schema.provider, need.config, ())
     for node in graph.resources:
         owner = _owner(node.address.type, known)
         if owner is None:
             continue
         span = sources.find(node.origin) if sources is not None else None
-        checker = _Checker(str(node.address), _named(owner), span, known, types)
+        checker = _Checker(str(node.address), _named(owner), span, known)
         type_ = owner.types.get(node.address.type)
         if type_ is None:
             diagnostics.append(checker.unknown_type(node.address.type, owner))
@@ -53,7 +52,22 @@ def check(graph: ResourceGraph, schemas: Sequence[ProviderSchema], sources: Sour
         arguments = FrozenMap({name: value for name, value in node.arguments.items() if name not in META})
         diagnostics += checker.body(type_.body, arguments, ())
         diagnostics += checker.beyond_the_schema(type_, arguments)
+    for name, output in graph.outputs.items():
+        checker = _Checker(f"output.{name}", "", None, known)
+        for path, ref in _references(output, ()):
+            diagnostics += checker.reference(DYNAMIC, ref, path or ("value",))
     return tuple(diagnostics)
+
+
+def _references(value: Value, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Ref]]:
+    if isinstance(value, Ref):
+        yield path, value
+    elif isinstance(value, FrozenMap):
+        for key, item in value.items():
+            yield from _references(item, (*path, key))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _references(item, (*path, index))
 
 
 def _short(source: str) -> str:
@@ -83,8 +97,7 @@ class _Checker:
     provider: str
     span: Span | None
     known: Mapping[str, ProviderSchema]
-    types: Mapping[str, str]
-    """Address → type, of every resource of the graph."""
+    """By the name the module gives each provider."""
 
     def unknown_type(self, type_name: str, owner: ProviderSchema) -> Diagnostic:
         return error(

@@ -28,7 +28,7 @@ def simulated(name: str) -> ProviderDefinition:
     """The provider of a shipped schema, simulated."""
     schema = load_schema(name)
     return ProviderDefinition(
-        resources=tuple(SimulatedResource(schema, type_, CLOUDS[name]) for type_ in schema.types.values()),
+        resources=tuple(SimulatedResource(type_, CLOUDS[name]) for type_ in schema.types.values()),
         source=schema.source,
         version=schema.version,
         schema=schema.provider,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ..schemas.model import ProviderSchema, TypeSchema
+from ..schemas.model import TypeSchema
 from ..schemas.rules import broken_rules, values_at
 from ..tfplugin.codec import UNKNOWN, compile_block, is_unknown
 from ..tfplugin.planning import changed_force_new, plan_computed
@@ -16,7 +16,7 @@ from .facts import decided
 from .faults import Fault, FaultKind, FaultsFileError, read_faults, striking
 from .holders import holder
 from .making import Cloud, Making, Refusal, root_of
-from .world import World, WorldResource
+from .world import Contents, World, WorldResource
 
 TICK = 0.02
 REFUSED = {
@@ -32,8 +32,7 @@ ROOT = "$root"
 class SimulatedResource(ResourceBase):
     """See `ResourceType` for the contract of the methods."""
 
-    def __init__(self, provider: ProviderSchema, type_: TypeSchema, cloud: Cloud) -> None:
-        self._provider = provider
+    def __init__(self, type_: TypeSchema, cloud: Cloud) -> None:
         self._type = type_
         self._cloud = cloud
         self._wire = compile_block(type_.body)
@@ -139,7 +138,7 @@ class SimulatedResource(ResourceBase):
 
     # What the calls are made of.
 
-    def _making(self, contents: Any, values: Values, context: CallContext, id: str = "") -> Making:
+    def _making(self, contents: Contents, values: Values, context: CallContext, id: str = "") -> Making:
         root = root_of(contents, self.type_name, values)
         return Making(type=self.type_name, values=values, config=context.config, world=contents, root=root, id=id)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, Span
-from skyc.compiler.ir import ResourceGraph
+from skyc.compiler.ir import FrozenMap, ResourceGraph
 from skyc.providers.schemas import check, load_schemas
 
 from . import graphs
-from .graphs import ALL, ORIGIN, changed, graph, ref
+from .graphs import ALL, ORIGIN, changed, graph, ref, value
 
 
 def said(subject: ResourceGraph) -> list[tuple[str, str]]:
@@ -155,6 +156,15 @@ def test_a_reference_into_a_list_is_followed() -> None:
         labels={"node": ref("google_compute_instance.node", "network_interface[0].ip")},
     )
     assert [slug for slug, _ in said(subject)] == ["schema-unknown-attribute"]
+
+
+def test_what_outputs_refer_to_must_exist() -> None:
+    nodes = value([{"ip": ref(INSTANCE, "private_ip"), "volume": ref(INSTANCE, "root_block_device[0].volume_id")}])
+    sound = replace(graphs.aws(), outputs=FrozenMap({"nodes": nodes}))
+    assert said(sound) == []
+    nodes = value([{"ip": ref(INSTANCE, "private_ipv4")}])
+    found = only(replace(graphs.aws(), outputs=FrozenMap({"nodes": nodes})))
+    assert found.detail == f"output.nodes: [0].ip refers to {INSTANCE}.private_ipv4, which does not exist."
 
 
 def test_providers_without_a_schema_are_left_alone() -> None:
