@@ -1,4 +1,7 @@
-"""Google Cloud: ids are resource paths; errors come from waiting for an operation, or as `googleapi: Error …`."""
+"""Google Cloud: ids are resource paths; errors come from waiting for an operation, or as `googleapi: Error …`.
+
+The texts follow errors quoted in public issues; they are not compared with the released provider.
+"""
 
 from __future__ import annotations
 

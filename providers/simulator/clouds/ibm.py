@@ -1,4 +1,7 @@
-"""IBM Cloud: ids are a region's letter and a UUID, or CRNs; errors carry a code of the VPC API."""
+"""IBM Cloud: ids are a region's letter and a UUID, or CRNs; errors carry a code of the VPC API.
+
+The codes are the VPC API's; the texts are not compared with the released provider.
+"""
 
 from __future__ import annotations
 
