@@ -340,7 +340,7 @@ class _Waiter:
 
 @contextlib.contextmanager
 def _signals(stop: StopSwitch) -> Iterator[None]:
-    """Ctrl-C and SIGTERM turn the switch while we wait. Handlers somebody else has set are left alone."""
+    """Ctrl-C and SIGTERM turn the switch while we wait. Handlers somebody else has set are left alone, and so is being ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -352,11 +352,19 @@ def _signals(stop: StopSwitch) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in ours if signal.getsignal(number) == ours[number]}
     for number in before:
         signal.signal(number, asked)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts `skyc … &` of a script with SIGINT ignored, and a program inherits that, so that the one interrupt we
+        # send would be lost on it. A handler that does nothing still ignores it here, and is not inherited.
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _ignored)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ignored(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C in a process that was started to ignore it."""
 
 
 @contextlib.contextmanager

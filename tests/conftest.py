@@ -1,7 +1,14 @@
-"""Settings of all tests."""
+"""Settings of all tests: patient with a busy machine, and every program is started as a terminal would."""
+
+import signal
 
 from hypothesis import settings
 
 # A busy machine is no failure: time is measured by the benchmarks, and pytest-timeout ends what hangs.
 settings.register_profile("skyc", deadline=None)
 settings.load_profile("skyc")
+
+# A shell gives what it starts in the background of a script an ignored SIGINT, and everything below inherits that. Tests that
+# press Ctrl-C would then test nothing but the shell.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

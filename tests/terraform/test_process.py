@@ -78,6 +78,19 @@ def test_the_grace_ends_and_the_limit_begins_it(tmp_path: Path) -> None:
     assert ended.timed_out and not ended.killed and ended.returncode == 3 and polite.said == ["ready", "saved"]
 
 
+@pytest.mark.fault
+def test_it_can_be_interrupted_where_we_ignore_interrupts(tmp_path: Path) -> None:
+    """As under `nohup` or in the background of a script: what is ignored is inherited, and Terraform must still save its state."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        polite = Watched(tmp_path, POLITE, limit=0.3, grace=60)
+        ended = polite.run()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.timed_out and not ended.killed and polite.said == ["ready", "saved"]
+
+
 def test_its_signals_files_and_descriptors_are_its_own(tmp_path: Path) -> None:
     watched = Watched(tmp_path, "ps -o sid= -p $$ | tr -d ' '; echo $$; umask; cat; printf rest")
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
