@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from typing import Any
 
 STACK = "site"
@@ -37,8 +38,19 @@ def main(outdir: str, site: dict[str, Any]) -> None:
     app.synth()
 
 
+def _hear_node_out() -> None:
+    """Wait until everything that a dead Node printed has been passed on: jsii does that in a thread that dies with us."""
+    for thread in threading.enumerate():
+        if thread.name == "process.stderr_sink":
+            thread.join(5)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], json.load(sys.stdin))
+    try:
+        main(sys.argv[1], json.load(sys.stdin))
+    except Exception:
+        _hear_node_out()
+        raise
     # All is written. Waiting for Node to end by itself takes longer than making a site; whoever started us ends it with us.
     sys.stdout.flush()
     sys.stderr.flush()
