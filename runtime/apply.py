@@ -50,6 +50,8 @@ from .session import Session
 from .sites import SiteContext, apply_site
 from .standing import ended, release, settle
 
+LONGEST_LINE = 1 << 16
+
 OUTCOMES = {
     JobState.SUCCEEDED: Outcome.SUCCEEDED,
     JobState.FAILED: Outcome.FAILED,
@@ -362,6 +364,9 @@ def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record:
     def out(text: str) -> None:
         nonlocal pending
         *lines, pending = (pending + text).split("\n")
+        if len(pending) > LONGEST_LINE:
+            # A progress bar that never ends its line: it is shown, and not held until the job is over.
+            lines, pending = [*lines, pending], ""
         for line in lines:
             session.tell(Progress(kind=ProgressKind.OUTPUT, stage="job", text=line))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .results import ApplyResult, DeploymentStatus, NodeStatus, SiteStatus
 from .session import Session, known_deployment
 from .standing import observed, refresh_jobs
 
+PIECES_AHEAD = 4
 CANCEL_WAIT = 5.0
 """Seconds `cancel` waits for a command that may be about to submit the job."""
 
@@ -124,23 +126,30 @@ def logs(session: Session, name: str, job: str | None, *, follow_it: bool) -> It
             )
         )
     if not follow_it:
-        yield jobs.logs(cluster.nodes, cluster.provider, record.id)
+        yield from jobs.logs(cluster.nodes, cluster.provider, record.id)
         return
     yield from _followed(session, deployment, cluster, record)
 
 
 def _followed(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord) -> Iterator[str]:
     """`jobs.follow` calls us back; a thread turns that into an iterator. It ends with its next piece when nobody iterates any more."""
-    from queue import SimpleQueue
+    from queue import Full, Queue
     from threading import Thread
 
-    pieces: SimpleQueue[str | BaseException | JobStatus] = SimpleQueue()
+    # A reader that is slower than the job must not make us hold its whole output.
+    pieces: Queue[str | BaseException | JobStatus] = Queue(maxsize=PIECES_AHEAD)
     closed = False
 
+    def put(piece: str | BaseException | JobStatus) -> None:
+        while not closed:
+            with suppress(Full):
+                pieces.put(piece, timeout=1)
+                return
+
     def out(text: str) -> None:
+        put(text)
         if closed:
             raise GeneratorExit
-        pieces.put(text)
 
     def health() -> str:
         if closed:
@@ -149,9 +158,9 @@ def _followed(session: Session, deployment: DeploymentId, cluster: Cluster, reco
 
     def run() -> None:
         try:
-            pieces.put(jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=health))
+            put(jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=health))
         except BaseException as failure:
-            pieces.put(failure)
+            put(failure)
 
     Thread(target=run, daemon=True, name="follow").start()
     try:

@@ -15,7 +15,7 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -301,14 +301,17 @@ def status(nodes: Sequence[Node], provider: Provider, job: JobId) -> JobStatus:
         raise _unreachable(head, failure) from failure
 
 
-def logs(nodes: Sequence[Node], provider: Provider, job: JobId) -> str:
-    """All output so far. Raises SkycError `cluster-unreachable`."""
-    head = nodes[0]
+def logs(nodes: Sequence[Node], provider: Provider, job: JobId) -> Iterator[str]:
+    """All output so far, in pieces, so that no output is too large. Raises SkycError `cluster-unreachable`, also half way."""
+    head, offset = nodes[0], 0
     try:
         with provider.transport(head) as transport:
-            return transport.get_file(f"{job_directory(head, job)}/output.log").decode(errors="replace")
-    except FileNotFoundError:
-        return ""
+            while True:
+                facts = _watch(transport, head, "poll", job_directory(head, job), str(offset), "0")
+                if not facts["text"]:
+                    return
+                offset = int(facts["offset"])
+                yield facts["text"]
     except (TransportError, TimeoutError) as failure:
         raise _unreachable(head, failure) from failure
 

@@ -26,25 +26,22 @@ def save_log(session: Session, deployment: DeploymentId, cluster: Cluster, job: 
 
     Several commands may notice the end of a job at once: each writes a file of its own, and the last one stays.
     """
-    try:
-        text = jobs.logs(cluster.nodes, cluster.provider, job)
-    except SkycError:
-        return
     path = log_path(session, deployment, job)
-    if not text and path.exists():
-        # Its nodes were replaced; what was kept before is all there is.
-        return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         fresh = Path(file.name)
         try:
-            file.write(text.encode())
+            for piece in jobs.logs(cluster.nodes, cluster.provider, job):
+                file.write(piece.encode())
             file.flush()
-            fresh.replace(path)
-        except BaseException:
+            if file.tell() or not path.exists():
+                fresh.replace(path)
+            # Otherwise its nodes were replaced, and what was kept before is all there is.
+        except SkycError:
+            return
+        finally:
             with suppress(OSError):
                 fresh.unlink()
-            raise
 
 
 def saved_log(session: Session, deployment: DeploymentId, job: JobId) -> Iterator[str] | None:

@@ -15,6 +15,7 @@ the status is final and all output has been read. `status` is as in result.json;
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -72,12 +73,9 @@ def read(job: Path, offset: int) -> tuple[str, int]:
             data = log.read(PIECE)
     except FileNotFoundError:
         return "", offset
-    for cut in range(len(data), max(len(data) - 4, -1), -1):
-        try:
-            return data[:cut].decode(), offset + cut
-        except UnicodeDecodeError:
-            pass
-    return data.decode(errors="replace"), offset + len(data)
+    # Not final: a character that is only half there is left for the next piece.
+    text, used = codecs.utf_8_decode(data, "replace", False)
+    return text, offset + used
 
 
 def poll(job: Path, offset: int, seconds: float) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_every_rank_runs_with_its_variables_and_a_clean_environment(cluster: Clu
         log = cluster.directory(rank, request.id) / f"rank-{rank}.log"
         assert log.read_text().endswith("last") and log.stat().st_mode & 0o777 == 0o600
     assert len(text.splitlines()) == 28
-    assert jobs.logs(cluster.nodes, cluster.provider, request.id) == text
+    assert "".join(jobs.logs(cluster.nodes, cluster.provider, request.id)) == text
 
 
 def test_setup_runs_once_per_node_and_a_failed_one_runs_again(cluster: Cluster) -> None:

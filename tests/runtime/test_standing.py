@@ -9,6 +9,8 @@ import json
 import shutil
 import sys
 import threading
+import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,6 +201,42 @@ def test_many_may_keep_one_log_at_once_and_keep_it_as_it_is(session: Session) ->
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
     assert kept.stat().st_mode & 0o077 == 0
     assert "".join(saved_log(session, DIGITS, record.id) or ()) == text.decode(errors="replace")
+
+
+def test_output_of_any_size_is_copied_and_shown_in_pieces(session: Session) -> None:
+    record = job(session, JobState.RUNNING)
+    text = "naïve\xff\n".encode() * 3_000_000
+    on_head(session, record, log=text[:-1] + b"\xc3")
+    cluster = cluster_of(session, DIGITS)
+    assert cluster is not None
+    tracemalloc.start()
+    try:
+        save_log(session, DIGITS, cluster, record.id)
+        shown = [len(piece.encode()) for piece in inspect.logs(session, DIGITS, record.id, follow_it=False)]
+        followed = inspect.logs(session, DIGITS, record.id, follow_it=True)
+        first = next(followed)
+        time.sleep(1)
+        del followed  # a reader that stops, as `skyc logs -f | head` does
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(text) / 2
+    assert log_path(session, DIGITS, record.id).read_bytes() == text[:-1], "half a character is not shown"
+    assert sum(shown) == len(text) - 1
+    assert text.startswith(first.encode())
+
+
+def test_a_log_that_breaks_off_replaces_none(session: Session) -> None:
+    record = job(session)
+    on_head(session, record, log=b"all of it\n")
+    cluster = cluster_of(session, DIGITS)
+    assert cluster is not None
+    save_log(session, DIGITS, cluster, record.id)
+    shutil.rmtree(head(session))
+    save_log(session, DIGITS, cluster, record.id)
+    kept = log_path(session, DIGITS, record.id)
+    assert kept.read_bytes() == b"all of it\n"
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
 
 
 def test_one_damaged_state_hides_no_other_deployment(session: Session) -> None:
