@@ -32,6 +32,15 @@ GRAPH = ResourceGraph(
     ),
     outputs=FrozenMap({}),
 )
+RELAY = """
+import os, subprocess, sys
+node = subprocess.Popen([os.environ["REAL"], *sys.argv[1:]], stdin=subprocess.PIPE)
+for _ in range(3):
+    node.stdin.write(sys.stdin.buffer.readline())
+    node.stdin.flush()
+node.kill()
+"""
+"""A Node that dies after three requests."""
 
 
 @pytest.fixture
@@ -71,7 +80,9 @@ def test_a_node_that_is_killed_once_is_started_again(node: Path, tmp_path: Path,
 
 def test_a_node_that_dies_in_the_middle_is_started_again(node: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It has answered before it dies, so that the CDK finds a broken pipe."""
-    write(node, 'if [ "$(wc -l < "$STARTS")" -lt 2 ]; then head -n 3 | "$REAL" "$@"; kill -9 $$; fi\nexec "$REAL" "$@"')
+    relay = tmp_path / "relay.py"
+    relay.write_text(RELAY)
+    write(node, f'if [ "$(wc -l < "$STARTS")" -lt 2 ]; then exec {sys.executable} {relay} "$@"; fi\nexec "$REAL" "$@"')
     assert '"main-0"' in synth(GRAPH, cache=tmp_path / "cache")[1]
     assert starts(node) == ["enabled", "disabled"]
     assert capfd.readouterr() == ("", "")
