@@ -12,7 +12,7 @@ The suite in `providers/conformance.py` says what every provider must do. A new 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,9 +107,10 @@ class Transport(Protocol):
     def put_file(self, content: bytes, destination: str, mode: int = 0o600) -> None:
         """Write atomically (temporary name, fsync, rename)."""
 
-    def put_tree(self, source: Path, destination: str) -> None:
+    def put_tree(self, source: Path, destination: str, entries: Collection[str] | None = None) -> None:
         """Make `destination` hold the files of `source`. Unchanged files (size and SHA-256) are not sent again; files only
-        the destination has are kept. `source` may be one file."""
+        the destination has are kept. `source` may be one file. `entries`: only these of a directory, as relative paths; a
+        directory's ends in `/`, and everything's parents are among them."""
 
     def get_file(self, source: str) -> bytes:
         """Raises FileNotFoundError."""

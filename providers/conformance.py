@@ -256,7 +256,14 @@ class ProviderConformance(CatalogConformance):
             place = f"{node.directory}/workdir/conformance"
             transport.put_tree(tree, place)
             transport.put_file(b"own", f"{place}/own", mode=0o640)
-            transport.put_tree(tree, place)
+            (tree / "left-out").write_text("")
+            transport.put_tree(tree, place, ("sub/", "sub/data", "tool"))
+            try:
+                transport.get_file(f"{place}/left-out")
+            except FileNotFoundError:
+                pass
+            else:
+                raise AssertionError("put_tree sent what is not among its entries")
             assert transport.get_file(f"{place}/sub/data") == b"\x00\xff" * 1000, "a file came back changed"
             assert transport.get_file(f"{place}/own") == b"own", "put_tree removed a file only the destination had"
             done = transport.run([f"{place}/tool"])

@@ -45,10 +45,11 @@ from .planning import (
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
-from .runs import plan_job, tree_digest
+from .runs import plan_job
 from .session import Session
 from .sites import SiteContext, apply_site
 from .standing import ended, release, settle
+from .workdir import workdir_tree
 
 LONGEST_LINE = 1 << 16
 
@@ -300,7 +301,7 @@ def start(
     try:
         session.step("job", f"putting job {request.id} on {len(nodes)} node{'s' if len(nodes) != 1 else ''}")
         probe(provider, nodes)
-        jobs.prepare(nodes, provider, request, secrets)
+        jobs.prepare(nodes, provider, request, secrets, avoid=(session.home,))
         session.step("job", f"running {request.id}")
         jobs.start(nodes, provider, request.id)
     except JobsUnreachable as failure:
@@ -331,7 +332,7 @@ def job_request(session: Session, plan: Planned, task: Task, record: JobRecord) 
         task=task.id,
         groups=tuple(JobGroup(name=group.name, num_nodes=group.num_nodes, run=group.run) for group in task.groups),
         setup=task.setup,
-        setup_key=_setup_key(task),
+        setup_key=_setup_key(session, task),
         envs=FrozenMap(task.envs),
         secret_names=task.secrets,
         workdir=task.workdir,
@@ -341,8 +342,8 @@ def job_request(session: Session, plan: Planned, task: Task, record: JobRecord) 
     )
 
 
-def _setup_key(task: Task) -> str:
-    workdir = tree_digest(Path(task.workdir)) if task.workdir else ""
+def _setup_key(session: Session, task: Task) -> str:
+    workdir = workdir_tree(Path(task.workdir), (session.home,)).digest if task.workdir else ""
     return hashlib.sha256("\0".join((task.setup, canonical(task.envs).decode(), workdir)).encode()).hexdigest()[:32]
 
 

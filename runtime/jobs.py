@@ -30,6 +30,7 @@ from .bundle import Bundle, bundle
 from .job import JobFile, JobId, JobKind, JobMount, JobNode, JobRequest, JobState, JobStatus, decode_status, encode_job
 from .node.places import OutsideNode, place
 from .ray import JobsClient, JobsUnreachable
+from .workdir import Tree, workdir_tree
 
 POLL_SECONDS = 10.0
 """How long one look at the head waits for news."""
@@ -85,10 +86,20 @@ def _group(node: Node, request: JobRequest) -> Any:
     return next((group.name for group in request.groups if group.name == node.group), node.group)
 
 
-def prepare(nodes: Sequence[Node], provider: Provider, request: JobRequest, secrets: Mapping[str, Secret]) -> None:
+def prepare(
+    nodes: Sequence[Node],
+    provider: Provider,
+    request: JobRequest,
+    secrets: Mapping[str, Secret],
+    *,
+    avoid: Sequence[Path] = (),
+) -> None:
     """Put code, workdir, mounts and the job's files on every node, in parallel. Can be repeated after a failure.
 
-    Raises SkycError: `secret-missing`, `mount-outside-node`, `mount-failed` and others of `node/mounts.py`, `node-unreachable`.
+    `avoid`: directories of skyc's own that are not part of a workdir which holds them.
+
+    Raises SkycError: `secret-missing`, `mount-outside-node`, `mount-failed` and others of `node/mounts.py`, `node-unreachable`,
+    `source-unreadable`, `special-file`.
     """
     absent = [name for name in request.secret_names if name not in secrets]
     if absent:
@@ -103,7 +114,10 @@ def prepare(nodes: Sequence[Node], provider: Provider, request: JobRequest, secr
     with tempfile.TemporaryDirectory(prefix="skyc-bundle-") as scratch:
         code = bundle()
         code.write(Path(scratch))
-        work = _Preparation(job, code, Path(scratch), json.dumps(values).encode(), tuple(node.directory for node in nodes))
+        # A node's directory below the workdir must not be copied into itself.
+        places = [*avoid, *(Path(node.directory) for node in nodes)]
+        workdir = workdir_tree(Path(request.workdir), places) if request.workdir is not None else None
+        work = _Preparation(job, code, Path(scratch), json.dumps(values).encode(), workdir)
         with ThreadPoolExecutor(max_workers=min(16, len(targets))) as pool:
             done = [pool.submit(work.on, node, provider, node.name in ours) for node in targets.values()]
             for future in done:
@@ -116,8 +130,7 @@ class _Preparation:
     code: Bundle
     code_directory: Path
     values: bytes
-    avoid: tuple[str, ...]
-    """Node directories: a workdir that holds one must not be copied into itself."""
+    workdir: Tree | None
 
     def on(self, node: Node, provider: Provider, runs_here: bool) -> None:
         try:
@@ -142,14 +155,23 @@ class _Preparation:
             return
         if request.mounts:
             self._mounts(node, transport, job_dir)
-        if request.workdir is not None:
-            for source, destination in parts_to_send(Path(request.workdir), f"{node.directory}/workdir", self.avoid):
-                transport.put_tree(source, destination)
+        if self.workdir is not None:
+            self._workdir(self.workdir, node, transport, job_dir)
         whole = self.job.nodes[0].whole_machine
         for mount in request.mounts:
             if "://" not in mount.source:
                 transport.put_tree(Path(mount.source), place(mount.target, node.directory, whole_machine=whole))
         transport.put_file(self.values, f"{job_dir}/env.json")  # last: nothing private is written for a job that cannot start
+
+    def _workdir(self, tree: Tree, node: Node, transport: Transport, job_dir: str) -> None:
+        """Take back what was deleted here since the last time, then send what is new."""
+        sent = f"{job_dir}/sent.json"
+        transport.put_file(json.dumps(dict(tree.contents)).encode(), sent)
+        argv = [node.python, "-m", "skyc.runtime.node.prune", node.directory, sent]
+        done = transport.run(argv, env={"PYTHONPATH": self.code.directory_on(node.directory)}, timeout=3600)
+        if done.returncode != 0:
+            raise TransportError(f"its workdir could not be brought up to date: {done.stderr.strip()[-500:]}")
+        transport.put_tree(tree.root, f"{node.directory}/workdir", tree.entries)
 
     def _mounts(self, node: Node, transport: Transport, job_dir: str) -> None:
         argv = [node.python, "-m", "skyc.runtime.node.mounts", job_dir, node.name]
@@ -185,21 +207,6 @@ def _mount_error(slug: str, target: str, detail: str) -> SkycError:
     }
     hint = "Use a path relative to the workdir, or below `~`." if slug == "mount-outside-node" else None
     return SkycError(error(slug, summaries.get(slug, "A file mount failed"), f"file_mounts `{target}`. {detail}", hint=hint))
-
-
-def parts_to_send(source: Path, destination: str, avoid: Sequence[str]) -> list[tuple[Path, str]]:
-    """(local path, path on the node) pairs that together send `source` without any directory in `avoid`."""
-    root = source.resolve()
-    inside = [Path(path).resolve() for path in avoid if Path(path).resolve().is_relative_to(root)]
-    if not inside:
-        return [(source, destination)]
-    if root in inside:
-        return []
-    return [
-        part
-        for child in sorted(source.iterdir())
-        for part in parts_to_send(child, f"{destination}/{child.name}", [str(path) for path in inside])
-    ]
 
 
 def job_directory(node: Node, job: JobId) -> str:

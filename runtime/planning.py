@@ -126,7 +126,9 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
             sites.append(_plan(session, stack, context, graph.site, graph.provider, graph))
         for site in sorted(set(known) - wanted):
             sites.append(_plan(session, stack, context, site, known[site].provider, None))
-        digests = {task.id: task_digest(task) for task in (compilation.graph.tasks if compilation.graph else ())}
+        digests = {
+            task.id: task_digest(task, (session.home,)) for task in (compilation.graph.tasks if compilation.graph else ())
+        }
         yield Planned(
             compilation=compilation,
             context=context,

@@ -7,13 +7,13 @@ succeeds; after that, the same task is done and a changed task is new work.
 from __future__ import annotations
 
 import hashlib
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import JobAction, JobPlan, Task, TaskId, digest
 from .job import JobState
+from .workdir import source_tree, workdir_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,45 +64,18 @@ def plan_job(task: Task, task_digest: str, last: LastRun | None, *, rerun: bool,
     return decided(JobAction.RUN, last.number + 1, f"{ended}; the task has no checkpoint, so it starts from the beginning")
 
 
-def task_digest(task: Task) -> str:
-    """What the task would do: its resolved form and the content of its workdir and local file mounts. SHA-256, hexadecimal."""
-    seen = hashlib.sha256(digest(task).encode())
-    places = [task.workdir] if task.workdir else []
-    places += [mount.source for mount in task.file_mounts if mount.source and "://" not in mount.source]
-    for place in places:
-        try:
-            seen.update(tree_digest(Path(place)).encode())
-        except OSError as failure:
-            detail = f"{failure.filename or place}: {failure.strerror or failure}. The workdir and local file mounts are sent to the nodes."
-            raise SkycError(error("source-unreadable", "A file of the task cannot be read", detail)) from failure
-    return seen.hexdigest()
+def task_digest(task: Task, avoid: Sequence[Path] = ()) -> str:
+    """What the task would do: its resolved form and the content of its workdir and local file mounts. SHA-256, hexadecimal.
 
-
-def tree_digest(root: Path) -> str:
-    """SHA-256 over the sorted relative paths, modes and contents below `root` (a file counts as itself).
-
-    Symbolic links count by where they point and are not followed. Raises OSError for what cannot be read.
+    `avoid`: skyc's own directories, which change with every command. Raises SkycError `source-unreadable`, `special-file`.
     """
-    seen = hashlib.sha256()
-    if not root.is_dir():
-        seen.update(_file_digest(root))
-        return seen.hexdigest()
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        for name in sorted([*files, *(f for f in folders if Path(folder, f).is_symlink())]):
-            path = Path(folder, name)
-            seen.update(str(path.relative_to(root)).encode("utf-8", "surrogateescape") + b"\0")
-            if path.is_symlink():
-                seen.update(b"L" + os.fsencode(path.readlink()) + b"\0")
-            elif path.is_file():
-                executable = b"x" if path.stat().st_mode & 0o100 else b"-"
-                seen.update(executable + _file_digest(path))
+    seen = hashlib.sha256(digest(task).encode())
+    if task.workdir:
+        seen.update(workdir_tree(Path(task.workdir), avoid).digest.encode())
+    for mount in task.file_mounts:
+        if mount.source and "://" not in mount.source:
+            seen.update(source_tree(Path(mount.source)).digest.encode())
     return seen.hexdigest()
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def run_prefix(task: TaskId, number: int) -> str:

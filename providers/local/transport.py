@@ -14,7 +14,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..base import Completed, Node, TransportError
@@ -37,13 +37,13 @@ class LocalTransport:
                 handle.write(content)
                 os.fchmod(handle.fileno(), mode)
 
-    def put_tree(self, source: Path, destination: str) -> None:
-        """Make `destination` hold the files of `source`, or be its copy when `source` is one file."""
+    def put_tree(self, source: Path, destination: str, entries: Collection[str] | None = None) -> None:
+        """Make `destination` hold the files of `source` (those in `entries`), or be its copy when `source` is one file."""
         target = self._absolute(destination)
         with self._reachable():
             if source.is_dir():
                 target.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _copy_directory(source, target)
+                _copy_directory(source, target, None if entries is None else frozenset(entries))
             else:
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _copy_entry(source, target)
@@ -140,15 +140,19 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _copy_directory(source: Path, target: Path) -> None:
+def _copy_directory(source: Path, target: Path, wanted: frozenset[str] | None, below: str = "") -> None:
     for entry in sorted(source.iterdir()):
         place = target / entry.name
-        if entry.is_dir() and not entry.is_symlink():
+        directory = entry.is_dir() and not entry.is_symlink()
+        name = f"{below}{entry.name}/" if directory else f"{below}{entry.name}"
+        if wanted is not None and name not in wanted:
+            continue
+        if directory:
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 # A job may have put a link here; writing below it would land anywhere.
                 place.unlink()
             place.mkdir(mode=0o700, exist_ok=True)
-            _copy_directory(entry, place)
+            _copy_directory(entry, place, wanted, name)
             place.chmod(stat.S_IMODE(entry.stat().st_mode) | 0o700)
         else:
             _copy_entry(entry, place)

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -46,9 +46,15 @@ class LoopbackTransport:
             file.write(content)
         temporary.replace(path)
 
-    def put_tree(self, source: Path, destination: str) -> None:
+    def put_tree(self, source: Path, destination: str, entries: Collection[str] | None = None) -> None:
+        def others(folder: str, names: list[str]) -> list[str]:
+            below = Path(folder).relative_to(source)
+            return [
+                name for name in names if entries is not None and not {f"{below / name}", f"{below / name}/"} & set(entries)
+            ]
+
         if source.is_dir():
-            shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True)
+            shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True, ignore=others)
         else:
             Path(destination).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, destination)

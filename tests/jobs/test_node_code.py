@@ -29,7 +29,6 @@ from skyc.runtime.job import (
     decode_job,
     encode_job,
 )
-from skyc.runtime.jobs import parts_to_send
 from skyc.runtime.node import keeper
 from skyc.runtime.node.output import STARS, Interleaver, Scrubber, TextStream
 from skyc.runtime.node.places import OutsideNode, check_way, place
@@ -155,18 +154,6 @@ def test_places_on_a_node(tmp_path: Path) -> None:
     check_way(f"{node}/workdir/in/x", node)
     with pytest.raises(OutsideNode):
         check_way(f"{node}/workdir/out/x/y", node)
-
-
-def test_a_workdir_is_sent_without_the_nodes_inside_it(tmp_path: Path) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / ".skyc" / "deployments" / "d").mkdir(parents=True)
-    (tmp_path / ".skyc" / "config.yaml").touch()
-    avoid = [str(tmp_path / ".skyc" / "deployments" / "d" / "nodes")]
-    Path(avoid[0]).mkdir()
-    (tmp_path / ".skyc" / "deployments" / "d" / "token").touch()
-    sent = {destination for _, destination in parts_to_send(tmp_path, "W", avoid)}
-    assert sent == {"W/.skyc/config.yaml", "W/.skyc/deployments/d/token", "W/code"}
-    assert parts_to_send(tmp_path / "code", "W", avoid) == [(tmp_path / "code", "W")]
 
 
 class Driven:
