@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from ..compiler.diagnostics import SkycError, error
+from ..compiler.diagnostics import Diagnostic, Severity, SkycError, error
 from ..compiler.ir import DeploymentId, GroupName
 from ..compiler.terraform_files import STATE_FILE, read_state
+from ..providers.base import Node
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
 from .clusters import Cluster, cluster_of, clusters
@@ -38,6 +40,7 @@ def status(session: Session, name: str | None, *, refresh: bool) -> tuple[Deploy
 def _status(session: Session, record: DeploymentRecord, refresh: bool) -> DeploymentStatus:
     deployment = record.id
     found = clusters(session, deployment, skip_damaged=True)
+    said: list[Diagnostic] = []
     sites = []
     for site in session.store.sites(deployment):
         try:
@@ -66,7 +69,7 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
                 cpus=node.cpus,
                 memory_mb=node.memory_mb,
                 accelerators=node.accelerators,
-                health=cluster.provider.health(node, home=session.home) if refresh else node.health,
+                health=_health(session, cluster, node, said) if refresh else node.health,
             )
             for cluster in found
             for node in cluster.nodes
@@ -75,7 +78,17 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
         hourly=_hourly(listed, up=bool(found)),
         refreshed=refresh,
         working=str(holder) if holder is not None else None,
+        diagnostics=tuple(dict.fromkeys(said)),
     )
+
+
+def _health(session: Session, cluster: Cluster, node: Node, said: list[Diagnostic]) -> str:
+    """A node that cannot be looked at is one line of the answer: the others, and the jobs, are still to be shown."""
+    try:
+        return cluster.provider.health(node, home=session.home)
+    except SkycError as failure:
+        said += [replace(diagnostic, severity=Severity.WARNING) for diagnostic in failure.diagnostics]
+        return "unknown"
 
 
 def _hourly(listed: tuple[JobRecord, ...], *, up: bool) -> Decimal | None:

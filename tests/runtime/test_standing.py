@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.diagnostics import Severity, SkycError
 from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, MountMode, SiteId, SpecPath, Task, TaskId
 from skyc.runtime import calls, inspect
 from skyc.runtime.clusters import cluster_of
@@ -247,6 +247,19 @@ def test_one_damaged_state_hides_no_other_deployment(session: Session) -> None:
     assert found[DIGITS].nodes == ()
     assert found[DIGITS].sites[0].resources is None
     assert len(found[other].nodes) == 1
+
+
+def test_a_node_record_that_cannot_be_read_is_said_beside_all_that_can(session: Session) -> None:
+    other = DeploymentId("other")
+    up(session, other)
+    (head(session) / "node.json").write_text('{"id": 3')
+    found = {status.deployment: status for status in inspect.status(session, None, refresh=True)}
+    assert [node.health for node in found[DIGITS].nodes] == ["unknown"]
+    (said,) = found[DIGITS].diagnostics
+    assert (said.slug, said.severity) == ("local-node-stuck", Severity.WARNING)
+    assert f"{head(session)}/node.json" in said.detail
+    assert [node.health for node in found[other].nodes] == ["gone"]
+    assert found[other].diagnostics == ()
 
 
 def test_a_lost_store_makes_no_orphans(session: Session) -> None:
