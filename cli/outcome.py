@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from ..runtime.job import JobKind
 from ..runtime.results import ApplyResult, Outcome
 from .tables import duration
 
@@ -35,10 +36,16 @@ def say_outcome(result: ApplyResult, screen: Screen) -> int:
         case Outcome.CANCELLED:
             screen.note(f"{which} was cancelled{took}")
         case Outcome.LOST:
-            screen.note(f"{which} was lost{_why(result)}\n\nThe next apply resumes it from its newest checkpoint.")
+            screen.note(f"{which} was lost{_why(result)}\n\n{_what_now(result)}")
         case never:
             assert_never(never)
     return 1
+
+
+def _what_now(result: ApplyResult) -> str:
+    if result.job is not None and result.job.kind is JobKind.EXEC:
+        return f"A command is not run again by itself. What became of its nodes:\n\n    skyc status {result.deployment}"
+    return "The next apply takes it up again: from its newest checkpoint, if it has one."
 
 
 def _why(result: ApplyResult) -> str:

@@ -263,6 +263,14 @@ def execute(session: Session, name: str, command: str, *, nodes: int | None) -> 
     return ApplyResult(deployment=deployment, outcome=OUTCOMES[record.state], job=record)
 
 
+def _hourly_of(session: Session, deployment: DeploymentId, cluster: Cluster, nodes: int | None) -> Decimal | None:
+    """What the nodes a command runs on cost by the hour: their part of what the task's newest job was priced at."""
+    priced = [job for job in session.store.jobs(deployment) if job.kind is JobKind.RUN and job.task == cluster.task]
+    if not priced or priced[-1].hourly is None:
+        return None
+    return priced[-1].hourly * (len(cluster.nodes) if nodes is None else nodes) / len(cluster.nodes)
+
+
 def _started(session: Session, deployment: DeploymentId, command: str, nodes: int | None) -> tuple[Cluster, JobRecord]:
     cluster = cluster_of(session, deployment)
     if cluster is None:
@@ -274,7 +282,9 @@ def _started(session: Session, deployment: DeploymentId, command: str, nodes: in
                 hint="apply its task file first",
             )
         )
-    record = session.store.begin_job(deployment, cluster.task, run=0, kind=JobKind.EXEC)
+    record = session.store.begin_job(
+        deployment, cluster.task, run=0, kind=JobKind.EXEC, hourly=_hourly_of(session, deployment, cluster, nodes)
+    )
     request = JobRequest(
         id=JobId(record.id),
         deployment=deployment,

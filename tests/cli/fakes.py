@@ -226,7 +226,7 @@ class FakeApi:
     ) -> ApplyResult:
         self._called("exec", deployment=deployment, command=command, nodes=nodes)
         self._report(on_progress)
-        return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=JOB)
+        return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=self.jobs[0])
 
     def cancel(self, deployment: str, job: str | None, *, home: Path | None) -> tuple[JobRecord, ...]:
         self._called("cancel", deployment=deployment, job=job)

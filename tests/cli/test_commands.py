@@ -13,6 +13,7 @@ import pytest
 from skyc.cli.main import COMMANDS, main
 from skyc.compiler.diagnostics import SkycError, Span, error, warning
 from skyc.compiler.ir import Action, JobAction, Secret
+from skyc.runtime.job import JobKind
 from skyc.runtime.results import DestroyOutcome, Outcome, Progress, ProgressKind
 
 from .fakes import JOB, STATUS, FakeApi, plan
@@ -211,7 +212,7 @@ def test_apply_sends_the_jobs_lines_alone_to_standard_output(fake: FakeApi, caps
         (Outcome.DETACHED, 0, "skyc logs -f digits"),
         (Outcome.FAILED, 1, "failed with exit code 7 on rank 1: rank 1 ended"),
         (Outcome.CANCELLED, 1, "cancelled"),
-        (Outcome.LOST, 1, "The next apply resumes it"),
+        (Outcome.LOST, 1, "The next apply takes it up again"),
     ],
 )
 def test_how_an_apply_ended_is_said_and_exits(
@@ -221,6 +222,15 @@ def test_how_an_apply_ended_is_said_and_exits(
     assert main(["apply", "t.yaml", "-y"], api=fake) == code
     assert text in capsys.readouterr().err
     assert call(fake)[1]["wait"] is None
+
+
+def test_a_lost_command_is_not_promised_to_resume(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.outcome = Outcome.LOST
+    fake.jobs = (dataclasses.replace(JOB, kind=JobKind.EXEC, run=0),)
+    assert main(["exec", "digits", "--", "date"], api=fake) == 1
+    said = capsys.readouterr().err
+    assert "next apply" not in said
+    assert "skyc status digits" in said
 
 
 def test_destroy_asks_says_what_went_and_what_stays(

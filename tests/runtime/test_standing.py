@@ -5,6 +5,7 @@ The head is a directory on this machine. Its jobs are what `runtime/job.py` says
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +262,16 @@ def test_a_node_record_that_cannot_be_read_is_said_beside_all_that_can(session: 
     assert f"{head(session)}/node.json" in said.detail
     assert [node.health for node in found[other].nodes] == ["gone"]
     assert found[other].diagnostics == ()
+
+
+def test_a_command_costs_what_its_nodes_cost(session: Session) -> None:
+    cluster = cluster_of(session, DIGITS)
+    assert cluster is not None
+    assert inspect._hourly_of(session, DIGITS, cluster, None) is None
+    session.store.begin_job(DIGITS, TRAIN, run=1, hourly=Decimal("0.5"))
+    four = dataclasses.replace(cluster, nodes=cluster.nodes * 4)
+    assert inspect._hourly_of(session, DIGITS, four, None) == Decimal("0.5")
+    assert inspect._hourly_of(session, DIGITS, four, 1) == Decimal("0.125")
 
 
 def test_a_lost_store_makes_no_orphans(session: Session) -> None:
