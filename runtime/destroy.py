@@ -11,8 +11,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import __version__ as skyc_version
 from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import ChangeSet, DeploymentId
+from ..compiler.ir import Action, ChangeSet, DeploymentId, ResourceChange, SiteId
 from ..compiler.terraform import Terraform
 from ..compiler.terraform_files import STATE_FILE, read_state
 from .apply import locked, site_context
@@ -44,7 +45,7 @@ def destroy(
         orphans = reconcile(session, deployment, context) if usable else ()
         with contextlib.ExitStack() as stack:
             sites = _plan(session, deployment, context, stack) if usable else ()
-            changes = tuple(plan.changes for plan, _ in sites)
+            changes = tuple(plan.changes for plan, _ in sites) if usable else _tagged(session, deployment)
             if confirm is not None and not confirm(_shown(deployment, changes)):
                 return DestroyResult(deployment=deployment, outcome=DestroyOutcome.DECLINED)
             session.store.set_deployment_state(deployment, DeploymentState.DESTROYING)
@@ -84,6 +85,25 @@ def _plan(
         terraform = stack.enter_context(terraform_at(context, record.site, provider))
         found.append((plan_site(context, record.site, provider, None, terraform), terraform))
     return tuple(found)
+
+
+def _tagged(session: Session, deployment: DeploymentId) -> tuple[ChangeSet, ...]:
+    """What carries the tag, as changes to be shown: without a state there is no plan of Terraform's, and yet something to approve."""
+    return tuple(
+        ChangeSet(
+            site=SiteId(f"{deployment}.{name}"),
+            engine="by tag",
+            engine_version=skyc_version,
+            changes=tuple(
+                ResourceChange(
+                    address=f"{item.type}.{item.name}", type=item.type, action=Action.DELETE, reason=None, attributes=()
+                )
+                for item in found
+            ),
+        )
+        for name in sorted(session.providers)
+        if (found := session.provider(name).observe(deployment, home=session.home))
+    )
 
 
 def _shown(deployment: DeploymentId, changes: tuple[ChangeSet, ...]) -> Plan:

@@ -23,13 +23,14 @@ from skyc.compiler.diagnostics import Severity, SkycError
 from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, MountMode, SiteId, SpecPath, Task, TaskId
 from skyc.runtime import calls, inspect
 from skyc.runtime.clusters import cluster_of
-from skyc.runtime.destroy import _forget
+from skyc.runtime.destroy import _forget, destroy
 from skyc.runtime.job import JobKind, JobState, JobStatus
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.logbook import log_path, save_log, saved_log
 from skyc.runtime.places import STORAGES, settle_storages
 from skyc.runtime.reconcile import known_ids
 from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
+from skyc.runtime.results import DestroyOutcome, Plan
 from skyc.runtime.runs import task_digest
 from skyc.runtime.session import Session, known_deployment, open_session
 from skyc.runtime.sites import site_directory
@@ -272,6 +273,20 @@ def test_a_command_costs_what_its_nodes_cost(session: Session) -> None:
     four = dataclasses.replace(cluster, nodes=cluster.nodes * 4)
     assert inspect._hourly_of(session, DIGITS, four, None) == Decimal("0.5")
     assert inspect._hourly_of(session, DIGITS, four, 1) == Decimal("0.125")
+
+
+def test_a_destroy_without_a_usable_state_shows_what_would_go(session: Session) -> None:
+    (site_directory(session.home, DIGITS, SITE) / "terraform.tfstate").write_text('{"ver')
+    shown: list[Plan] = []
+
+    def decline(plan: Plan) -> bool:
+        shown.append(plan)
+        return False
+
+    result = destroy(session, DIGITS, confirm=decline)
+    assert result.outcome is DestroyOutcome.DECLINED
+    assert "destroys skyc_node.train-main-0" in shown[0].report()
+    assert head(session).is_dir()
 
 
 def test_a_lost_store_makes_no_orphans(session: Session) -> None:
