@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .ir import SpecPath
 
@@ -100,6 +100,8 @@ class Diagnostic:
     hint: str | None = None
     commands: tuple[str, ...] = ()
     """Commands to copy. Each stands alone on its own line, indented."""
+    subject: SpecPath | None = None
+    """What it is about, said by who has no source map. `located` turns it into a span before anybody reads it."""
 
 
 class SkycError(Exception):
@@ -119,9 +121,17 @@ def error(
     span: Span | None = None,
     hint: str | None = None,
     commands: Iterable[str] = (),
+    subject: SpecPath | None = None,
 ) -> Diagnostic:
     return Diagnostic(
-        severity=Severity.ERROR, slug=slug, summary=summary, detail=detail, span=span, hint=hint, commands=tuple(commands)
+        severity=Severity.ERROR,
+        slug=slug,
+        summary=summary,
+        detail=detail,
+        span=span,
+        hint=hint,
+        commands=tuple(commands),
+        subject=subject,
     )
 
 
@@ -133,10 +143,25 @@ def warning(
     span: Span | None = None,
     hint: str | None = None,
     commands: Iterable[str] = (),
+    subject: SpecPath | None = None,
 ) -> Diagnostic:
     return Diagnostic(
-        severity=Severity.WARNING, slug=slug, summary=summary, detail=detail, span=span, hint=hint, commands=tuple(commands)
+        severity=Severity.WARNING,
+        slug=slug,
+        summary=summary,
+        detail=detail,
+        span=span,
+        hint=hint,
+        commands=tuple(commands),
+        subject=subject,
     )
+
+
+def located(diagnostic: Diagnostic, sources: SourceMap) -> Diagnostic:
+    """The diagnostic at its subject's place in the file."""
+    if diagnostic.subject is None:
+        return diagnostic
+    return replace(diagnostic, span=diagnostic.span or sources.find(diagnostic.subject), subject=None)
 
 
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:

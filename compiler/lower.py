@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..providers.base import LowerContext, Provider
-from .diagnostics import Diagnostic
+from .diagnostics import Diagnostic, SourceMap, located
 from .ir import (
     DeploymentId,
     FrozenMap,
@@ -38,6 +38,7 @@ def lower(
     deployment: DeploymentId,
     home: str,
     runtime: NodeRuntime,
+    sources: SourceMap,
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """One ResourceGraph per (task, provider, region), in task order."""
     graphs: list[ResourceGraph] = []
@@ -46,7 +47,8 @@ def lower(
         for (provider_name, region), placements in _sites(task, plan):
             context = LowerContext(deployment=deployment, site=site_id(task, provider_name, region), home=home, runtime=runtime)
             lowered, said = providers[provider_name].lower(task, placements, context)
-            diagnostics += said
+            # A provider sees no file; it names the field, and the file's place is put in here.
+            diagnostics += [located(diagnostic, sources) for diagnostic in said]
             if lowered is not None:
                 verify(lowered)
                 graphs.append(lowered)

@@ -143,6 +143,7 @@ def _lower(state: Compilation) -> Compilation:
         deployment=state.deployment,
         home=str(state.options.home),
         runtime=state.options.runtime,
+        sources=state.sources,
     )
     return dataclasses.replace(state, graphs=graphs, diagnostics=state.diagnostics + said)
 

@@ -181,7 +181,8 @@ class Provider(Protocol):
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
-        """Resources for one task's placements at this provider. Pure: same arguments, same graph."""
+        """Resources for one task's placements at this provider. Pure: same arguments, same graph. A diagnostic about a field has
+        it as its `subject`."""
 
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         """Start what its graphs need besides released Terraform providers: skyc's own provider, or nothing."""

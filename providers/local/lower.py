@@ -168,6 +168,7 @@ def _objections(group: NodeGroup, placement: GroupPlacement | None) -> tuple[tup
             "The target cannot do this",
             "`use_spot` (market: spot): this machine is not for rent, so it has no spot market.",
             hint="remove `use_spot`, or choose another `infra`",
+            subject=group.requests[0].origin.child("use_spot"),
         )
         return (spot,), True
     first: tuple[Diagnostic, ...] = ()
@@ -186,13 +187,14 @@ def _gaps(request: ResourceRequest) -> Iterator[Diagnostic]:
         value = getattr(request, name)
         if value is None or value == ():
             continue
-        detail = f"`{request.origin.child(gap.spec_field)}` on `local`: {gap.reason}"
+        subject = request.origin.child(gap.spec_field)
+        detail = f"`{subject}` on `local`: {gap.reason}"
         match gap.weight:
             case Weight.REFUSE:
                 hint = f"remove `{gap.spec_field}`, or choose another `infra`"
-                yield error("unsupported-here", "The target cannot do this", detail, hint=hint)
+                yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=subject)
             case Weight.IGNORE:
-                yield warning("ignored-here", "The target ignores this field", detail)
+                yield warning("ignored-here", "The target ignores this field", detail, subject=subject)
             case _:
                 assert_never(gap.weight)
 

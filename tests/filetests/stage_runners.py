@@ -163,9 +163,15 @@ def _placed(source: SourceFile) -> tuple[TaskGraph, PlacementPlan]:
     return graph, plan
 
 
+def _sources(source: SourceFile) -> SourceMap:
+    return parse(source)[1]
+
+
 def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
     graph, plan = _placed(source)
-    graphs, said = lower(graph, plan, PROVIDERS, deployment=DeploymentId(graph.name), home=HOME, runtime=RUNTIME)
+    graphs, said = lower(
+        graph, plan, PROVIDERS, deployment=DeploymentId(graph.name), home=HOME, runtime=RUNTIME, sources=_sources(source)
+    )
     _checked(said, source)
     return graphs
 

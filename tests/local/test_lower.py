@@ -86,6 +86,7 @@ def test_what_this_machine_lacks_is_said(request_fields: dict[str, Any], slug: s
     graph, said = lowered(**request_fields, origin=SpecPath(("resources",)))
     assert [diagnostic.slug for diagnostic in said] == ([slug] if slug else [])
     assert (graph is None) is refused
+    assert all(str(diagnostic.subject).startswith("resources.") for diagnostic in said)
     assert all((diagnostic.severity is Severity.ERROR) is refused for diagnostic in said)
 
 
