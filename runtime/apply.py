@@ -13,6 +13,7 @@ Order, and why it is safe to be killed at any point:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -38,6 +39,7 @@ from .planning import (
     provider_of,
     refuse_running,
     secret_texts,
+    shared_deployment,
     site_record,
     span_finder,
     still_running,
@@ -71,7 +73,14 @@ def compiled(session: Session, request: Request) -> Compilation:
     compilation = compile_request(session, request)
     if compilation.failed:
         raise refused(compilation)
-    return compilation
+    return warned(session, request, compilation)
+
+
+def warned(session: Session, request: Request, compilation: Compilation) -> Compilation:
+    """The compilation with what the deployment's history has to say to it."""
+    return dataclasses.replace(
+        compilation, diagnostics=(*compilation.diagnostics, *shared_deployment(session, request, compilation))
+    )
 
 
 def refused(compilation: Compilation) -> SkycError:

@@ -16,7 +16,7 @@ from ..compiler.printer import print_ir
 from ..providers.base import CheckReport
 from . import inspect
 from .apply import apply as apply_request
-from .apply import locked, plan_result, priced, refused, site_context
+from .apply import locked, plan_result, priced, refused, site_context, warned
 from .destroy import destroy as destroy_deployment
 from .planning import Request, compile_request, planned
 from .records import JobRecord
@@ -72,6 +72,7 @@ def plan(
             if compilation.placement is None:
                 raise refused(compilation)
             return priced(compilation)
+        compilation = warned(session, request, compilation)
         name = compilation.deployment
         with locked(session, name, command=f"skyc plan {path}", wait=None) as lock_fd:
             context = site_context(session, name, lock_fd, compilation)

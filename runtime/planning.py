@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..compiler.diagnostics import SkycError, Span, error, has_errors
+from ..compiler.diagnostics import Diagnostic, SkycError, Span, error, has_errors, warning
 from ..compiler.ir import (
     Action,
     ChangeSet,
@@ -33,7 +33,7 @@ from .clusters import task_of
 from .job import JobState
 from .places import checkpoint_place
 from .reconcile import reconcile
-from .records import JobRecord, RunState, SiteRecord
+from .records import DeploymentState, JobRecord, RunState, SiteRecord
 from .runs import LastRun, plan_job, task_digest
 from .session import Session
 from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
@@ -102,6 +102,36 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
         ),
         until=until,
     )
+
+
+def shared_deployment(session: Session, request: Request, compilation: Compilation) -> tuple[Diagnostic, ...]:
+    """A warning when another task file, which is still there, made this deployment: what only that file asks for would go."""
+    deployment, path = compilation.deployment, request.path.resolve()
+    record = session.store.deployment(deployment)
+    if record is None or record.state is DeploymentState.DESTROYED:
+        return ()
+    other = Path(record.spec_path)
+    if other == path or not other.exists():
+        # A file that was moved or renamed is the same file to its owner.
+        return ()
+    return (
+        warning(
+            "shared-deployment",
+            "Another task file made this deployment",
+            f"`{deployment}` was last applied from {other}. One deployment is what one file says: an apply of {path} changes or "
+            "removes what that file asked for, and the next apply of that one changes it back.",
+            span=None if request.deployment else _name_span(compilation),
+            hint="give one of the files another `name:`, or this deployment another name with `-d NAME`",
+        ),
+    )
+
+
+def _name_span(compilation: Compilation) -> Span | None:
+    """Where the file gives the deployment its name; None where the file's own name does."""
+    spec = compilation.spec
+    assert spec is not None
+    first = spec.header or spec.documents[0]
+    return compilation.sources.spans.get(first.origin.child("name"))
 
 
 @contextlib.contextmanager

@@ -19,15 +19,17 @@ from typing import Any
 
 import pytest
 
-from skyc.compiler.diagnostics import Severity, SkycError
+from skyc.compiler.diagnostics import Diagnostic, Severity, SkycError
 from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, MountMode, SiteId, SpecPath, Task, TaskId
 from skyc.runtime import calls, inspect
+from skyc.runtime.apply import compiled
 from skyc.runtime.clusters import cluster_of
 from skyc.runtime.destroy import _forget, destroy
 from skyc.runtime.job import JobKind, JobState, JobStatus
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.logbook import log_path, save_log, saved_log
 from skyc.runtime.places import STORAGES, settle_storages
+from skyc.runtime.planning import Request
 from skyc.runtime.reconcile import known_ids
 from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
 from skyc.runtime.results import DestroyOutcome, Plan
@@ -287,6 +289,25 @@ def test_a_destroy_without_a_usable_state_shows_what_would_go(session: Session) 
     assert result.outcome is DestroyOutcome.DECLINED
     assert "destroys skyc_node.train-main-0" in shown[0].report()
     assert head(session).is_dir()
+
+
+def test_a_second_file_with_the_name_of_the_first_is_said(session: Session, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    for file in (first, second):
+        file.write_text("run: echo hi\nname: digits\n")
+
+    def said(path: Path, deployment: str | None = None) -> list[Diagnostic]:
+        request = Request(path=path, deployment=deployment, env={}, secrets={})
+        return [d for d in compiled(session, request).diagnostics if d.slug == "shared-deployment"]
+
+    session.store.save_deployment(DIGITS, spec_path=str(first), spec_digest="s", plan_digest="p", state=DeploymentState.ACTIVE)
+    (warned,) = said(second)
+    assert str(first) in warned.detail
+    assert warned.span is not None
+    assert warned.span.line == 2
+    assert said(first) == said(second, "another") == []
+    first.rename(tmp_path / "renamed.yaml")
+    assert said(tmp_path / "renamed.yaml") == []
 
 
 def test_a_lost_store_makes_no_orphans(session: Session) -> None:
