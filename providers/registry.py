@@ -65,5 +65,13 @@ def load(name: str) -> Provider:
     raise KeyError(name)
 
 
+def write_mirror(directory: Path) -> Path:
+    """A filesystem mirror through which Terraform finds skyc's own provider without skyc. Its CLI configuration. Raises OSError."""
+    from .local.client import DEFINITION
+    from .tfplugin.mirror import write_mirror as write
+
+    return write(directory, DEFINITION)
+
+
 def load_all() -> tuple[Provider, ...]:
     return tuple(load(name) for name in names())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..compiler.diagnostics import SkycError
+from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
 from ..compiler.pipeline import emit as emit_stage
 from ..compiler.printer import print_ir
@@ -194,6 +194,24 @@ def check(*, home: Home = None) -> tuple[CheckReport, ...]:
     """Which targets work here, and why not the others."""
     with open_session(home) as session:
         return tuple(session.provider(name).check(home=session.home) for name in sorted(session.providers))
+
+
+def mirror(directory: Path | str) -> Path:
+    """Write a filesystem mirror with skyc's Terraform provider, for Terraform run without skyc. The path of the CLI configuration
+    to name in TF_CLI_CONFIG_FILE."""
+    from ..providers.registry import write_mirror
+
+    try:
+        return write_mirror(Path(directory))
+    except OSError as failure:
+        raise SkycError(
+            error(
+                "mirror-not-written",
+                "The mirror could not be written",
+                f"{failure.filename or directory}: {failure.strerror or failure}.",
+                hint="name a directory that you may write to",
+            )
+        ) from failure
 
 
 def schema() -> JsonObject:

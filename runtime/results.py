@@ -11,6 +11,7 @@ The calls live in `skyc` itself and have these signatures (`cli/api.py` states t
     cancel(deployment, job, *, home) -> tuple[JobRecord, ...]
     destroy(deployment, *, confirm, on_progress, purge, home, wait) -> DestroyResult
     check(*, home) -> tuple[CheckReport, ...]
+    mirror(directory) -> Path
     schema() -> JsonObject
 
 Each raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the user stops it half way.

@@ -266,6 +266,10 @@ class FakeApi:
         self._called("catalog", home=home)
         return (SUMMARY,)
 
+    def mirror(self, directory: Path) -> Path:
+        self._called("mirror", directory=directory)
+        return directory / "terraform.rc"
+
     def schema(self) -> JsonObject:
         self._called("schema")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}

@@ -341,6 +341,13 @@ def test_check_fails_when_no_target_is_usable(fake: FakeApi, capsys: pytest.Capt
     assert (document["schema"], document["targets"][0]["diagnostics"][0]["slug"]) == ("skyc.check/v1", "no-engine")
 
 
+def test_mirror_prints_lines_for_a_shell(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mirror", "my mirror"], api=fake) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "export TF_CLI_CONFIG_FILE='my mirror/terraform.rc'"
+    assert second.startswith("export SKYC_PYTHON=/")
+
+
 def test_schema_is_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"], api=fake) == 0
     assert json.loads(capsys.readouterr().out) == fake.schema()
