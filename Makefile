@@ -18,10 +18,12 @@ setup: $(STAMP)
 # uv comes from PyPI through pip, so a machine without uv needs nothing else.
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit("skyc needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12 or similar.") if sys.version_info < (3, 11) else None'
+	@echo "setting up: uv, from PyPI, into .uv"
 	@$(PYTHON) -m venv .uv
 	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(STAMP): $(UV) pyproject.toml uv.lock
+	@echo "setting up: everything else, from PyPI, into .venv (the first time takes a minute or two)"
 	@$(UV) sync --quiet --frozen --python $(PYTHON) --no-python-downloads
 	@touch $(STAMP)
 

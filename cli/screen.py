@@ -51,6 +51,7 @@ class Screen:
         self._line = LiveLine(color=self._color_err) if self.live else None
         self._step: Progress | None = None
         self._mutex = threading.RLock()
+        self._said: set[Diagnostic] = set()
 
     def __enter__(self) -> Screen:
         return self
@@ -119,10 +120,12 @@ class Screen:
             self._write(harmless(text).rstrip("\n") + "\n")
 
     def diagnostics(self, found: Iterable[Diagnostic]) -> None:
-        """Each with its source line, in reading order."""
+        """Each with its source line, in reading order, and once: what a plan has said, the end of its apply does not repeat."""
         sources: dict[str, SourceFile | None] = {}
         blocks = []
-        for diagnostic in in_reading_order(found):
+        fresh = [diagnostic for diagnostic in found if diagnostic not in self._said]
+        self._said.update(fresh)
+        for diagnostic in in_reading_order(fresh):
             file = diagnostic.span.file if diagnostic.span else None
             if file is not None and file not in sources:
                 sources[file] = _source(file)

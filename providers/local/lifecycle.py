@@ -135,7 +135,7 @@ def _load(directory: Path) -> NodeRecord | None:
     except RecordError as failure:
         raise NodeError(
             "the record of a local node cannot be read",
-            f"{failure}. End the processes that name this directory, then remove it.",
+            f"{failure}. Remove that file, and apply or destroy again: what belongs to the node is then found without it.",
         ) from failure
 
 

@@ -174,10 +174,7 @@ def load(directory: Path) -> NodeRecord | None:
     try:
         record = _from_json(json.loads(text))
     except (ValueError, KeyError, TypeError, ArithmeticError) as failure:
-        raise RecordError(
-            f"{directory / 'node.json'} cannot be understood: {failure}. Without that file the node is found from its temporary "
-            "directory: remove it, and apply or destroy again"
-        ) from failure
+        raise RecordError(f"{directory / 'node.json'} cannot be understood: {failure}") from failure
     with contextlib.suppress(OSError):
         if record.directory.samefile(directory):
             return record
