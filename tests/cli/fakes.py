@@ -201,7 +201,7 @@ class FakeApi:
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
         self._report(on_progress)
-        return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=JOB)
+        return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=JOB, diagnostics=self.planned.diagnostics)
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]:
         self._called("status", deployment=deployment, refresh=refresh, home=home)
