@@ -42,14 +42,18 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
     found = clusters(session, deployment, skip_damaged=True)
     said: list[Diagnostic] = []
     sites = []
+    holder = lock_holder(session.home, deployment)
+    damaged = False
     for site in session.store.sites(deployment):
         try:
             facts = read_state(Path(site.directory) / STATE_FILE)
-        except SkycError:
-            # Damaged, or being written: the others are still to be shown.
+        except SkycError as failure:
+            # The others are still to be shown. A state is written in place: it may be half there while somebody works on it.
             facts = None
+            if holder is None:
+                damaged = True
+                said += _as_warnings(failure)
         sites.append(SiteStatus(site=site.site, provider=site.provider, resources=len(facts.resources) if facts else None))
-    holder = lock_holder(session.home, deployment)
     listed = refresh_jobs(session, deployment) if refresh else session.store.jobs(deployment)
     return DeploymentStatus(
         deployment=deployment,
@@ -75,7 +79,8 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
             for node in cluster.nodes
         ),
         jobs=listed,
-        hourly=_hourly(listed, up=bool(found)),
+        # Nodes that cannot be seen may well be there, and cost.
+        hourly=_hourly(listed, up=bool(found) or damaged),
         refreshed=refresh,
         working=str(holder) if holder is not None else None,
         diagnostics=tuple(dict.fromkeys(said)),
@@ -87,8 +92,12 @@ def _health(session: Session, cluster: Cluster, node: Node, said: list[Diagnosti
     try:
         return cluster.provider.health(node, home=session.home)
     except SkycError as failure:
-        said += [replace(diagnostic, severity=Severity.WARNING) for diagnostic in failure.diagnostics]
+        said += _as_warnings(failure)
         return "unknown"
+
+
+def _as_warnings(failure: SkycError) -> list[Diagnostic]:
+    return [replace(diagnostic, severity=Severity.WARNING) for diagnostic in failure.diagnostics]
 
 
 def _hourly(listed: tuple[JobRecord, ...], *, up: bool) -> Decimal | None:

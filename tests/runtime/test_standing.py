@@ -248,9 +248,13 @@ def test_one_damaged_state_hides_no_other_deployment(session: Session) -> None:
     other = DeploymentId("other")
     up(session, other)
     (site_directory(session.home, DIGITS, SITE) / "terraform.tfstate").write_text('{"ver')
+    session.store.begin_job(DIGITS, TRAIN, run=1, hourly=Decimal("0.5"))
     found = {status.deployment: status for status in inspect.status(session, None, refresh=False)}
     assert found[DIGITS].nodes == ()
     assert found[DIGITS].sites[0].resources is None
+    assert [(d.slug, d.severity) for d in found[DIGITS].diagnostics] == [("state-damaged", Severity.WARNING)]
+    assert found[other].diagnostics == ()
+    assert found[DIGITS].hourly == Decimal("0.5"), "its nodes cannot be seen, which does not make them free"
     assert len(found[other].nodes) == 1
 
 
