@@ -63,8 +63,15 @@ def test_what_is_left_out_does_not_make_a_task_new(root: Path) -> None:
     before = workdir_tree(root).digest
     (root / "logs" / "2.log").write_text("more")
     assert workdir_tree(root).digest == before
+    (root / ".git").mkdir()
+    (root / ".git" / "index").write_text("as `git status` leaves it")
+    assert ".git/index" in files(root)
+    assert workdir_tree(root).digest == before
     (root / "train.py").chmod(0o755)
-    assert workdir_tree(root).digest != before
+    changed = workdir_tree(root).digest
+    assert changed != before
+    (root / "train.py").write_text("TRAIN.PY"[: len("train.py")])
+    assert workdir_tree(root).digest not in (before, changed), "the same size is not the same content"
 
 
 def test_skycs_own_directories_are_no_part_of_a_workdir(root: Path) -> None:
