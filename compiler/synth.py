@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -117,6 +118,8 @@ def _run_cdk(site: str, environ: dict[str, str]) -> str | _Failure:
             if returncode == 0:
                 return _module_text((Path(folder) / "stacks" / STACK / FILE_NAME).read_text())
     except (OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # A full disk is said as one, here as everywhere.
         return _Failure(how=str(problem), printed=())
     if returncode is None:
         how = f"it did not end within {LIMIT_SECONDS} s"
