@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, cast
 
 if TYPE_CHECKING:
     from .api import Api
@@ -97,12 +97,14 @@ def main(argv: Sequence[str] | None = None, *, api: Api | None = None) -> int:
         code = _main(words, api)
         sys.stdout.flush()
     except BrokenPipeError:
-        _stop_writing()
+        _stop_writing(sys.stdout)
         return NOBODY_READS
     except KeyboardInterrupt:  # before the command began, or while it was being put away
         return INTERRUPTED
     except SystemExit as done:  # argparse, after --help and --version
         return _flushed(done.code if isinstance(done.code, int) else ERROR)
+    finally:
+        _let_errors_go()
     return code
 
 
@@ -234,17 +236,25 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _stop_writing()
+        _stop_writing(sys.stdout)
         return NOBODY_READS
     return code
 
 
-def _stop_writing() -> None:
-    """Keep Python from complaining at exit that the pipe is closed."""
+def _stop_writing(stream: TextIO) -> None:
+    """Keep Python from complaining at exit, with an exit code of its own, that the pipe is closed."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def _let_errors_go() -> None:
+    """What could not be written to a closed standard error is still in its buffer, and must not decide the exit code."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _stop_writing(sys.stderr)
 
 
 if __name__ == "__main__":
