@@ -89,7 +89,9 @@ fake = FakeApi(progress=(*steps, last))
     os.close(read_end)
     try:
         argv = faked(setting, "apply", "t.yaml", "-y")
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=write_end, timeout=60)
+        # As most people run it: unbuffered, nothing would be left to write at exit.
+        environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=write_end, timeout=60, env=environ)
     finally:
         os.close(write_end)
     assert (done.returncode, done.stdout) == (0, b"done\n")
