@@ -39,6 +39,7 @@ __all__ = [
     "exec",
     "explain",
     "logs",
+    "mirror",
     "offers",
     "plan",
     "queue",
