@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SourceFile, SourceMap, error, warning
 from ...compiler.ir import Accelerator, SpecPath, accelerators
-from ...compiler.ir.catalog import CatalogPart, Rates
+from ...compiler.ir.catalog import ANY_REGION, CatalogPart, PriceStep, Rates, TransferRule
 from ...compiler.ir.spec import AcceleratorsSpec
 from ...compiler.parse import amounts, read_source
 from ...compiler.parse.kinds import Accelerators, Choice, Field, ListOf, Number, Record, Text, Whole
@@ -35,6 +35,7 @@ REGION = "owned"
 """Where a machine without a region is."""
 FREE = "owned: free unless config says otherwise"
 CONFIG = "config.yaml"
+_OWN = "the owner's own network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,20 @@ def part_of(machines: tuple[Machine, ...]) -> CatalogPart:
     """The offers of machines that were read without an error. Pure."""
     types = tuple(_type(machine) for machine in machines)
     offers = tuple(_offer(machine, kind) for machine, kind in zip(machines, types, strict=True))
-    return build_part(PROVIDER, types, offers, Rates(), sells_spot=False, as_of="now")
+    rates = _rates({offer.region for offer in offers})
+    return build_part(PROVIDER, types, offers, rates, sells_spot=False, as_of="now")
+
+
+def _rates(regions: set[str]) -> Rates:
+    """Beside the machines nothing is charged: their disks and their network are the owner's, who pays for them anyway."""
+    nothing = (PriceStep(above=Decimal(0), price=Decimal(0)),)
+    destinations = ("other-region", "internet") if len(regions) > 1 else ("internet",)
+    return Rates(
+        transfers=tuple(
+            TransferRule(source=ANY_REGION, destination=destination, steps=nothing, price_source=_OWN, as_of="undated")
+            for destination in destinations
+        )
+    )
 
 
 def _type(machine: Machine) -> TypeRow:
