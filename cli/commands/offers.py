@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..encode import offers_document
-from ..tables import OFFER_HEADINGS, offer_rows
+from ..prices import OFFER_HEADINGS, offer_rows
 
 if TYPE_CHECKING:
     from ..api import Api

@@ -12,7 +12,7 @@ import pytest
 
 from skyc.cli.catalog_show import _share, _with_age
 from skyc.cli.main import main
-from skyc.cli.tables import hourly
+from skyc.cli.prices import hourly
 from skyc.runtime.offers import OfferList
 
 from .fakes import OFFER, FakeApi
