@@ -105,6 +105,7 @@ class Api(Protocol):
         arch: str | None,
         estimates: bool,
         sort: str,
+        best_region: bool,
         limit: int | None,
         home: Path | None,
     ) -> OfferList: ...

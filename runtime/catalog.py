@@ -37,13 +37,14 @@ def offers(
     arch: str | None = None,
     estimates: bool = True,
     sort: str = "price",
+    best_region: bool = False,
     limit: int | None = 20,
     home: Home = None,
 ) -> OfferList:
     """The catalog's offers that match, cheapest first. Amounts are as in a task file: `8` is exactly 8, `8+` at least 8.
 
     accelerator: `A100` (any number of them), `A100:8`, `A100:4+`; one of several is enough. estimates: False leaves out prices that
-    are derived or old. limit: None for all.
+    are derived or old. best_region: each machine type once per provider, in its cheapest region. limit: None for all.
     """
     wanted = query(
         accelerator=_several(accelerator),
@@ -56,6 +57,7 @@ def offers(
         arch=arch,
         estimates=estimates,
         sort=sort,
+        best_region=best_region,
         limit=limit,
     )
     return find(parts_of(home_directory(home), _several(cloud)), wanted)

@@ -31,6 +31,8 @@ SORTS = ("price", "spot", "name", "memory", "cpus")
 ARCHS = ("x86_64", "arm64", "s390x")
 _LAST = 2**62
 """Sorts after every price."""
+_LARGEST_TABLE = 2**32
+"""More machine types than a part can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ class OfferQuery:
     arch: str | None = None
     estimates: bool = True
     sort: str = "price"
+    best_region: bool = False
+    """Each machine type once per provider, in the first of its regions in the order asked for."""
     limit: int | None = 20
 
 
@@ -106,6 +110,7 @@ def query(
     arch: str | None = None,
     estimates: bool = True,
     sort: str = "price",
+    best_region: bool = False,
     limit: int | None = 20,
 ) -> OfferQuery:
     """A query from texts. Raises SkycError for one that cannot be read."""
@@ -125,6 +130,7 @@ def query(
         arch=arch,
         estimates=estimates,
         sort=sort,
+        best_region=best_region,
         limit=limit,
     )
 
@@ -168,6 +174,11 @@ def find(parts: Sequence[CatalogPart], wanted: OfferQuery) -> OfferList:
     order = numpy.argsort(keys, kind="stable")
     if wanted.sort == "name":
         order = order[numpy.argsort(_names(tables)[order], kind="stable")]
+    if wanted.best_region:
+        kinds = [table.part.offers.type[table.rows[table.first]].astype(numpy.int64) for table in tables]
+        machine = which * _LARGEST_TABLE + numpy.concatenate([numpy.zeros(0, dtype=numpy.int64), *kinds])
+        _, first = numpy.unique(machine[order], return_index=True)
+        order = order[numpy.sort(first)]
     shown = order if wanted.limit is None else order[: wanted.limit]
     return OfferList(offers=tuple(tables[int(which[row])].offer(int(position[row])) for row in shown), total=len(order))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..screen import Screen
 
 EXAMPLES = """\
-  skyc offers --accelerator A100:8                     where eight A100 cost least
+  skyc offers --accelerator A100:8 --best-region       who sells eight A100, and where for the least
   skyc offers --accelerator L4:1+ --market spot        one or more L4, cheapest on spot
   skyc offers --accelerator h100 --limit 0 --json      all of it, for programs
 """
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--arch", choices=ARCHS, help="only machines of this processor architecture")
     add("--no-estimates", action="store_true", help="leave out prices that are derived or old")
     add("--sort", choices=SORTS, default="price", help="default: price; what is not known comes last")
+    add("--best-region", action="store_true", help="each type once per target, in the region that comes first")
     add("--limit", metavar="N", type=_limit, default=20, help="how many to list; 0 for all; default 20")
     add("--json", action="store_true", help="print JSON (skyc.offers/v1), with sources and dates")
 
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         arch=arguments.arch,
         estimates=not arguments.no_estimates,
         sort=arguments.sort,
+        best_region=arguments.best_region,
         limit=arguments.limit or None,
         home=arguments.home,
     )

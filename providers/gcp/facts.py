@@ -55,7 +55,7 @@ NOTES = (
     "CPUs and memory of most TPU hosts are not known.",
     "Prices to the internet are known up to 1 TB (China, Australia) and 10 TB (Asia) a month, on the premium tier.",
     "Prices of disks and object storage are those of us-central1; elsewhere they are estimates.",
-    "What a public address costs is not known.",
+    "A public address of a spot machine costs half of what is listed.",
 )
 
 
@@ -81,7 +81,14 @@ def part(facts: Facts) -> CatalogPart:
                 as_of="2022-12-30",
             ),
         ),
-        addresses=(AddressRate(region=ANY_REGION, hourly=None, price_source="no price known", as_of=""),),
+        addresses=(
+            AddressRate(
+                region=ANY_REGION,
+                hourly=Decimal("0.005"),
+                price_source="cocalc google-cloud/compute-cost.ts, after cloud.google.com/vpc/network-pricing#ipaddress",
+                as_of="2024",
+            ),
+        ),
         disk_gb=Decimal(256),
         schemes=("gs",),
         reference_region=REFERENCE,

@@ -146,6 +146,18 @@ def test_columns_answer_as_rows_do(first: CatalogPart, second: CatalogPart, want
     assert limited.total == whole.total == len(whole.offers)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(parts("first"), parts("second"), st.sampled_from(["price", "spot", "name"]))
+def test_the_best_region_is_the_first_of_each_type(first: CatalogPart, second: CatalogPart, sort: str) -> None:
+    every = find([first, second], OfferQuery(limit=None, sort=sort)).offers
+    best = find([first, second], OfferQuery(limit=None, sort=sort, best_region=True))
+    expected: dict[tuple[object, ...], object] = {}
+    for offer in every:
+        expected.setdefault((offer.provider, offer.instance_type, offer.accelerators), offer)
+    assert list(best.offers) == list(expected.values())
+    assert best.total == len(expected)
+
+
 def _shown(price: Decimal | None) -> str:
     return "?" if price is None else decimal_text(price)
 

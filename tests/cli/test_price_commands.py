@@ -27,7 +27,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeApi:
 def test_every_filter_is_passed_on(fake: FakeApi) -> None:
     line = (
         "offers --accelerator A100:8 --accelerator H100 --cpus 8+ --memory 4x --cloud aws --region r --zone z --market spot"
-        " --max-price 5 --arch arm64 --no-estimates --sort memory --limit 0"
+        " --max-price 5 --arch arm64 --no-estimates --sort memory --best-region --limit 0"
     )
     assert main(line.split(), api=fake) == 0
     ((name, given),) = fake.calls
@@ -45,6 +45,7 @@ def test_every_filter_is_passed_on(fake: FakeApi) -> None:
             "arch": "arm64",
             "estimates": False,
             "sort": "memory",
+            "best_region": True,
             "limit": None,
             "home": None,
         },
