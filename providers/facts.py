@@ -12,11 +12,11 @@ import gzip
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from ..compiler.ir import Accelerator, accelerators
+from ..compiler.ir import Accelerator, FrozenMap, accelerators
 from ..compiler.ir.catalog import PriceStep
 from .snapshot import OfferRow, TypeRow
 
@@ -75,6 +75,8 @@ class Reading:
 
     left_out: Callable[[Row], bool] = lambda row: False
     device: Callable[[Row], str] = lambda row: row["accelerator"]
+    unlisted: FrozenMap[tuple[str, str]] = field(default_factory=FrozenMap)
+    """Machine type → (accelerator, count) where the tables have none and the type's own name tells it."""
     no_local_disk: bool = False
     unsure_memory: frozenset[str] = frozenset()
     region: Callable[[Row], str | None] = lambda row: row["region"] or None
@@ -100,13 +102,15 @@ def _machine_type(row: Row, reading: Reading) -> TypeRow:
 
 def _devices(row: Row, reading: Reading) -> tuple[Accelerator, ...]:
     """The accelerators of a row, under the canonical name and with the memory they are sold with."""
-    text = reading.device(row)
+    text, number_of = reading.device(row), row["accelerator_count"]
+    if not text:
+        text, number_of = reading.unlisted.get(row["instance_type"], ("", ""))
     if not text:
         return ()
     device = accelerators.device(text)
     if device is None:
         raise ValueError(f"{row['instance_type']} has {text}, which compiler/ir/accelerators.py does not know")
-    count = Decimal(row["accelerator_count"])
+    count = Decimal(number_of)
     reported = number(row.get("accelerator_memory_gib", ""))
     # A part of a device reports its part of the memory, so only whole devices can be compared.
     if reported is not None and count >= 1 and device.name not in reading.unsure_memory:

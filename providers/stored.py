@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir.catalog import UNKNOWN, CatalogPart
 from .snapshot import decode, read_part
+
+if TYPE_CHECKING:
+    from ..compiler.ir.catalog import Column, Flags
 
 _DATE = re.compile(r"20\d\d(?:-\d\d(?:-\d\d)?)?")
 
@@ -59,7 +63,7 @@ def _problem(part: CatalogPart, provider: str) -> str | None:
     )
     if part.provider != provider:
         return f"It holds the offers of `{part.provider}`."
-    if len({len(offers.type), len(offers.place), len(offers.source), len(offers.on_demand), len(offers.spot)}) != 1:
+    if any(len({len(column) for column in columns}) != 1 for columns in _tables(part)) or len(types.cpus) != len(types.names):
         return "Its columns differ in length."
     if any(len(column) and (column.min() < 0 or column.max() >= size) for column, size in ranges):
         return "A row of it names something that the file does not hold."
@@ -69,6 +73,19 @@ def _problem(part: CatalogPart, provider: str) -> str | None:
     if ((offers.on_demand != UNKNOWN) & (offers.spot > offers.on_demand)).any():
         return "A spot price in it is above the on-demand price."
     return None
+
+
+def _tables(part: CatalogPart) -> tuple[tuple[Column | Flags, ...], ...]:
+    """The columns that describe the same rows: of types, of their devices, of offers."""
+    types, offers = part.offers.types, part.offers
+    return (
+        (types.cpus, types.memory, types.arch, types.local_disk, types.divisible),
+        (types.device_type, types.device_name, types.device_count, types.device_memory),
+        (
+            *(offers.type, offers.place, offers.on_demand, offers.spot, offers.source, offers.estimated),
+            *(offers.interruptions, offers.capacity),
+        ),
+    )
 
 
 def _refused(path: Path, problem: str) -> SkycError:

@@ -22,6 +22,7 @@ REFERENCE = "us-east-1"
 # moto gives 512 GiB for each of 16 devices, five times what they are sold with.
 _READING = Reading(
     left_out=lambda row: row["instance_type"].startswith("mac"),
+    unlisted=FrozenMap({"trn2u.48xlarge": ("Trainium2", "16")}),
     no_local_disk=True,
     unsure_memory=frozenset({"Trainium2"}),
 )

@@ -19,7 +19,21 @@ from ..snapshot import build_part
 
 PROVIDER = "gcp"
 REFERENCE = "us-central1"
-_READING = Reading(no_local_disk=True)
+# The parts of a G4's GPU are those of its CPUs: g4-standard-48 has 48 and one whole device.
+_READING = Reading(
+    unlisted=FrozenMap(
+        {
+            "a3-edgegpu-8g-nolssd": ("H100", "8"),
+            "a3-ultragpu-8g-nolssd": ("H200", "8"),
+            "a4x-highgpu-4g": ("GB200", "4"),
+            "a4x-maxgpu-4g-metal": ("GB300", "4"),
+            "g4-standard-6": ("RTXPRO6000", "0.125"),
+            "g4-standard-12": ("RTXPRO6000", "0.25"),
+            "g4-standard-24": ("RTXPRO6000", "0.5"),
+        }
+    ),
+    no_local_disk=True,
+)
 _CONTINENTS = FrozenMap(
     {
         "africa": "africa",
@@ -50,7 +64,8 @@ _FAR = "asia-southeast2"
 
 NOTES = (
     "The newest families (C3, C4, N4 and others) are known per region only, without zones.",
-    "A machine with H200, B200 or GB200 has no known price.",
+    "A machine with H200, B200, GB200 or GB300 has no known price.",
+    "Seven machine types have the accelerators that their names tell; the tables have none for them.",
     "Prices of TPU v5e are of 2024-12, and some of TPU v5p follow from a larger slice; both are marked as estimates.",
     "CPUs and memory of most TPU hosts are not known.",
     "Prices to the internet are known up to 1 TB (China, Australia) and 10 TB (Asia) a month, on the premium tier.",

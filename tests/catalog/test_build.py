@@ -87,6 +87,20 @@ def test_one_name_per_device_over_all_clouds() -> None:
                 assert found.count > 0
 
 
+def test_no_machine_with_accelerators_is_listed_without() -> None:
+    """Families that have them in every size; a machine without would look like a cheap way to many CPUs."""
+    families = {
+        "aws": ("p", "g5.", "g6", "g7", "inf", "trn"),
+        "azure": ("Standard_NC", "Standard_ND", "Standard_NV", "Standard_NG"),
+        "gcp": ("a2-", "a3-", "a4", "g2-", "g4-", "tpu-"),
+        "ibm": ("gx",),
+        "lambdalabs": ("gpu_",),
+    }
+    for folder, prefixes in families.items():
+        bare = [row.name for row in type_rows(shipped(folder)) if not row.accelerators and row.name.startswith(prefixes)]
+        assert bare == []
+
+
 def test_old_and_derived_prices_are_marked() -> None:
     for _, folder in FOLDERS:
         for row in offer_rows(shipped(folder)):

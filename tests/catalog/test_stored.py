@@ -74,6 +74,7 @@ def broken() -> dict[str, bytes]:
         "a free machine": changed("on_demand", numpy.array([0, 10**9], dtype="<i8")),
         "spot above on-demand": changed("spot", numpy.array([1, 2 * 10**9], dtype="<i8")),
         "columns of two lengths": changed("spot", numpy.array([1], dtype="<i8")),
+        "a column nobody looks at, of another length": changed("interruptions", numpy.array([1], dtype="<i4")),
     }
 
 
