@@ -244,17 +244,6 @@ class CatalogPart:
             interruption_rate=None if interruptions == UNKNOWN else interruptions * RATE,
         )
 
-    # The same rows as values, for passes that do not read columns yet.
-
-    @property
-    def instance_types(self) -> tuple[InstanceType, ...]:
-        return tuple(self.instance_type(row) for row in range(len(self.offers.types.names)))
-
-    @property
-    def offerings(self) -> tuple[Offering, ...]:
-        markets = (Market.ON_DEMAND, Market.SPOT) if self.offers.sells_spot else (Market.ON_DEMAND,)
-        return tuple(self.offering(row, market) for row in range(len(self.offers.type)) for market in markets)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Catalog:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skyc.compiler.ir import accelerators
@@ -92,7 +92,6 @@ def test_names_from_the_driver() -> None:
     assert {given: from_driver(given[0], Decimal(given[1])) for given in names} == names
 
 
-@settings(deadline=None)
 @given(SPELLINGS)
 def test_a_canonical_name_is_its_own_spelling(spelling: str) -> None:
     name = canonical(spelling)

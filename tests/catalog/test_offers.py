@@ -120,7 +120,7 @@ def _has(one: WantedAccelerator, kind: TypeRow) -> bool:
     return any(device.name in matching(one.name) and _enough(one.count, device.count, kind) for device in kind.accelerators)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(parts("first"), parts("second"), queries())
 def test_columns_answer_as_rows_do(first: CatalogPart, second: CatalogPart, wanted: OfferQuery) -> None:
     try:
@@ -146,7 +146,7 @@ def test_columns_answer_as_rows_do(first: CatalogPart, second: CatalogPart, want
     assert limited.total == whole.total == len(whole.offers)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(parts("first"), parts("second"), st.sampled_from(["price", "spot", "name"]))
 def test_the_best_region_is_the_first_of_each_type(first: CatalogPart, second: CatalogPart, sort: str) -> None:
     every = find([first, second], OfferQuery(limit=None, sort=sort)).offers
@@ -162,7 +162,7 @@ def _shown(price: Decimal | None) -> str:
     return "?" if price is None else decimal_text(price)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(parts("first"), st.sampled_from(["price", "spot", "memory", "cpus"]))
 def test_what_is_not_known_comes_last(part: CatalogPart, sort: str) -> None:
     offers = find([part], OfferQuery(limit=None, sort=sort)).offers

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skyc.compiler.ir.catalog import CatalogPart, Place, PriceStep
@@ -106,7 +106,6 @@ def test_ten_terabytes_are_not_free_and_not_all_at_the_last_price() -> None:
     assert bill(internet("aws", "us-east-1"), Decimal(200_000)) is None, "above 150 TB nobody has said"
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(PARTS)), st.data())
 def test_more_data_never_costs_less(provider: str, data: st.DataObject) -> None:
     rule = data.draw(st.sampled_from(PARTS[provider].rates.transfers))
@@ -119,7 +118,6 @@ def test_more_data_never_costs_less(provider: str, data: st.DataObject) -> None:
         assert rule.steps[0].price == 0
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(PARTS)), st.data())
 def test_a_bill_does_not_jump_at_the_edge_of_a_step(provider: str, data: st.DataObject) -> None:
     rule = data.draw(st.sampled_from(PARTS[provider].rates.transfers))

@@ -31,7 +31,7 @@ DEVICES = (
     (Accelerator(name="T4", count=Decimal(2)),),
 )
 
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(suppress_health_check=[HealthCheck.too_slow])
 """Machines that run these tests are shared; how fast rows are drawn says nothing about the format."""
 
 amounts = st.none() | st.decimals(min_value=0, max_value=100_000, places=3)
