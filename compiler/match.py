@@ -24,6 +24,7 @@ from .ir import (
     InstanceType,
     Market,
     NodeShape,
+    Quota,
     ResourceRequest,
     decimal_text,
 )
@@ -57,6 +58,7 @@ class Filter(enum.IntEnum):
     PORTS = 12
     SMALL = 13
     MACHINES = 14
+    QUOTA = 15
 
     @property
     def reason(self) -> str:
@@ -88,6 +90,7 @@ _NAMES = {
     Filter.PORTS: _Names("cannot-open-ports", "ports"),
     Filter.SMALL: _Names("too-small-for-ray", "cpus"),
     Filter.MACHINES: _Names("too-few-machines", "num_nodes"),
+    Filter.QUOTA: _Names("over-quota", "num_nodes"),
 }
 
 
@@ -181,12 +184,19 @@ def codes_of(
 ) -> tuple[Codes, ...]:
     """The codes of every offer, part by part."""
     return tuple(
-        _codes(request, part, index, size, capabilities.get(part.provider, frozenset(Capability)))
+        _codes(request, part, index, size, capabilities.get(part.provider, frozenset(Capability)), catalog.quotas)
         for index, part in enumerate(catalog.parts)
     )
 
 
-def _codes(request: ResourceRequest, part: CatalogPart, index: int, size: Size, capabilities: frozenset[Capability]) -> Codes:
+def _codes(
+    request: ResourceRequest,
+    part: CatalogPart,
+    index: int,
+    size: Size,
+    capabilities: frozenset[Capability],
+    quotas: tuple[Quota, ...],
+) -> Codes:
     import numpy
 
     offers = part.offers
@@ -201,11 +211,42 @@ def _codes(request: ResourceRequest, part: CatalogPart, index: int, size: Size, 
     if counted.any():
         divisible = offers.types.divisible[offers.type]
         base |= numpy.where(counted & ~divisible & (offers.capacity < size.group_nodes), 1 << Filter.MACHINES, 0)
+    mine = tuple(quota for quota in quotas if quota.provider == part.provider)
     on_demand = base | (1 << Filter.MARKET if request.market is Market.SPOT else 0) | _price_codes(request, offers.on_demand)
+    on_demand = on_demand | _quota_codes(mine, part, size, Market.ON_DEMAND)
     if not offers.sells_spot:
         return Codes(part=index, on_demand=on_demand, spot=numpy.zeros(0, dtype=numpy.int32))
     spot = base | (1 << Filter.MARKET if request.market is Market.ON_DEMAND else 0) | _price_codes(request, offers.spot)
-    return Codes(part=index, on_demand=on_demand, spot=spot)
+    return Codes(part=index, on_demand=on_demand, spot=spot | _quota_codes(mine, part, size, Market.SPOT))
+
+
+def _quota_codes(quotas: tuple[Quota, ...], part: CatalogPart, size: Size, market: Market) -> NDArray[Any]:
+    """The bit of offers of which the group's nodes would be more than a quota allows."""
+    import numpy
+
+    offers = part.offers
+    codes = numpy.zeros(len(offers.type), dtype=numpy.int32)
+    for quota in quotas:
+        if quota.market not in (market, Market.AUTO):
+            continue
+        there = numpy.array([quota.region in (None, place.region) for place in offers.places], dtype=bool)
+        over = _amount_of(quota, part) * size.group_nodes > int(quota.limit / MILLI)
+        codes[there[offers.place] & over[offers.type]] = 1 << Filter.QUOTA
+    return codes
+
+
+def _amount_of(quota: Quota, part: CatalogPart) -> NDArray[Any]:
+    """Thousandths of what a quota counts, per machine type."""
+    import numpy
+
+    types = part.offers.types
+    if quota.accelerator is None:
+        return types.cpus.astype(numpy.int64)
+    names = matching(quota.accelerator)
+    counted = numpy.isin(types.device_name, [index for index, known in enumerate(types.accelerators) if known in names])
+    amounts: NDArray[Any] = numpy.zeros(len(types.names), dtype=numpy.int64)
+    numpy.add.at(amounts, types.device_type[counted], types.device_count[counted])
+    return amounts
 
 
 def inside(infra: Infra, provider: str, region: str, zone: str | None) -> bool:
@@ -396,6 +437,9 @@ def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int
                 f"The task asks for no size, and {kind.name} has less than {FLOOR_CPUS} CPUs or {FLOOR_MEMORY_GB} GiB,"
                 " too little for Ray and a job."
             )
+        case Filter.QUOTA:
+            nodes = f"{size.group_nodes} × " if size.group_nodes > 1 else ""
+            return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."
         case Filter.MACHINES:
             return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Provider
+from ..providers.base import Capability, Provider
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
@@ -24,6 +24,7 @@ from .ir import (
     NodeRuntime,
     Objective,
     PlacementPlan,
+    Quota,
     ResourceGraph,
     Secret,
     SpecFile,
@@ -50,6 +51,7 @@ class CompileOptions:
     deployment: DeploymentId | None = None
     """None: the name the file gives itself."""
     objective: Objective = Objective.COST
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +120,17 @@ def _resolve(state: Compilation) -> Compilation:
 def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
     providers = state.options.providers
-    catalog = Catalog(parts=tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers)))
+    parts = tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers))
+    catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
-    capabilities = {name: provider.capabilities for name, provider in providers.items()}
-    found, more = candidates(state.graph, catalog, state.sources, capabilities)
+    found, more = candidates(state.graph, catalog, state.sources, capabilities_of(providers))
     return dataclasses.replace(state, candidates=found, diagnostics=(*state.diagnostics, *said, *more))
+
+
+def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Capability]]:
+    """What each provider can do. One that is only priced yet is left out: what its machines can do is not asked of skyc."""
+    return {name: p.capabilities for name, p in providers.items() if Capability.LOWER in p.capabilities}
 
 
 def _optimize(state: Compilation) -> Compilation:

@@ -10,6 +10,7 @@ from ..compiler.diagnostics import Diagnostic
 from ..compiler.ir import Objective, PlacementPlan, Secret
 from ..compiler.optimize import explain as reasons
 from ..compiler.optimize.explain import WhyNot
+from ..compiler.pipeline import capabilities_of
 from ..compiler.report import proof_line
 from .apply import refused
 from .planning import Request, compile_request
@@ -48,7 +49,7 @@ def explain(
         assert made.graph is not None
         assert made.candidates is not None
         assert made.placement is not None
-        capabilities = {name: provider.capabilities for name, provider in session.providers.items()}
+        capabilities = capabilities_of(session.providers)
         answers = tuple(
             answer
             for subject in why_not

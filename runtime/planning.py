@@ -32,6 +32,7 @@ from ..compiler.terraform import Terraform
 from .clusters import task_of
 from .job import JobState
 from .places import checkpoint_place
+from .quotas import read_quotas
 from .reconcile import reconcile
 from .records import DeploymentState, JobRecord, RunState, SiteRecord
 from .runs import LastRun, plan_job, task_digest
@@ -99,6 +100,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             ),
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
+            quotas=read_quotas(session.home),
         ),
         until=until,
     )

@@ -1,7 +1,7 @@
 """The frozen types that cross a stage boundary. Every other package may import this one; it imports none of them."""
 
 from .addresses import DeploymentId, GroupName, ResourceAddress, SiteId, SpecPath, TaskId
-from .catalog import CandidateSet, Catalog, CatalogPart, Options
+from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
 from .job import JobAction, JobPlan
@@ -108,6 +108,7 @@ __all__ = [
     "PlacementPlan",
     "Proof",
     "ProviderRequirement",
+    "Quota",
     "Ref",
     "Rejection",
     "ResourceAddress",

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from .addresses import GroupName, TaskId
-from .frozen import FrozenMap
+from .frozen import FrozenMap, canonical
 from .placement import Accelerator, InstanceType, Offering, Rejection
 from .task import Market
 
@@ -245,16 +245,31 @@ class CatalogPart:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """The most that the user's account may have at once at a place. region None: in each region; market AUTO: in both together.
+
+    accelerator: a canonical name or a spelling of one; None: the limit is on CPUs.
+    """
+
+    provider: str
+    region: str | None
+    market: Market
+    accelerator: str | None
+    limit: Decimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Catalog:
-    """Everything on offer, sorted by provider. Its digest is part of every plan."""
+    """Everything on offer to this user, sorted by provider. Its digest is part of every plan."""
 
     parts: tuple[CatalogPart, ...]
+    quotas: tuple[Quota, ...] = ()
 
     @property
     def digest(self) -> str:
         rows = "".join(f"{part.provider} {part.digest}\n" for part in self.parts)
-        return hashlib.sha256(rows.encode()).hexdigest()
+        return hashlib.sha256(rows.encode() + (canonical(self.quotas) if self.quotas else b"")).hexdigest()
 
     def part(self, provider: str) -> CatalogPart:
         """Raises KeyError for a provider that is not in the catalog."""

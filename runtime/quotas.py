@@ -1,0 +1,106 @@
+"""Quotas of the user's cloud accounts, from `quotas:` in `<home>/config.yaml`.
+
+    quotas:
+      - infra: aws/us-east-1
+        accelerator: H100
+        market: spot
+        limit: 16
+      - infra: gcp
+        limit: 96
+
+Without `accelerator` a limit is on CPUs; without `market` on both markets together; without a region on each region. What no quota
+names is not limited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError, SourceFile, SourceMap, error
+from ..compiler.ir import Market, Quota, SpecPath
+from ..compiler.parse import amounts, read_source
+from ..compiler.parse.kinds import Choice, Field, ListOf, Number, Record, Text
+from ..compiler.parse.nodes import Mapping, compose
+from ..compiler.parse.reader import Reader
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """One entry as it is written; absent stays None."""
+
+    origin: SpecPath
+    infra: str | None = None
+    accelerator: str | None = None
+    market: str | None = None
+    limit: Decimal | None = None
+
+
+QUOTA = Record(
+    "quota",
+    (
+        Field("infra", Text(amounts.INFRA), "Where it holds: `cloud` or `cloud/region`."),
+        Field("accelerator", Text(), "What is counted, as `H100`; default: CPUs."),
+        Field("market", Choice(("spot", "on-demand")), "Which machines are counted; default: all."),
+        Field("limit", Number(example="96"), "The most the account may have at once."),
+    ),
+    _Written,
+)
+_MEANT = {
+    "cloud": "infra",
+    "region": "infra",
+    "gpu": "accelerator",
+    "accelerators": "accelerator",
+    "max": "limit",
+    "most": "limit",
+}
+
+
+def read_quotas(home: Path) -> tuple[Quota, ...]:
+    """The declared quotas, in file order; none without a file or without the key. Raises SkycError with every mistake."""
+    path = home / CONFIG
+    if not path.exists():
+        return ()
+    source, said = read_source(path)
+    if source is None:
+        raise SkycError(
+            error("bad-config", "The configuration file cannot be read", said[0].detail, hint="correct or remove the file")
+        )
+    nodes, complaints = compose(source)
+    top = next((node for node in nodes or () if node is not None), None)
+    entries = {key.text: (key, value) for key, value in top.entries} if isinstance(top, Mapping) else {}
+    if "quotas" not in entries:
+        return ()
+    key, value = entries["quotas"]
+    reader = Reader(meant=_MEANT, homes={}, diagnostics=list(complaints))
+    read: tuple[_Written, ...] = reader.read(ListOf(QUOTA), value, SpecPath(("quotas",)), key) or ()
+    sources = SourceMap(SourceFile(path=source.path, text=source.text), reader.spans)
+    for entry in read:
+        for name in ("infra", "limit"):
+            if getattr(entry, name) is None:
+                reader.diagnostics.append(
+                    error(
+                        "missing-field",
+                        "A field that is needed is missing",
+                        f"A quota needs `{name}`.",
+                        span=sources.find(entry.origin),
+                        hint=f"add `{name}: …`",
+                    )
+                )
+    if reader.diagnostics:
+        raise SkycError(*reader.diagnostics)
+    return tuple(_quota(entry) for entry in read)
+
+
+def _quota(entry: _Written) -> Quota:
+    place = amounts.read_infra(entry.infra or "")
+    return Quota(
+        provider=place.provider or "",
+        region=place.region,
+        market=Market(entry.market) if entry.market is not None else Market.AUTO,
+        accelerator=entry.accelerator,
+        limit=entry.limit or Decimal(0),
+    )

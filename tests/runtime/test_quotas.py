@@ -1,0 +1,58 @@
+"""Quotas in the home's configuration: read, refused, and kept by the placement."""
+
+from pathlib import Path
+
+import pytest
+
+from skyc.compiler.diagnostics import SkycError
+from skyc.runtime.explain import explain
+from skyc.runtime.quotas import read_quotas
+
+TASK = """\
+name: train
+resources: {infra: aws, accelerators: A100:8}
+num_nodes: 2
+run: echo train
+"""
+
+
+def home_with(tmp_path: Path, config: str) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "config.yaml").write_text(config)
+    return home
+
+
+def test_no_file_and_no_key_are_no_quotas(tmp_path: Path) -> None:
+    assert read_quotas(tmp_path) == ()
+    assert read_quotas(home_with(tmp_path, "local: {price_per_hour: 1}\n")) == ()
+
+
+def test_mistakes_have_their_line(tmp_path: Path) -> None:
+    home = home_with(tmp_path, "quotas:\n  - {infra: aws, limits: 4}\n")
+    with pytest.raises(SkycError) as caught:
+        read_quotas(home)
+    assert {said.slug for said in caught.value.diagnostics} == {"unknown-field", "missing-field"}
+    assert all(said.span is not None and said.span.line == 2 for said in caught.value.diagnostics)
+
+
+def test_a_quota_moves_the_group_to_where_it_may_be(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(TASK)
+    (free,) = explain(task, home=tmp_path / "free").placement.placements
+    home = home_with(tmp_path, f"quotas:\n  - {{infra: aws/{free.region}, accelerator: A100, limit: 15}}\n")
+    made = explain(task, home=home, why_not=[f"aws/{free.region}"])
+    (held,) = made.placement.placements
+    assert held.region != free.region
+    (answer,) = made.why_not
+    assert answer.fitting == 0
+    assert "over-quota" in {row.reason for row in answer.hindrances}
+
+
+def test_a_quota_that_is_large_enough_changes_nothing(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(TASK)
+    (free,) = explain(task, home=tmp_path / "free").placement.placements
+    home = home_with(tmp_path, "quotas:\n  - {infra: aws, accelerator: A100, market: on-demand, limit: 16}\n")
+    (held,) = explain(task, home=home).placement.placements
+    assert held == free
