@@ -9,6 +9,7 @@ order: request, provider, region, zone, machine type, market.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from decimal import Decimal
 
 from ..candidates import candidate
@@ -33,10 +34,10 @@ from ..ir import (
 )
 from ..ir.catalog import UNKNOWN
 from .atlas import PENALTY, Atlas, transfer_hours
-from .costs import cost_lines, expected_hours, total
+from .costs import calm_hours, cost_lines, expected_hours, total
 from .decide import decide
 from .infeasible import nothing_satisfies
-from .model import Flow, Model, build, storage_months, storage_rate
+from .model import Flow, Model, build, storage_months, storage_rate, traffic_share
 from .problem import Answer, finish_hours
 from .rank import Ranked, rank
 
@@ -93,7 +94,10 @@ class _Assembly:
                     fallbacks += [self.place(task, group, variable, item.row) for item in ranked[:FALLBACKS_KEPT]]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
-        transfers = tuple(self._transfer(flow) for flow in self.model.flows if self._ends(flow) is not None)
+        transfers = (
+            *(self._transfer(flow) for flow in self.model.flows if self._ends(flow) is not None),
+            *(transfer for task in sorted(self.graph.tasks, key=lambda task: task.id) for transfer in self._traffic(task)),
+        )
         lines = [line for placement in placements for line in placement.lines]
         lines += [line for storage in storages for line in storage.lines]
         lines += [transfer.line for transfer in transfers]
@@ -280,6 +284,20 @@ class _Assembly:
             line=atlas.line(f"{flow.source} → {flow.destination}", *ends, flow.gb),
         )
 
+    def _traffic(self, task: Task) -> Iterator[Transfer]:
+        """What a task's first group and its others send each other; it moves while they run, so it adds no hours."""
+        share = traffic_share(task)
+        if not share:
+            return
+        atlas = self.model.atlas
+        names = [f"{task.id}/{group.name}" for group in task.groups]
+        variables = [self.model.groups[task.id, group.name] for group in task.groups]
+        places = [int(self.model.problem.variables[v].place[self.answer.values[v]]) for v in variables]
+        for other in range(1, len(names)):
+            for source, destination in ((0, other), (other, 0)):
+                line = atlas.line(f"{names[source]} → {names[destination]}", places[source], places[destination], share)
+                yield Transfer(source=names[source], destination=names[destination], gb=share, hours=Decimal(0), line=line)
+
     def _proof(self, lines: list[CostLine]) -> Proof:
         answer = self.answer
         if self.objective is Objective.COST:
@@ -304,9 +322,11 @@ class _Assembly:
                 continue
             if placement.worst_hourly is None:
                 return None
-            expected = placement.lines[0].amount or Decimal(0)
             task = next(task for task in self.graph.tasks if task.id == placement.task)
-            amount += max(placement.worst_hourly * task.hours * placement.num_nodes - expected, Decimal(0))
+            node_hours = calm_hours(task, placement.shape) * placement.num_nodes
+            beside = sum((line.unit_price or Decimal(0) for line in placement.lines[1:]), Decimal(0))
+            expected = sum((line.amount or Decimal(0) for line in placement.lines), Decimal(0))
+            amount += max((placement.worst_hourly + beside) * node_hours - expected, Decimal(0))
         return amount
 
     def _finish(self) -> Decimal:

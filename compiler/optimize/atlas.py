@@ -218,16 +218,9 @@ class Atlas:
     def line(self, label: str, source: int, destination: int, gb: Decimal) -> CostLine:
         """The cost line of moving `gb`."""
         number = self.rule_between(source, destination)
-        if number == FREE_RULE:
-            return CostLine(
-                kind="transfer",
-                label=label,
-                quantity=gb,
-                unit="GB",
-                unit_price=Decimal(0),
-                source="within one zone or region",
-                as_of="",
-            )
+        if number == FREE_RULE or gb <= 0:
+            free = "within one zone or region" if number == FREE_RULE else "nothing moves"
+            return CostLine(kind="transfer", label=label, quantity=gb, unit="GB", unit_price=Decimal(0), source=free, as_of="")
         if number == UNKNOWN_RULE:
             return CostLine(
                 kind="transfer", label=label, quantity=gb, unit="GB", unit_price=None, source="no price is known", as_of=""
@@ -241,7 +234,7 @@ class Atlas:
             label=label,
             quantity=gb,
             unit="GB",
-            unit_price=None if known is None or not gb else known / gb,
+            unit_price=None if known is None else known / gb,
             source=rule.price_source,
             as_of=rule.as_of,
             estimated=rule.estimated,

@@ -12,10 +12,10 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..ir import Candidate, CandidateSet, CostLine, Market, NodeGroup, Options, ResourceRequest, Task
+from ..ir import Accelerator, Candidate, CandidateSet, CostLine, Market, NodeGroup, NodeShape, Options, ResourceRequest, Task
 from ..ir.accelerators import asked, matching
 from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
-from ..match import types_with
+from ..match import node_shape, types_with
 from .atlas import PENALTY, Atlas, nano
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ MONTH = Decimal(730)
 """Hours in a month of a price list."""
 RESTART_HOURS = Decimal("0.1")
 """Assumed hours from an interruption until the job computes again: noticing, another machine, the restore."""
+ENDLESS = Decimal(30)
+LONGEST_HOURS = Decimal(100_000)
+"""A run that is interrupted some e^30 times before it is done is never done; it counts as one of eleven years."""
 DEFAULT_TIER = "medium"
 
 
@@ -60,16 +63,19 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
         part, request = found.catalog.parts[index], group.requests[int(options.request[first])]
         offer = options.row[rows]
         place[rows] = part.offers.place[offer] + atlas.offsets[index]
-        hours[rows] = _hours_column(task, group, request, part, offer, options.spot[rows])
-        rank[rows] = _ranks(group, request, int(options.request[first]), part, offer)
+        calm = _calm_column(task, request, part)[part.offers.type[offer]]
+        hours[rows] = _hours_column(task, group, request, part, offer, options.spot[rows], calm)
+        rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
         beside = _beside_column(request, part)[part.offers.place[offer]]
         node_hours = hours[rows] * group.num_nodes
         cost[rows] = _run_cost(options.hourly[rows], beside, node_hours)
         worst[rows] = numpy.where(
             options.spot[rows],
-            numpy.maximum(_run_cost(part.offers.on_demand[offer], beside, float(task.hours) * group.num_nodes), cost[rows]),
+            numpy.maximum(_run_cost(part.offers.on_demand[offer], beside, calm * group.num_nodes), cost[rows]),
             cost[rows],
         )
+    # What cannot be had takes no place in the order; so ranks stay small.
+    rank = numpy.unique(rank, return_inverse=True)[1].reshape(-1).astype(numpy.int32)
     return Choices(options=options, cost=cost, worst=worst, hours=hours, place=place, rank=rank)
 
 
@@ -141,14 +147,31 @@ def address_rate(request: ResourceRequest, part: CatalogPart, region: str) -> Ad
     return next((rate for name in (region, ANY_REGION) for rate in part.rates.addresses if rate.region == name), None)
 
 
+def _calm_column(task: Task, request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
+    """Per machine type the hours without interruptions."""
+    import numpy
+
+    hours = numpy.full(len(part.offers.types.names), float(task.hours))
+    for expected in task.hours_on:
+        hours[types_with(part, expected.accelerator)] = float(expected.hours)
+    for row in numpy.flatnonzero(part.offers.types.divisible) if task.hours_on else ():
+        # Of a machine that is shared out a node has what it asks for.
+        hours[row] = float(calm_hours(task, node_shape(request, part.instance_type(int(row)), task.num_nodes)))
+    return hours
+
+
 def _hours_column(
-    task: Task, group: NodeGroup, request: ResourceRequest, part: CatalogPart, offer: NDArray[Any], spot: NDArray[Any]
+    task: Task,
+    group: NodeGroup,
+    request: ResourceRequest,
+    part: CatalogPart,
+    offer: NDArray[Any],
+    spot: NDArray[Any],
+    calm: NDArray[Any],
 ) -> NDArray[Any]:
     import numpy
 
-    hours = numpy.full(len(offer), float(task.hours))
-    for expected in task.hours_on:
-        hours[numpy.isin(part.offers.type[offer], types_with(part, expected.accelerator))] = float(expected.hours)
+    hours = calm.copy()
     rates = part.offers.interruptions[offer].astype(float) * float(RATE)
     if request.interruption_rate is not None:
         rates = numpy.full(len(offer), float(request.interruption_rate))
@@ -180,29 +203,49 @@ def interrupted_hours(hours: Decimal, rate: Decimal, nodes: int, every: Decimal 
     if together == 0 or hours == 0:
         return hours
     step = min(every, hours) if every else hours
+    if (RESTART_HOURS + step) * together > ENDLESS:
+        return max(hours, LONGEST_HOURS)
     segment = (RESTART_HOURS * together).exp() * ((step * together).exp() - 1) / together
-    return (segment * hours / step).quantize(Decimal("1e-6"))
+    return min((segment * hours / step).quantize(Decimal("1e-6")), max(hours, LONGEST_HOURS))
 
 
-def _ranks(group: NodeGroup, request: ResourceRequest, index: int, part: CatalogPart, offer: NDArray[Any]) -> NDArray[Any]:
-    """The task's own order: first by request where requests are ordered, then by accelerator where those are."""
+def _ranks(task: Task, group: NodeGroup, request: ResourceRequest, index: int, part: CatalogPart) -> NDArray[Any]:
+    """The task's own order, per machine type: first by request where requests are ordered, then by accelerator where those are."""
     import numpy
 
-    ranks = numpy.full(len(offer), index * 1000 if group.ordered else 0)
+    ranks = numpy.full(len(part.offers.types.names), index * 1000 if group.ordered else 0)
     if request.accelerators_ordered:
+        first = int(ranks[0])
         for position, wanted in reversed(list(enumerate(request.accelerators or ()))):
-            chosen = numpy.isin(part.offers.type[offer], types_with(part, wanted))
-            ranks[chosen] = (index * 1000 if group.ordered else 0) + position
+            ranks[types_with(part, wanted)] = first + position
+        for row in numpy.flatnonzero(part.offers.types.divisible):
+            given = node_shape(request, part.instance_type(int(row)), task.num_nodes).accelerators
+            ranks[row] = first + _position(request, given)
     return ranks
+
+
+def _position(request: ResourceRequest, given: tuple[Accelerator, ...]) -> int:
+    """Which of the accelerators asked for a node gets; 0 when it gets none, and so is no candidate."""
+    for position, wanted in enumerate(request.accelerators or ()):
+        name, count = asked(wanted.name, wanted.count)
+        if any(device.name in matching(name) and device.count == count for device in given):
+            return position
+    return 0
+
+
+def calm_hours(task: Task, shape: NodeShape) -> Decimal:
+    """The hours a task takes on such nodes without interruptions."""
+    hours = task.hours
+    for expected in task.hours_on:
+        name, count = asked(expected.accelerator.name, expected.accelerator.count)
+        if any(device.name in matching(name) and device.count == count for device in shape.accelerators):
+            hours = expected.hours
+    return hours
 
 
 def expected_hours(task: Task, group: NodeGroup, request: ResourceRequest, part: CatalogPart, candidate: Candidate) -> Decimal:
     """The hours one candidate's machines run."""
-    hours = task.hours
-    for expected in task.hours_on:
-        name, count = asked(expected.accelerator.name, expected.accelerator.count)
-        if any(device.name in matching(name) and device.count == count for device in candidate.shape.accelerators):
-            hours = expected.hours
+    hours = calm_hours(task, candidate.shape)
     if candidate.offering.market is not Market.SPOT:
         return hours
     rate = request.interruption_rate if request.interruption_rate is not None else candidate.offering.interruption_rate
@@ -279,6 +322,7 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
 __all__ = [
     "MONTH",
     "Choices",
+    "calm_hours",
     "checkpoint_hours",
     "choices",
     "cost_lines",

@@ -20,9 +20,13 @@ from .prune import everything, one_zone_per_region, prune, settle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .program import Program
+
 
 ROUNDS = 4
 """How often ascent and dominance take turns before an integer program is built."""
+REFUSALS = 50
+"""How many solutions of a program are refused for missing a limit by what its solver tolerates, before there is none."""
 
 
 def decide(problem: Problem, atlas: Atlas, objective: Objective) -> Answer | None:
@@ -49,7 +53,7 @@ def _cheapest(problem: Problem, atlas: Atlas) -> Answer | None:
     from .program import Program
 
     program = Program(problem, atlas, timed=False)
-    return _checked(problem, program.minimize(program.cost))
+    return _best(problem, program, program.cost)
 
 
 def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
@@ -59,6 +63,7 @@ def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
     answer = solve(problem)
     if answer is not None:
         return answer if answer.value < float("inf") else None
+    problem = replace(problem, stages=())
     kept = [numpy.arange(len(variable)) for variable in problem.variables]
     known = float("inf")
     for _ in range(ROUNDS):
@@ -87,7 +92,8 @@ def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
 
 
 def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
-    if not problem.pairs and not any(stage.after for stage in problem.stages) and not _budgeted(problem):
+    ordered = any(variable.rank.any() for variable in problem.variables)
+    if not (problem.pairs or ordered or any(stage.after for stage in problem.stages) or _budgeted(problem)):
         return _quickest_alone(problem)
     cheapest = _cheapest(problem, atlas)
     soonest = _soonest(problem)
@@ -97,11 +103,16 @@ def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
     from .program import Program
 
     program = Program(problem, atlas, timed=True)
-    first = _checked(problem, program.minimize(program.finish))
+    if ordered:
+        preferred = _best(problem, program, program.rank)
+        if preferred is None:
+            return None
+        program.limit_rank(preferred.value)
+    first = _best(problem, program, program.finish)
     if first is None:
         return None
     program.limit_finish(first.value)
-    second = _checked(problem, program.minimize(program.cost))
+    second = _best(problem, program, program.cost)
     if second is None:
         return first
     hours = max(finish_hours(problem, second.values), default=0.0)
@@ -128,13 +139,13 @@ def _quickest_alone(problem: Problem) -> Answer | None:
     """Tasks that have nothing to do with each other: all end when the slowest of them must; until then the cheapest will do."""
     import numpy
 
-    least = max((float(variable.hours.min()) for variable in problem.variables), default=0.0)
+    least = max((float((variable.hours + variable.moves).min()) for variable in problem.variables), default=0.0)
     values: list[int] = [0] * len(problem.variables)
     for stage in problem.stages:
         limit = least if stage.deadline is None else min(least, stage.deadline)
         for index in stage.variables:
             variable = problem.variables[index]
-            soon: NDArray[Any] = variable.hours <= limit
+            soon: NDArray[Any] = variable.hours + variable.moves <= limit
             if not soon.any():
                 return None
             values[index] = int(numpy.where(soon, variable.cost, numpy.inf).argmin())
@@ -143,8 +154,11 @@ def _quickest_alone(problem: Problem) -> Answer | None:
     return Answer(values=found, value=hours, bound=hours, optimal=True, method="independent")
 
 
-def _checked(problem: Problem, answer: Answer | None) -> Answer | None:
-    """A program's answer once more by the problem's own arithmetic: a solver works within tolerances."""
-    if answer is None or cost_of(problem, answer.values) == float("inf") or not allowed(problem, answer.values):
-        return None
-    return answer
+def _best(problem: Problem, program: Program, goal: Any) -> Answer | None:
+    """The program's best solution that keeps all limits by the problem's own arithmetic: a solver works within tolerances."""
+    for _ in range(REFUSALS):
+        answer = program.minimize(goal)
+        if answer is None or (cost_of(problem, answer.values) < float("inf") and allowed(problem, answer.values)):
+            return answer
+        program.exclude(answer.values)
+    return None

@@ -198,7 +198,16 @@ def _group_variable(found: Choices, any_rank: bool, timed: bool, limited: bool) 
     # Back into the written order, by which ties are broken.
     keep = numpy.sort(keep)
     rows, cost = rows[keep], cost[keep]
-    return Variable(name="", place=found.place[rows], cost=cost, worst=found.worst[rows], hours=found.hours[rows], row=rows)
+    return Variable(
+        name="",
+        place=found.place[rows],
+        cost=cost,
+        worst=found.worst[rows],
+        hours=found.hours[rows],
+        moves=numpy.zeros(len(rows)),
+        row=rows,
+        rank=found.rank[rows],
+    )
 
 
 def _cheapest_per_place(place: NDArray[Any], cost: NDArray[Any]) -> NDArray[Any]:
@@ -235,13 +244,11 @@ def _frontier(place: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
 
 
 def _with_fixed(variable: Variable, cost: NDArray[Any] | None, hours: NDArray[Any] | None) -> Variable:
-    return Variable(
-        name=variable.name,
-        place=variable.place,
+    return replace(
+        variable,
         cost=variable.cost if cost is None else variable.cost + cost[variable.place],
         worst=variable.worst if cost is None else variable.worst + cost[variable.place],
-        hours=variable.hours if hours is None else variable.hours + hours[variable.place],
-        row=variable.row,
+        moves=variable.moves if hours is None else variable.moves + hours[variable.place],
     )
 
 
@@ -323,7 +330,9 @@ def _storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, a
         cost=cost,
         worst=cost,
         hours=numpy.zeros(len(cost)),
+        moves=numpy.zeros(len(cost)),
         row=numpy.arange(len(cost)),
+        rank=numpy.zeros(len(cost), dtype=numpy.int32),
     )
 
 
@@ -351,15 +360,21 @@ def _flow(source: str, destination: str, from_task: bool, to_task: bool, gb: Dec
     return Flow(source=source, destination=destination, source_is_task=from_task, destination_is_task=to_task, gb=gb)
 
 
+def traffic_share(task: Task) -> Decimal:
+    """GB that the first group sends to each of the others, and receives from it; 0 when there is none, or nobody knows."""
+    others = len(task.groups) - 1
+    return (task.traffic_gb or Decimal(0)) / others / 2 if others else Decimal(0)
+
+
 def _join_groups(state: _Build, graph: TaskGraph, groups: dict[tuple[TaskId, GroupName], int]) -> None:
     """The groups of a task are one cluster: one provider and region, and their traffic is paid between zones."""
     for task in graph.tasks:
         head, *others = (groups[task.id, group.name] for group in task.groups)
         for other in others:
             state.bind(head, other, "same region")
-            if task.traffic_gb:
-                state.join(head, other, True, task.traffic_gb / len(others) / 2)
-                state.join(head, other, False, task.traffic_gb / len(others) / 2)
+            if share := traffic_share(task):
+                state.join(head, other, True, share)
+                state.join(head, other, False, share)
 
 
 def _join_flows(
@@ -475,7 +490,8 @@ def _stages(
     for task in graph.tasks:
         mine = heads[task.id]
         after: dict[int, list[int]] = {order[need]: [] for need in task.needs}
-        moves, paid = [], []
+        moves = []
+        paid = [pair(mine, groups[task.id, group.name]) for group in task.groups[1:]]
         for flow in flows:
             if flow.destination_is_task and flow.destination == task.id:
                 if flow.source_is_task:

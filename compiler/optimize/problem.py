@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Variable:
     """One thing to place. Row i of every column is about value i; rows stand in the written order.
 
-    place: number in the atlas; cost, worst: expected and worst-case cost; hours: how long it takes; row: which candidate it is.
+    place: number in the atlas; cost, worst: expected and worst-case cost; hours: how long it takes; moves: hours that data takes from
+    and to Storages at known places, on top; row: which candidate it is; rank: how many the task would rather have (0 first).
     """
 
     name: str
@@ -27,7 +28,9 @@ class Variable:
     cost: NDArray[Any]
     worst: NDArray[Any]
     hours: NDArray[Any]
+    moves: NDArray[Any]
     row: NDArray[Any]
+    rank: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -40,7 +43,9 @@ class Variable:
             cost=self.cost[rows],
             worst=self.worst[rows],
             hours=self.hours[rows],
+            moves=self.moves[rows],
             row=self.row[rows],
+            rank=self.rank[rows],
         )
 
 
@@ -72,7 +77,7 @@ class Pair:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One task in time: it starts when every `(stage, pairs)` of `after` has ended and its data has come, takes the longest of its
-    variables plus the hours of its `moves` (pairs), and must end by `deadline` hours.
+    variables plus their own `moves` and the hours of its `moves` (pairs), and must end by `deadline` hours.
 
     budget: most nano-dollars of worst cost for its variables, and for the pairs of `paid`.
     """
@@ -123,6 +128,11 @@ def cost_of(problem: Problem, values: tuple[int, ...]) -> float:
     return single + sum(float(pair.cost[values[pair.first], values[pair.second]]) for pair in problem.pairs)
 
 
+def rank_of(problem: Problem, values: tuple[int, ...]) -> int:
+    """How many candidates the tasks would rather have had."""
+    return sum(int(v.rank[i]) for v, i in zip(problem.variables, values, strict=True))
+
+
 def finish_hours(problem: Problem, values: tuple[int, ...]) -> tuple[float, ...]:
     """When each stage ends, in hours from the start."""
     ends: list[float] = []
@@ -131,6 +141,7 @@ def finish_hours(problem: Problem, values: tuple[int, ...]) -> tuple[float, ...]
         for before, pairs in stage.after:
             start = max(start, ends[before] + sum(_pair_hours(problem, pair, values) for pair in pairs))
         length = max((float(problem.variables[v].hours[values[v]]) for v in stage.variables), default=0.0)
+        length += sum(float(problem.variables[v].moves[values[v]]) for v in stage.variables)
         ends.append(start + length + sum(_pair_hours(problem, pair, values) for pair in stage.moves))
     return tuple(ends)
 
@@ -148,13 +159,13 @@ def _pair_hours(problem: Problem, index: int, values: tuple[int, ...]) -> float:
 
 
 def allowed(problem: Problem, values: tuple[int, ...], *, slack: float = 1e-6) -> bool:
-    """Whether a solution keeps every limit (`slack`: relative tolerance of the limits)."""
+    """Whether a solution keeps every limit. slack: hours and US dollars by which a limit may be missed, for what solvers round."""
     if cost_of(problem, values) == float("inf"):
         return False
     ends = finish_hours(problem, values)
     for stage, end in zip(problem.stages, ends, strict=True):
-        if stage.deadline is not None and end > stage.deadline * (1 + slack):
+        if stage.deadline is not None and end > stage.deadline + slack:
             return False
-        if stage.budget is not None and worst_of(problem, stage, values) > stage.budget * (1 + slack):
+        if stage.budget is not None and worst_of(problem, stage, values) > stage.budget + slack * 1e9:
             return False
     return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .atlas import Atlas
-from .problem import Answer, Pair, Problem, cost_of, finish_hours
+from .problem import Answer, Pair, Problem, cost_of, finish_hours, rank_of
 
 if TYPE_CHECKING:
     import pulp
@@ -31,6 +31,8 @@ class _Split:
     row_class: NDArray[Any]
     column_class: NDArray[Any]
     base: NDArray[Any]
+    least: NDArray[Any]
+    """The smallest entry of each cell of the base, corrections included."""
     corrections: dict[tuple[int, int], list[tuple[NDArray[Any], NDArray[Any], float]]]
     """Cell of the base → blocks of rows and columns inside it, with what is added there."""
     forbidden: tuple[tuple[NDArray[Any], NDArray[Any]], ...]
@@ -43,12 +45,14 @@ class Program:
         """forbidding: a cost that a single term of a best solution cannot reach, because a cheaper solution is known."""
         import pulp
 
+        # What changes with PuLP 4 is said at every call from 3.3 on, and it is pinned below 4.
+        getattr(pulp, "set_v4_migration_warnings", lambda enabled: None)(False)
         self._pulp = pulp
         self._problem = problem
         self._atlas = atlas
         self._model = pulp.LpProblem("placement", pulp.LpMinimize)
         self._count = 0
-        self._forbidding = forbidding * SCALE
+        self._forbidding = forbidding * SCALE * (1 + 1e-9)
         self._timed = timed or any(stage.deadline is not None for stage in problem.stages)
         self._chosen = [self._choice(len(variable)) for variable in problem.variables]
         self._pair_cost: list[Any] = []
@@ -65,6 +69,9 @@ class Program:
                 ),
                 *self._pair_cost,
             ]
+        )
+        self.rank = pulp.lpSum(
+            self._weighted(index, variable.rank) for index, variable in enumerate(problem.variables) if variable.rank.any()
         )
         self.finish = self._real() if self._timed else None
         self._schedule()
@@ -97,7 +104,7 @@ class Program:
         # A transport between the classes of both sides: exactly one cell carries 1.
         height, width = split.base.shape
         cell = [[self._real() for _ in range(width)] for _ in range(height)]
-        for i, j in zip(*numpy.nonzero(split.base >= self._forbidding), strict=True):
+        for i, j in zip(*numpy.nonzero(split.least > self._forbidding), strict=True):
             cell[i][j].upBound = 0
         for i in range(height):
             rows = numpy.flatnonzero(split.row_class == i)
@@ -130,7 +137,12 @@ class Program:
             start, end = self._real(), self._real()
             for before, pairs in stage.after:
                 self._model += start >= ends[before] + self._pulp.lpSum(self._pair_hours[pair] for pair in pairs)
-            moves = self._pulp.lpSum(self._pair_hours[pair] for pair in stage.moves)
+            moves = self._pulp.lpSum(
+                [
+                    *(self._pair_hours[pair] for pair in stage.moves),
+                    *(self._weighted(index, self._problem.variables[index].moves) for index in stage.variables),
+                ]
+            )
             for index in stage.variables:
                 hours = self._weighted(index, self._problem.variables[index].hours)
                 self._model += end >= start + hours + moves
@@ -150,21 +162,30 @@ class Program:
         return self._pulp.lpSum(float(w) * x for w, x in zip(weights, self._chosen[index], strict=True))
 
     def minimize(self, goal: Any) -> Answer | None:
-        """The solution with the least `goal` (`cost` or `finish`). None: there is none. Raises RuntimeError without a solver."""
+        """The solution with the least `goal` (`cost`, `finish` or `rank`). None: there is none. Raises RuntimeError without a solver."""
         self._model.setObjective(goal)
         status, bound = self._solve()
         if status != "optimal" and not any(x.value() for x in self._chosen[0]):
             return None
         values = tuple(_taken(chosen) for chosen in self._chosen)
-        timed = goal is self.finish
-        value = max(finish_hours(self._problem, values), default=0.0) if timed else cost_of(self._problem, values)
-        if status == "optimal":
-            bound = value
-        elif not timed:
-            bound = bound / SCALE
+        value, unit = cost_of(self._problem, values), SCALE
+        if goal is self.finish:
+            value, unit = max(finish_hours(self._problem, values), default=0.0), 1.0
+        elif goal is self.rank:
+            value, unit = float(rank_of(self._problem, values)), 1.0
+        bound = value if status == "optimal" else bound / unit
         return Answer(
             values=values, value=value, bound=min(bound, value), optimal=status == "optimal", method="integer program"
         )
+
+    def exclude(self, values: tuple[int, ...]) -> None:
+        """From now on one solution is not wanted."""
+        taken = [chosen[value] for chosen, value in zip(self._chosen, values, strict=True)]
+        self._model += self._pulp.lpSum(taken) <= len(taken) - 1
+
+    def limit_rank(self, rank: float) -> None:
+        """From now on the tasks' own order is kept as well as this."""
+        self._model += self.rank <= rank
 
     def limit_finish(self, hours: float) -> None:
         """From now on the last stage ends within `hours`."""
@@ -211,15 +232,18 @@ def _split(problem: Problem, atlas: Atlas, pair: Pair, matrix: NDArray[Any]) -> 
     rest = values - distinct[numpy.ix_(row_class, column_class)]
     rest[~finite] = 0.0
     corrections: dict[tuple[int, int], list[tuple[NDArray[Any], NDArray[Any], float]]] = {}
+    least = distinct.copy()
     for i in range(distinct.shape[0]):
         for j in range(distinct.shape[1]):
             inside = (row_class == i)[:, None] & (column_class == j)[None, :]
             if blocks := _blocks(numpy.where(inside, rest, 0.0)):
                 corrections[i, j] = blocks
+            least[i, j] += min([0.0, *(amount for _, _, amount in blocks)])
     return _Split(
         row_class=row_class,
         column_class=column_class,
         base=distinct,
+        least=least,
         corrections=corrections,
         forbidden=tuple((r, c) for r, c, _ in _blocks(numpy.where(finite, 0.0, 1.0))),
     )

@@ -1,7 +1,7 @@
 """Dominance: values that no best solution needs, removed before anything is searched.
 
 Contract: safe. Value b replaces value a of a variable when it is at least as good whatever the others choose: its own cost, plus the most
-it can lose on each pair, is no more than a's; the same for worst-case cost and hours where these are limited or wanted. Of equal
+it can lose on each pair, is no more than a's; the same for what each single budget pays, and for hours, where these count. Of equal
 values the first in the written order stays. So every removed value can be exchanged in any solution without making it worse, and the
 best solution's value is unchanged. (The single-elimination criterion of Goldstein, 1994, from protein design, with max for min.)
 """
@@ -29,13 +29,19 @@ def prune(problem: Problem, *, timed: bool) -> tuple[Problem, tuple[NDArray[Any]
     for number, pair in enumerate(problem.pairs):
         touching[pair.first].append(number)
         touching[pair.second].append(number)
-    limited = any(stage.budget is not None for stage in problem.stages)
+    budgets: list[list[tuple[bool, frozenset[int]]]] = [[] for _ in problem.variables]
+    for stage in problem.stages:
+        if stage.budget is not None:
+            paid = frozenset(stage.paid)
+            for index in {*stage.variables, *(end for n in paid for end in (problem.pairs[n].first, problem.pairs[n].second))}:
+                budgets[index].append((index in stage.variables, paid))
+    single = {stage.variables[0] for stage in problem.stages if len(stage.variables) == 1}
     for _ in range(ROUNDS):
         removed = False
         for index in range(len(problem.variables)):
             if len(problem.variables[index]) < 2:
                 continue
-            keep = _undominated(problem, index, touching[index], timed=timed, limited=limited)
+            keep = _undominated(problem, index, touching[index], timed=timed, alone=index in single, budgets=budgets[index])
             if not keep.all():
                 problem = problem.only({index: keep})
                 kept = tuple(rows[keep] if i == index else rows for i, rows in enumerate(kept))
@@ -72,12 +78,16 @@ def one_zone_per_region(problem: Problem, atlas: Atlas) -> tuple[Problem, tuple[
     import numpy
 
     kept = everything(problem)
-    if len(problem.pairs) == 0 or any(bound == "distinct zone" for pair in problem.pairs for bound in pair.bounds):
+    bounds = {bound for pair in problem.pairs for bound in pair.bounds}
+    if len(problem.pairs) == 0 or "distinct zone" in bounds:
         return problem, kept
     regions = [atlas.region_of[variable.place] for variable in problem.variables]
     zones = [atlas.zone_of[variable.place] for variable in problem.variables]
     dropped: set[int] = set()
     wanted = _zones_for_all(problem, regions, zones)
+    if "same zone" in bounds:
+        # A place whose zone nobody knows is in the same zone as no other.
+        wanted = {region: zone for region, zone in wanted.items() if zone != -1}
     if not wanted:
         return problem, kept
     table = numpy.full(len(atlas.regions), -2)
@@ -102,7 +112,7 @@ def _zones_for_all(problem: Problem, regions: list[NDArray[Any]], zones: list[ND
         present, inverse, counts = numpy.unique(region, return_inverse=True, return_counts=True)
         several.update(present[counts > 1].tolist())
         best = numpy.ones(len(variable), dtype=bool)
-        for column in (variable.cost, variable.worst, variable.hours):
+        for column in (variable.cost, variable.worst, variable.hours, variable.moves):
             least = numpy.full(len(present), numpy.inf)
             numpy.minimum.at(least, inverse, column)
             best &= column == least[inverse]
@@ -114,8 +124,14 @@ def _zones_for_all(problem: Problem, regions: list[NDArray[Any]], zones: list[ND
     return {number: min(suited) for number, suited in common.items() if suited and number in several}
 
 
-def _undominated(problem: Problem, index: int, pairs: list[int], *, timed: bool, limited: bool) -> NDArray[Any]:
-    """A mask of the values to keep."""
+def _undominated(
+    problem: Problem, index: int, pairs: list[int], *, timed: bool, alone: bool, budgets: list[tuple[bool, frozenset[int]]]
+) -> NDArray[Any]:
+    """A mask of the values to keep.
+
+    alone: the variable's hours are its stage's; otherwise what it saves may be saved in vain, for another one takes longer. budgets:
+    whether a budget pays for the variable itself, and for which pairs.
+    """
     import numpy
 
     variable = problem.variables[index]
@@ -134,27 +150,31 @@ def _undominated(problem: Problem, index: int, pairs: list[int], *, timed: bool,
     orders = (numpy.argsort(variable.cost, kind="stable"), numpy.argsort(total, kind="stable"))
     rivals = list(dict.fromkeys(int(i) for order in orders for i in order[:RIVALS] if keep[i]))
     if timed:
-        rivals += [int(i) for i in numpy.argsort(variable.hours, kind="stable")[:RIVALS] if keep[i] and int(i) not in rivals]
+        quickest = numpy.argsort(variable.hours + variable.moves, kind="stable")[:RIVALS]
+        rivals += [int(i) for i in quickest if keep[i] and int(i) not in rivals]
     for rival in rivals:
         if not keep[rival]:
             continue
         loss = variable.cost[rival] - variable.cost
         slower = variable.hours[rival] - variable.hours
-        worse = variable.worst[rival] - variable.worst
-        for cost, hours in zip(costs, times, strict=True):
-            # What is forbidden for the value to be replaced is no loss; what is forbidden for the rival alone is an endless one.
-            possible = numpy.isfinite(cost)
-            difference = numpy.full(cost.shape, -numpy.inf)
-            numpy.subtract(cost[rival][None, :], cost, out=difference, where=possible)
-            most = difference.max(axis=1)
-            loss = loss + most
-            worse = worse + numpy.maximum(most, 0)
-            slower = slower + numpy.maximum((hours[rival][None, :] - hours).max(axis=1), 0)
-        beaten = loss <= 0
-        if timed:
-            beaten &= slower <= 0
-        if limited:
-            beaten &= worse <= 0
+        moving = variable.moves[rival] - variable.moves
+        slower = slower + moving if alone else numpy.maximum(slower, 0) + numpy.maximum(moving, 0)
+        most: dict[int, NDArray[Any]] = {}
+        # An endless loss beside an endless gain is undecided (nan), and the value stays.
+        with numpy.errstate(invalid="ignore"):
+            for number, cost, hours in zip(pairs, costs, times, strict=True):
+                # What is forbidden for the value to be replaced is no loss; what is forbidden for the rival alone is an endless one.
+                most[number] = numpy.where(numpy.isinf(cost), -numpy.inf, cost[rival][None, :] - cost).max(axis=1)
+                loss = loss + most[number]
+                slower = slower + numpy.maximum((hours[rival][None, :] - hours).max(axis=1), 0)
+            beaten = loss <= 0
+            if timed:
+                beaten &= slower <= 0
+            for own, paid in budgets:
+                worse = variable.worst[rival] - variable.worst if own else numpy.zeros(len(variable))
+                for number in sorted(paid & most.keys()):
+                    worse = worse + most[number]
+                beaten &= worse <= 0
         # Of two equal values each beats the other: the first one stays.
         equal = beaten & (loss == 0) & (numpy.arange(len(variable)) < rival)
         beaten &= ~equal

@@ -6,11 +6,11 @@ order. One that would break a bound or a limit is not in the list.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .model import Model, kept
-from .problem import Answer, Variable, allowed
+from .problem import Answer, allowed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,11 +84,11 @@ def _keeps_limits(model: Model, answer: Answer, variable: int, row: int) -> bool
     old = problem.variables[variable]
     fixed = model.fixed_costs.get(variable)
     hours, cost, worst = old.hours.copy(), old.cost.copy(), old.worst.copy()
-    moved = model.fixed_hours.get(variable)
-    hours[value] = found.hours[row] + (0.0 if moved is None else moved[place])
+    # Data from and to known places depends on the place alone, so its hours are those of any value there.
+    hours[value] = found.hours[row]
     cost[value] = found.cost[row] + (0.0 if fixed is None else fixed[place])
     worst[value] = found.worst[row] + (0.0 if fixed is None else fixed[place])
-    changed = Variable(name=old.name, place=old.place, cost=cost, worst=worst, hours=hours, row=old.row)
+    changed = replace(old, cost=cost, worst=worst, hours=hours)
     variables = tuple(changed if i == variable else v for i, v in enumerate(problem.variables))
     trial = type(problem)(variables=variables, pairs=problem.pairs, stages=problem.stages)
     return allowed(trial, tuple(value if i == variable else v for i, v in enumerate(answer.values)))

@@ -1,0 +1,171 @@
+"""The plan against every combination there is, for every objective and every kind of limit."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.optimize.reference import Plan, best, fixed_keeping, plans
+from tests.optimize.worlds import SOURCES, Shape, World, world
+
+from skyc.compiler.ir import Objective, PlacementPlan, Task
+from skyc.compiler.optimize import optimize
+
+D = Decimal
+EXAMPLES = int(os.environ.get("SKYC_EXAMPLES", "1"))
+MOST = 3000
+"""Combinations that are tried; larger worlds are left out."""
+DOLLARS, HOURS = D("1e-6"), D("1e-4")
+NO_SLACK = D("1e-6")
+"""How near to a limit a plan may be for the answer to be undecided: what a solver rounds."""
+
+RANDOM = st.randoms(use_true_random=False)
+Limit = Callable[[Random, World, list[Plan]], World]
+
+
+def drawn(rng: Random, shape: Shape) -> tuple[World, list[Plan]] | None:
+    """A world and its combinations; None when there are too many, or a group has no candidate."""
+    made = world(rng, shape)
+    found = made.found()
+    count = 1
+    for options in found.options:
+        count *= len(options)
+    regions = sum(len(part.regions) for part in made.parts)
+    count *= regions ** len({s.name for task in made.graph.tasks for s in task.storages if s.auto})
+    if not 0 < count <= MOST:
+        return None
+    return made, list(plans(made))
+
+
+def with_tasks(made: World, change: Callable[[Task], Task]) -> World:
+    return replace(made, graph=replace(made.graph, tasks=tuple(change(task) for task in made.graph.tasks)))
+
+
+def check(made: World, every: list[Plan], objective: Objective) -> PlacementPlan | None:
+    """The optimizer's plan is as good as the best combination, and keeps what it must."""
+    expected = best(made, every, objective)
+    plan, said = optimize(made.graph, made.found(), SOURCES, objective=objective)
+    if expected is None:
+        assert plan is None, "nothing satisfies all limits, and still there is a plan"
+        return None
+    assert plan is not None, (said, expected)
+    assert not said
+    assert plan.status == "optimal"
+    fixed = fixed_keeping(made)
+    cost = expected.cost.plus(fixed)
+    known = sum((line.amount or D(0) for line in plan.lines), D(0))
+    unknown = sum(line.amount is None for line in plan.lines)
+    if objective is Objective.TIME:
+        assert abs(plan.finish_hours - expected.finish) <= HOURS, (plan.finish_hours, expected.finish)
+        assert abs(plan.proof.value - expected.finish) <= HOURS
+    else:
+        assert abs(plan.proof.value - known) <= DOLLARS
+    assert unknown == cost.unknown, (unknown, cost)
+    assert abs(known - cost.dollars) <= DOLLARS, (known, cost)
+    assert (plan.total is None) == bool(unknown)
+    assert plan.total is None or abs(plan.total - cost.dollars) <= DOLLARS
+    # The combination it chose, by the reference's own sums.
+    chosen = same_choice(plan, every)
+    assert chosen.keeps_deadlines(made)
+    assert chosen.keeps_budgets(made)
+    assert abs(plan.finish_hours - chosen.finish) <= HOURS
+    assert chosen.cost.unknown + fixed.unknown == unknown
+    assert abs(chosen.cost.dollars + fixed.dollars - known) <= DOLLARS
+    worst = sum((amount.dollars for amount in chosen.worst.values()), D(0))
+    if not any(amount.unknown for amount in chosen.worst.values()) and plan.total is not None:
+        kept = plan.total - known_machine_cost(plan) - sum((t.line.amount or D(0) for t in plan.transfers), D(0))
+        assert plan.worst_case is not None
+        assert abs(plan.worst_case - worst - kept) <= DOLLARS, (plan.worst_case, worst, kept)
+    else:
+        assert plan.worst_case is None
+    return plan
+
+
+def known_machine_cost(plan: PlacementPlan) -> Decimal:
+    return sum((line.amount or D(0) for placement in plan.placements for line in placement.lines), D(0))
+
+
+def same_choice(plan: PlacementPlan, every: list[Plan]) -> Plan:
+    """The combination that the plan is."""
+    wanted = {(p.task, p.group): (p.provider, p.region, p.zone, p.instance_type, p.market, p.request) for p in plan.placements}
+    places = {s.name: None if s.location is None else (s.location.provider, s.location.region) for s in plan.storages}
+    for one in every:
+        got = {key: (*pick.place.key, pick.type, pick.market, pick.request) for key, pick in one.picks.items()}
+        where = {name: None if spot is None else spot.key[:2] for name, spot in one.places.items()}
+        if got == wanted and where == places:
+            return one
+    raise AssertionError("the plan is no combination of candidates at all")
+
+
+def examples(count: int) -> settings:
+    return settings(
+        max_examples=count * EXAMPLES,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+        deadline=None,
+    )
+
+
+SHAPES = {
+    "one-task": Shape(tasks=1, offers=8),
+    "graph": Shape(tasks=3, offers=3),
+    "four": Shape(tasks=4, offers=2, groups=1, storages=1),
+    "groups": Shape(tasks=1, groups=3, offers=4, storages=1),
+    "plain": Shape(tasks=3, offers=4, unknown=False, ordered=False),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("objective", Objective)
+@given(rng=RANDOM)
+@examples(60)
+def test_the_best(name: str, objective: Objective, rng: Random) -> None:
+    case = drawn(rng, SHAPES[name])
+    if case is not None:
+        check(*case, objective)
+
+
+def deadlines(rng: Random, made: World, every: list[Plan]) -> World:
+    """Some tasks must end by a time that some combinations keep and some do not."""
+
+    def change(task: Task) -> Task:
+        if not every or rng.random() < 0.4:
+            return task
+        limit = rng.choice(every).ends[task.id] + rng.choice((D("0.001"), D("-0.001"), D("0.3")))
+        return replace(task, deadline="as drawn", deadline_hours=max(limit, D("0.01")))
+
+    return with_tasks(made, change)
+
+
+def budgets(rng: Random, made: World, every: list[Plan]) -> World:
+    """Some tasks may cost what some combinations cost, or a little less or more."""
+
+    def change(task: Task) -> Task:
+        if not every or rng.random() < 0.4:
+            return task
+        limit = rng.choice(every).worst[task.id].dollars + rng.choice((D("0.0001"), D("-0.0001"), D("0.5")))
+        return replace(task, budget=max(limit, D("0.001")))
+
+    return with_tasks(made, change)
+
+
+def both(rng: Random, made: World, every: list[Plan]) -> World:
+    return budgets(rng, deadlines(rng, made, every), every)
+
+
+LIMITS: dict[str, Limit] = {"deadlines": deadlines, "budgets": budgets, "both": both}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("objective", Objective)
+@given(rng=RANDOM)
+@examples(25)
+def test_the_best_within_limits(name: str, limit: str, objective: Objective, rng: Random) -> None:
+    case = drawn(rng, SHAPES[name])
+    if case is not None:
+        made, every = case
+        check(LIMITS[limit](rng, made, every), every, objective)
