@@ -288,7 +288,10 @@ def _type_codes(request: ResourceRequest, part: CatalogPart, size: Size) -> NDAr
         if request.memory_gb.exact:
             rule_out(Filter.OTHER_MEMORY, types.memory > wanted)
     elif request.memory_per_cpu is not None:
-        rule_out(Filter.LITTLE_MEMORY, types.memory < types.cpus * float(request.memory_per_cpu.amount))
+        numerator, denominator = request.memory_per_cpu.amount.as_integer_ratio()
+        unknown = (types.cpus == UNKNOWN) | (types.memory == UNKNOWN)
+        too_little = types.memory.astype(numpy.int64) * denominator < types.cpus.astype(numpy.int64) * numerator
+        rule_out(Filter.LITTLE_MEMORY, too_little | unknown)
     if request.accelerators is not None:
         rule_out(Filter.ACCELERATOR, ~_has_accelerator(request, part))
     rule_out(Filter.ARCH, ~_arch_allowed(request, part))
