@@ -33,7 +33,7 @@ from ..ir import (
     digest,
 )
 from ..ir.catalog import UNKNOWN
-from .atlas import PENALTY, Atlas, transfer_hours
+from .atlas import Atlas, transfer_hours
 from .costs import calm_hours, cost_lines, expected_hours, total
 from .decide import decide
 from .infeasible import nothing_satisfies
@@ -62,7 +62,7 @@ def optimize(
         model = build(graph, found, timed=timed, any_rank=True)
         answer = decide(model.problem, model.atlas, objective)
     if answer is None:
-        return None, (nothing_satisfies(graph, model, objective, sources),)
+        return None, (nothing_satisfies(graph, model, sources),)
     return _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective).plan(), ()
 
 
@@ -202,7 +202,7 @@ class _Assembly:
         """A runner-up, and for which line it costs more or less."""
         hours = other.hours - best.hours
         mine, theirs = total(line.amount for line in best.lines), total(line.amount for line in other.lines)
-        if theirs is None or mine is None or abs(item.extra) >= PENALTY / 2:
+        if theirs is None or mine is None or abs(item.extra) >= self.model.atlas.penalty / 2:
             return Alternative(placement=other, extra=None, reason="a price of it is unknown", extra_hours=hours)
         extra = Decimal(round(item.extra)) * Decimal(10) ** -9
         moved = extra - (theirs - mine)
@@ -210,13 +210,11 @@ class _Assembly:
             # What is left is rounding: no data moves otherwise.
             extra, moved = theirs - mine, Decimal(0)
         changes = {"moving data": moved}
-        for line in (*best.lines, *other.lines):
-            sign = -1 if line in best.lines else 1
-            changes[line.kind] = changes.get(line.kind, Decimal(0)) + sign * (line.amount or Decimal(0))
-        for line in best.lines:
-            if line in other.lines:
-                changes[line.kind] += line.amount or Decimal(0)
-        return Alternative(placement=other, extra=extra, reason=_reason(extra, changes), extra_hours=hours)
+        for sign, lines in ((-1, best.lines), (1, other.lines)):
+            for line in lines:
+                changes[line.kind] = changes.get(line.kind, Decimal(0)) + sign * (line.amount or Decimal(0))
+        but = "later in the task's own order" if item.later else "slower" if extra < 0 or hours > 0 else ""
+        return Alternative(placement=other, extra=extra, reason=_reason(extra, changes, but), extra_hours=hours)
 
     def _storages(self) -> tuple[StoragePlacement, ...]:
         made = []
@@ -302,10 +300,12 @@ class _Assembly:
         answer = self.answer
         if self.objective is Objective.COST:
             value = sum((line.amount or Decimal(0) for line in lines), Decimal(0))
-            bound = value if answer.optimal else Decimal(round(answer.bound)) * Decimal(10) ** -9
+            # What unknown prices and the tasks' own order count in a choice is in no line: then nothing is said of the bound.
+            known = 0.0 <= answer.bound < self.model.atlas.penalty / 2
+            bound = value if answer.optimal else min(value, Decimal(round(answer.bound if known else 0)) * Decimal(10) ** -9)
         else:
             value = Decimal(repr(answer.value)).quantize(HOURS_STEP)
-            bound = value if answer.optimal else Decimal(repr(answer.bound)).quantize(HOURS_STEP)
+            bound = value if answer.optimal else min(value, Decimal(repr(max(0.0, answer.bound))).quantize(HOURS_STEP))
         return Proof(
             status="optimal" if answer.optimal else "feasible",
             method=answer.method,
@@ -346,17 +346,14 @@ class _Assembly:
         return FrozenMap(notes)
 
 
-def _reason(extra: Decimal, changes: dict[str, Decimal]) -> str:
-    """Which line makes the difference."""
+def _reason(extra: Decimal, changes: dict[str, Decimal], but: str) -> str:
+    """Which line makes the difference. but: why it was not chosen though it costs no more, where something else counts first."""
     if extra == 0:
-        return "same cost, later in the written order"
+        return f"same cost, but {but}" if but else "same cost, later in the written order"
     # The line that moves the total most in its own direction; ties to the first name.
     kind = min(changes, key=lambda name: (-changes[name] if extra > 0 else changes[name], name))
     word = {"address": "addresses"}.get(kind, kind)
-    if extra > 0:
-        return f"dearer: {word}"
-    # Only where the task gives an order can the one chosen cost more than one that was not.
-    return f"cheaper ({word}), but later in the task's own order"
+    return f"dearer: {word}" if extra > 0 else f"cheaper ({word}), but {but}"
 
 
 def _average(steps: tuple[object, ...], size: Decimal) -> Decimal | None:

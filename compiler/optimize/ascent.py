@@ -26,8 +26,6 @@ CHECK_EVERY = 10
 POLISHES = 42
 ENOUGH = 1000.0
 """Nano-dollars: one micro-dollar."""
-FORBIDDEN = 1e17
-"""Stands for `inf` in sums: larger than any cost, and adding to it keeps it so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,8 +50,10 @@ class _Ascent:
         import numpy
 
         self.problem = problem
+        # Stands for `inf` in sums: more than any solution costs, and adding to it keeps it so.
+        forbidden = 4 * sum(float(numpy.where(numpy.isinf(term.cost), 0.0, term.cost).max()) for term in problem.terms) + 1e12
         self.single = [variable.cost.copy() for variable in problem.variables]
-        self.tables = [numpy.where(numpy.isinf(pair.cost), FORBIDDEN, pair.cost) for pair in problem.pairs]
+        self.tables = [numpy.where(numpy.isinf(pair.cost), forbidden, pair.cost) for pair in problem.pairs]
         self.costs = [table.copy() for table in self.tables]
         self.touching: list[list[tuple[int, int, bool]]] = [[] for _ in problem.variables]
         for number, pair in enumerate(problem.pairs):

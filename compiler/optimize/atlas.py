@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PENALTY = 1e14
-"""Nano-dollars (100,000 dollars) that an unknown price counts in a choice: it is taken only where nothing known is to be had."""
+"""Nano-dollars (100,000 dollars) that an unknown price counts in a choice: it is taken only where nothing known is to be had. Where
+what is known can add up to as much, `Atlas.penalty` is larger."""
 UNKNOWN_RULE = -1
 FREE_RULE = -2
 
@@ -42,6 +43,8 @@ class Atlas:
     """Places numbered in the written order: first every (provider, region, zone) that has offers, then every region as a whole."""
 
     catalog: Catalog
+    penalty: float = PENALTY
+    """What an unknown price counts here."""
     offsets: tuple[int, ...] = field(init=False)
     """First place of each part."""
     regions: tuple[Region, ...] = field(init=False)
@@ -159,7 +162,7 @@ class Atlas:
         return FREE_RULE if -1 in zones or zones[0] == zones[1] else int(self.zone_rules[here])
 
     def costs(self, source: NDArray[Any], destination: NDArray[Any], gb: Decimal) -> NDArray[Any]:
-        """[source place, destination place] → nano-dollars for `gb`, PENALTY where the price is unknown."""
+        """[source place, destination place] → nano-dollars for `gb`, `penalty` where the price is unknown."""
         import numpy
 
         if gb <= 0:
@@ -181,9 +184,10 @@ class Atlas:
         import numpy
 
         if gb not in self._known_prices:
-            distinct = {key: nano_price(self.rules[first], gb) for key, first in self._distinct_rules.items()}
+            distinct = {key: price_of(self.rules[first], gb) for key, first in self._distinct_rules.items()}
             prices = [distinct[rule.steps, rule.both_ways] for rule in self.rules]
-            self._known_prices[gb] = numpy.array([*prices, 0.0, PENALTY])
+            known = [self.penalty if price is None else nano(price) for price in prices]
+            self._known_prices[gb] = numpy.array([*known, 0.0, self.penalty])
         return self._known_prices[gb]
 
     @cached_property
@@ -261,11 +265,6 @@ def price_of(rule: TransferRule, gb: Decimal) -> Decimal | None:
             return None
         total += quantity * price
     return total * 2 if rule.both_ways else total
-
-
-def nano_price(rule: TransferRule, gb: Decimal) -> float:
-    price = price_of(rule, gb)
-    return PENALTY if price is None else nano(price)
 
 
 def nano(amount: Decimal) -> float:

@@ -16,7 +16,7 @@ from ..ir import Accelerator, Candidate, CandidateSet, CostLine, Market, NodeGro
 from ..ir.accelerators import asked, matching
 from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
 from ..match import node_shape, types_with
-from .atlas import PENALTY, Atlas, nano
+from .atlas import Atlas, nano
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,12 +66,12 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
         calm = _calm_column(task, request, part)[part.offers.type[offer]]
         hours[rows] = _hours_column(task, group, request, part, offer, options.spot[rows], calm)
         rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
-        beside = _beside_column(request, part)[part.offers.place[offer]]
+        beside = _beside_rows(request, part)[part.offers.place[offer]]
         node_hours = hours[rows] * group.num_nodes
-        cost[rows] = _run_cost(options.hourly[rows], beside, node_hours)
+        cost[rows] = _run_cost(options.hourly[rows], beside, node_hours, atlas.penalty)
         worst[rows] = numpy.where(
             options.spot[rows],
-            numpy.maximum(_run_cost(part.offers.on_demand[offer], beside, calm * group.num_nodes), cost[rows]),
+            numpy.maximum(_run_cost(part.offers.on_demand[offer], beside, calm * group.num_nodes, atlas.penalty), cost[rows]),
             cost[rows],
         )
     # What cannot be had takes no place in the order; so ranks stay small.
@@ -79,28 +79,28 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     return Choices(options=options, cost=cost, worst=worst, hours=hours, place=place, rank=rank)
 
 
-def _run_cost(hourly: NDArray[Any], beside: NDArray[Any], node_hours: NDArray[Any] | float) -> NDArray[Any]:
-    """Nano-dollars for some node-hours; PENALTY once for each unknown price."""
+def _run_cost(hourly: NDArray[Any], beside: NDArray[Any], node_hours: NDArray[Any], penalty: float) -> NDArray[Any]:
+    """Nano-dollars for some node-hours; `penalty` once for each unknown price. beside: see `_beside_rows`."""
     import numpy
 
-    known = numpy.where(hourly == UNKNOWN, 0.0, hourly) + beside % PENALTY
-    unknown = numpy.where(hourly == UNKNOWN, PENALTY, 0.0) + numpy.floor(beside / PENALTY) * PENALTY
-    cost: NDArray[Any] = numpy.rint(known * node_hours) + unknown
+    known = numpy.where(hourly == UNKNOWN, 0.0, hourly) + beside[:, 0]
+    unknown = numpy.where(hourly == UNKNOWN, 1.0, 0.0) + beside[:, 1]
+    cost: NDArray[Any] = numpy.rint(known * node_hours) + unknown * penalty
     return cost
 
 
-def _beside_column(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
-    """Nano-dollars per node-hour for disk and address, per place; PENALTY added where a price is unknown."""
+def _beside_rows(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
+    """Per place: nano-dollars per node-hour for disk and address, and how many of the two have an unknown price."""
     import numpy
 
-    known: dict[str, float] = {}
+    known: dict[str, tuple[float, float]] = {}
     values = []
     for place in part.offers.places:
         if place.region not in known:
             hourly = [_disk_hourly(request, part, place.region), _address_hourly(request, part, place.region)]
-            known[place.region] = sum(PENALTY if price is None else nano(price) for price in hourly)
+            known[place.region] = sum(nano(price) for price in hourly if price is not None), float(hourly.count(None))
         values.append(known[place.region])
-    return numpy.array(values)
+    return numpy.array(values).reshape(-1, 2)
 
 
 def disk_gb(request: ResourceRequest, part: CatalogPart) -> Decimal:

@@ -66,13 +66,15 @@ def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
     problem = replace(problem, stages=())
     kept = [numpy.arange(len(variable)) for variable in problem.variables]
     known = float("inf")
+    seen: Answer | None = None
     for _ in range(ROUNDS):
         tight = tighten(problem)
         if tight.value == float("inf"):
             break
         known = tight.value
+        values = tuple(int(rows[i]) for rows, i in zip(kept, tight.values, strict=True))
+        seen = Answer(values=values, value=known, bound=tight.bound, optimal=False, method="dual ascent")
         if tight.optimal:
-            values = tuple(int(rows[i]) for rows, i in zip(kept, tight.values, strict=True))
             return Answer(values=values, value=tight.value, bound=tight.value, optimal=True, method="dual ascent")
         before = sum(map(len, kept))
         narrowed, rows = prune(problem.only(dict(enumerate(tight.kept))), timed=False)
@@ -86,8 +88,9 @@ def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
 
         program = Program(problem, atlas, timed=False, forbidding=known)
         answer = program.minimize(program.cost)
-    if answer is None or answer.value == float("inf"):
-        return None
+    if answer is None or answer.value == float("inf") or (answer.value > known and not answer.optimal):
+        # There is a solution; the program has only not come to one as good.
+        return seen
     return replace(answer, values=tuple(int(rows[i]) for rows, i in zip(kept, answer.values, strict=True)))
 
 

@@ -1,43 +1,60 @@
 """What to say when every group has candidates and still no choice satisfies everything together.
 
-Contract: pure. Limits are taken away one kind at a time; the first whose absence makes the problem solvable is named, with the best that
-can be had without it, since that is the number the user has to move it to.
+Contract: pure. Limits of one kind are held alone; a kind that cannot be kept even then is named, with the best that each of its tasks
+can have without any limit, since that is the number the user has to move it to. Numbers are rounded up, so that they suffice.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostic, SourceMap, error
 from ..ir import Objective, SpecPath, Task, TaskGraph, decimal_text
 from .decide import decide
 from .model import Model
-from .problem import Problem, finish_hours, worst_of
+from .problem import Pair, Problem, Stage, worst_of
+
+if TYPE_CHECKING:
+    from .atlas import Atlas
 
 NANO_DOLLARS = Decimal(10) ** -9
+CENT = Decimal("0.01")
 
 
-def nothing_satisfies(graph: TaskGraph, model: Model, objective: Objective, sources: SourceMap) -> Diagnostic:
+def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap) -> Diagnostic:
     """The error for a graph without a solution."""
     problem = model.problem
-    budgeted = [task for task in graph.tasks if task.budget is not None]
-    timed = [task for task in graph.tasks if task.deadline_hours is not None]
-    if budgeted and (said := _over_budget(graph, model, sources)) is not None:
-        return said
-    if timed and (said := _too_late(graph, model, sources)) is not None:
-        return said
-    unlimited = _without(problem, budget=True, deadline=True)
-    if decide(unlimited, model.atlas, objective) is not None:
-        task = (budgeted or timed)[0]
-        field = "budget" if task in budgeted else "deadline"
-        return error(
-            "limits-conflict",
-            "Budgets and deadlines cannot hold together",
-            "Each kind of limit can be kept without the other, but no placement keeps them all.",
-            span=sources.find(task.origin.child(field)),
-            hint="raise a budget or move a deadline",
-        )
+    budgeted = [(task, stage) for task, stage in zip(graph.tasks, problem.stages, strict=True) if task.budget is not None]
+    timed = [(task, number) for number, task in enumerate(graph.tasks) if task.deadline_hours is not None]
+    free = _without(problem, budget=True, deadline=True)
+    if not _possible(free, model.atlas):
+        return _apart(graph, sources)
+    if budgeted and not _possible(_without(problem, deadline=True), model.atlas):
+        return _over_budget(model, budgeted, sources)
+    if timed and not _possible(_without(problem, budget=True), model.atlas):
+        return _too_late(model, timed, sources)
+    lines = [f"{task.id}: {_least(_worst(model, stage, deadlines=True))}." for task, stage in budgeted]
+    return error(
+        "limits-conflict",
+        "Budgets and deadlines cannot hold together",
+        "\n".join(
+            [
+                "Each kind of limit can be kept without the other, but no placement keeps them all. With all deadlines kept:",
+                *lines,
+            ]
+        ),
+        span=sources.find(budgeted[0][0].origin.child("budget")),
+        hint="raise a budget or move a deadline",
+    )
+
+
+def _possible(problem: Problem, atlas: Atlas) -> bool:
+    return decide(problem, atlas, Objective.COST) is not None
+
+
+def _apart(graph: TaskGraph, sources: SourceMap) -> Diagnostic:
     return error(
         "affinities-conflict",
         "No placement satisfies all affinities",
@@ -62,64 +79,104 @@ def _without(problem: Problem, *, budget: bool = False, deadline: bool = False) 
     )
 
 
-def _over_budget(graph: TaskGraph, model: Model, sources: SourceMap) -> Diagnostic | None:
-    """None when the budgets are not what stands in the way."""
-    free = _without(model.problem, budget=True)
-    answer = decide(_by_worst(free), model.atlas, Objective.COST)
-    if answer is None:
-        return None
-    over: list[tuple[Task, Decimal]] = []
-    for task, stage in zip(graph.tasks, free.stages, strict=True):
-        worst = Decimal(round(worst_of(free, stage, answer.values))) * NANO_DOLLARS
-        if task.budget is not None and worst > task.budget:
-            over.append((task, worst))
-    if not over:
-        return None
+def _over_budget(model: Model, budgeted: list[tuple[Task, Stage]], sources: SourceMap) -> Diagnostic:
+    worst = [(task, _worst(model, stage, deadlines=False)) for task, stage in budgeted]
+    over = [(task, least) for task, least in worst if least is None or least > (task.budget or Decimal(0))]
     lines = [
-        f"{task.id}: the budget is ${decimal_text(task.budget or Decimal(0))}; the least it can cost in the worst case is"
-        f" ${decimal_text(worst.quantize(Decimal('0.01')))}."
-        for task, worst in over
+        f"{task.id}: the budget is ${decimal_text(task.budget or Decimal(0))}; {_least(least)}."
+        for task, least in over or worst
     ]
+    if not over:
+        lines.append("Each of these budgets can be kept by itself, but not all of them together.")
     return error(
         "over-budget",
         "No placement keeps the budget",
         "\n".join(
             [*lines, "The worst case counts spot machines at their on-demand price and all data that moves to the task."]
         ),
-        span=sources.find(over[0][0].origin.child("budget")),
+        span=sources.find((over or worst)[0][0].origin.child("budget")),
         hint="raise the budget, lower `hours` if they are too high, or allow more machines or places",
     )
 
 
-def _by_worst(problem: Problem) -> Problem:
-    return replace(problem, variables=tuple(replace(v, cost=v.worst) for v in problem.variables))
+def _least(worst: Decimal | None) -> str:
+    if worst is None:
+        return "what it costs in the worst case cannot be told, because a price is not known"
+    return f"the least it can cost in the worst case is ${decimal_text(worst.quantize(CENT, ROUND_CEILING))}"
 
 
-def _too_late(graph: TaskGraph, model: Model, sources: SourceMap) -> Diagnostic | None:
-    free = _without(model.problem, budget=True, deadline=True)
-    answer = decide(free, model.atlas, Objective.TIME)
-    if answer is None:
-        return None
-    ends = finish_hours(free, answer.values)
-    late = [
-        (task, Decimal(repr(end)).quantize(Decimal("0.01")))
-        for task, end in zip(graph.tasks, ends, strict=True)
-        if task.deadline_hours is not None and end > float(task.deadline_hours)
-    ]
-    if not late:
-        return None
+def _worst(model: Model, stage: Stage, *, deadlines: bool) -> Decimal | None:
+    """The least worst case of one task, whatever the others cost; None when a price in it is unknown."""
+    problem = _without(model.problem, budget=True, deadline=not deadlines)
+    paid = frozenset(stage.paid)
+    alone = replace(
+        problem,
+        variables=tuple(
+            replace(v, cost=v.worst if i in stage.variables else 0 * v.cost) for i, v in enumerate(problem.variables)
+        ),
+        pairs=tuple(pair if number in paid else _allowing(pair) for number, pair in enumerate(problem.pairs)),
+    )
+    answer = decide(alone, model.atlas, Objective.COST)
+    assert answer is not None, "it was possible before"
+    worst = worst_of(alone, stage, answer.values)
+    return None if worst >= model.atlas.penalty / 2 else Decimal(round(worst)) * NANO_DOLLARS
+
+
+def _allowing(pair: Pair) -> Pair:
+    """The pair with its bounds and without its costs."""
+    import numpy
+
+    return replace(pair, cost=numpy.where(numpy.isinf(pair.cost), numpy.inf, 0.0))
+
+
+def _too_late(model: Model, timed: list[tuple[Task, int]], sources: SourceMap) -> Diagnostic:
+    ends = [(task, _soonest(model, number)) for task, number in timed]
+    late = [(task, end) for task, end in ends if end > (task.deadline_hours or Decimal(0))]
     lines = [
         f"{task.id}: it must end within {decimal_text(task.deadline_hours or Decimal(0))} h; the soonest it can end is"
-        f" {decimal_text(end)} h after the start."
-        for task, end in late
+        f" {decimal_text(end.quantize(CENT, ROUND_CEILING))} h after the start."
+        for task, end in late or ends
     ]
+    if not late:
+        lines.append("Each of these deadlines can be kept by itself, but not all of them together.")
     return error(
         "too-late",
         "No placement keeps the deadline",
         "\n".join([*lines, "Counted are the run times of everything it waits for and the time its data takes."]),
-        span=sources.find(late[0][0].origin.child("deadline")),
+        span=sources.find((late or ends)[0][0].origin.child("deadline")),
         hint="move the deadline, or give `hours` for quicker machines",
     )
+
+
+def _soonest(model: Model, number: int) -> Decimal:
+    """When one task ends at the soonest, whatever becomes of those it does not wait for."""
+    problem = _without(model.problem, budget=True, deadline=True)
+    waiting = sorted(_before(problem, number))
+    stages = tuple(
+        replace(problem.stages[old], after=tuple((waiting.index(before), pairs) for before, pairs in problem.stages[old].after))
+        for old in waiting
+    )
+    counted = {variable for stage in stages for variable in stage.variables}
+    # What the others take is no matter, but they stay: affinities may join them to these. Nor is what a task would rather have.
+    variables = tuple(
+        replace(v, rank=0 * v.rank) if i in counted else replace(v, rank=0 * v.rank, hours=0 * v.hours, moves=0 * v.moves)
+        for i, v in enumerate(problem.variables)
+    )
+    answer = decide(replace(problem, variables=variables, stages=stages), model.atlas, Objective.TIME)
+    assert answer is not None, "it was possible before"
+    return Decimal(repr(answer.value))
+
+
+def _before(problem: Problem, number: int) -> set[int]:
+    """The stages that one waits for, itself included."""
+    found: set[int] = set()
+    left = [number]
+    while left:
+        stage = left.pop()
+        if stage not in found:
+            found.add(stage)
+            left += [before for before, _ in problem.stages[stage].after]
+    return found
 
 
 def _first_affinity(graph: TaskGraph) -> SpecPath:

@@ -28,7 +28,7 @@ from ..ir import (
 )
 from ..ir.catalog import ANY_REGION, CatalogPart, StorageRate
 from ..ir.flows import flow_sources, is_straight
-from .atlas import PENALTY, Atlas, nano, stepped
+from .atlas import PENALTY, Atlas, nano, price_of, stepped
 from .costs import MONTH, Choices, checkpoint_hours, choices
 from .problem import Pair, Problem, Stage, Variable
 
@@ -105,7 +105,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     those whose price nobody knows. timed: keep what is
     quicker though dearer.
     """
-    atlas = Atlas(catalog=found.catalog)
+    atlas = Atlas(catalog=found.catalog, penalty=_penalty(graph, found))
     state = _Build(graph=graph, found=found, atlas=atlas)
     timed = timed or any(task.deadline_hours is not None for task in graph.tasks)
     limited = any(task.budget is not None for task in graph.tasks)
@@ -121,7 +121,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
         if key not in known:
             made = choices(task, group, found, mine, atlas)
-            known[key] = made, _group_variable(made, any_rank, timed, limited)
+            known[key] = made, _group_variable(made, atlas.penalty if any_rank else 0.0, timed, limited)
         taken[number] = known[key][0]
         state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
     storages = _storages(graph, found, atlas)
@@ -145,7 +145,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
             for i, variable in enumerate(state.variables)
         ),
         pairs=pairs,
-        stages=tuple(_stages(graph, groups, places, flows, numbers)),
+        stages=tuple(_stages(graph, groups, places, flows, numbers, atlas.penalty)),
     )
     return Model(
         problem=problem,
@@ -158,6 +158,29 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         fixed_costs=state.fixed_costs,
         fixed_hours=state.fixed_hours,
     )
+
+
+def _penalty(graph: TaskGraph, found: CandidateSet) -> float:
+    """More than everything known together can cost: the dearest machine for each group, and the dearest path for each byte."""
+    dearest = {(o.task, o.group): float(o.hourly.max()) if len(o) else 0.0 for o in found.options}
+    rules = {(rule.steps, rule.both_ways): rule for part in found.catalog.parts for rule in part.rates.transfers}
+    volumes = [flow.gb for task in graph.tasks for flow in (*task.inputs, *task.outputs)]
+    volumes += [task.traffic_gb for task in graph.tasks if task.traffic_gb is not None]
+    # A rule's price grows with the volume, so all volumes together bound each of them.
+    moved = sum(volumes, Decimal(0)) * max(1, len(graph.tasks))
+    known = nano(max((price_of(rule, moved) or Decimal(0) for rule in rules.values()), default=Decimal(0))) if moved else 0.0
+    for storage in {storage.name: storage for task in graph.tasks for storage in task.storages if storage.auto}.values():
+        prices = [
+            storage_price(graph, storage, part, rate.region) for part in found.catalog.parts for rate in part.rates.storages
+        ]
+        known += nano(max((price for price in prices if price is not None), default=Decimal(0)))
+    for task, group in _every_group(graph):
+        hours = max([task.hours, *(expected.hours for expected in task.hours_on)])
+        known += dearest[task.id, group.name] * float(hours) * group.num_nodes
+    penalty = PENALTY
+    while penalty < known * 4:
+        penalty *= 2
+    return penalty
 
 
 def _asked(group: NodeGroup) -> tuple[ResourceRequest, ...]:
@@ -177,18 +200,18 @@ def _head(task: Task, groups: dict[tuple[TaskId, GroupName], int]) -> int:
     return groups[task.id, task.groups[0].name]
 
 
-def _group_variable(found: Choices, any_rank: bool, timed: bool, limited: bool) -> Variable:
-    """Per place the candidates that are not beaten there in everything that counts."""
+def _group_variable(found: Choices, penalty: float, timed: bool, limited: bool) -> Variable:
+    """Per place the candidates that are not beaten there in everything that counts. penalty: 0 for those of the first rank only."""
     import numpy
 
     rows = numpy.arange(len(found.cost))
-    if not any_rank and len(rows) and found.rank.any():
+    if not penalty and len(rows) and found.rank.any():
         rows = numpy.flatnonzero(found.rank == found.rank.min())
     if timed and not any_rank and (known := found.cost[rows] < PENALTY).any():
         # The quickest machine is no answer while nobody knows what it costs and another one does.
         rows = rows[known]
     # A later rank is never cheap enough to be taken while an earlier one can be had.
-    cost = found.cost[rows] + (found.rank[rows] * (PENALTY * 16) if any_rank else 0.0)
+    cost = found.cost[rows] + found.rank[rows] * (penalty * 16)
     if timed or limited:
         keys = [found.worst[rows]] * limited + [found.hours[rows]] * timed
         order = numpy.lexsort((numpy.arange(len(rows)), *keys, cost, found.place[rows]))
@@ -322,7 +345,7 @@ def _storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, a
         if wanted and part.rates.storages:
             price = storage_price(graph, storage, part, region.name)
             places.append(atlas.region_place(number))
-            costs.append(PENALTY if price is None else nano(price))
+            costs.append(atlas.penalty if price is None else nano(price))
     cost = numpy.array(costs)
     return Variable(
         name=f"storage {storage.name}",
@@ -480,6 +503,7 @@ def _stages(
     places: dict[str, int],
     flows: tuple[Flow, ...],
     pairs: dict[tuple[int, int], int],
+    penalty: float,
 ) -> Iterator[Stage]:
     order = {task.id: number for number, task in enumerate(graph.tasks)}
     heads = {task.id: _head(task, groups) for task in graph.tasks}
@@ -507,6 +531,7 @@ def _stages(
             after=tuple((before, tuple(dict.fromkeys(joined))) for before, joined in sorted(after.items())),
             moves=tuple(dict.fromkeys(moves)),
             deadline=None if task.deadline_hours is None else float(task.deadline_hours),
-            budget=None if task.budget is None else nano(task.budget),
+            # An unknown price is within no budget, however large; a known one never comes near the penalty.
+            budget=None if task.budget is None else min(nano(task.budget), penalty * 0.99),
             paid=tuple(dict.fromkeys([*paid, *moves])),
         )

@@ -97,6 +97,11 @@ class Problem:
     stages: tuple[Stage, ...]
     """In topological order."""
 
+    @property
+    def terms(self) -> tuple[Variable | Pair, ...]:
+        """Everything that costs."""
+        return (*self.variables, *self.pairs)
+
     @cached_property
     def limited(self) -> bool:
         """Whether a limit joins choices that no pair joins."""

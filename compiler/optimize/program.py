@@ -173,7 +173,8 @@ class Program:
             value, unit = max(finish_hours(self._problem, values), default=0.0), 1.0
         elif goal is self.rank:
             value, unit = float(rank_of(self._problem, values)), 1.0
-        bound = value if status == "optimal" else bound / unit
+        # Nothing is negative: a solver that has no bound yet says minus infinity.
+        bound = value if status == "optimal" else max(0.0, bound / unit)
         return Answer(
             values=values, value=value, bound=min(bound, value), optimal=status == "optimal", method="integer program"
         )

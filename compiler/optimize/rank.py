@@ -7,6 +7,7 @@ order. One that would break a bound or a limit is not in the list.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .model import Model, kept
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
 
 DEPTH = 96
 """How many candidates are looked at: enough to find a few alternatives that differ in more than the zone."""
+TRIES = 4
+"""How many times as many are tried where limits may rule them out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """row: the candidate; extra: nano-dollars the whole plan costs more (less when negative) than the chosen one."""
+    """row: the candidate; extra: nano-dollars the whole plan costs more (less when negative) than the chosen one; later: the task
+    itself puts it after the chosen one."""
 
     row: int
     extra: float
+    later: bool
 
 
 def rank(model: Model, answer: Answer, variable: int, *, only: NDArray[Any] | None = None) -> tuple[Ranked, ...]:
@@ -36,15 +41,35 @@ def rank(model: Model, answer: Answer, variable: int, *, only: NDArray[Any] | No
     chosen = int(model.problem.variables[variable].row[answer.values[variable]])
     possible = numpy.isfinite(total) if only is None else numpy.isfinite(total) & only
     possible[chosen] = False
-    rows = numpy.flatnonzero(possible)
-    if len(rows) > DEPTH:
-        key = total[rows] + found.rank[rows] * 1e16
-        limit = numpy.partition(key, DEPTH - 1)[DEPTH - 1]
-        rows = rows[key <= limit]
-    best = rows[numpy.lexsort((rows, total[rows], found.rank[rows]))][:DEPTH].tolist()
     if model.problem.limited:
-        best = [row for row in best if _keeps_limits(model, answer, variable, row)]
-    return tuple(Ranked(row=row, extra=float(total[row] - total[chosen])) for row in best)
+        possible &= _within_own_limits(model, variable)
+    rows = numpy.flatnonzero(possible)
+    depth = DEPTH * TRIES if model.problem.limited else DEPTH
+    if len(rows) > depth:
+        key = total[rows] + found.rank[rows] * 1e16
+        limit = numpy.partition(key, depth - 1)[depth - 1]
+        rows = rows[key <= limit]
+    best = rows[numpy.lexsort((rows, total[rows], found.rank[rows]))][:depth].tolist()
+    if model.problem.limited:
+        best = list(islice((row for row in best if _keeps_limits(model, answer, variable, row)), DEPTH))
+    return tuple(
+        Ranked(row=row, extra=float(total[row] - total[chosen]), later=bool(found.rank[row] > found.rank[chosen]))
+        for row in best
+    )
+
+
+def _within_own_limits(model: Model, variable: int) -> NDArray[Any]:
+    """Candidates that are not too slow or too dear for their task's limits by themselves: most others need no closer look."""
+    import numpy
+
+    found = model.choices[variable]
+    stage = next(stage for stage in model.problem.stages if variable in stage.variables)
+    good = numpy.ones(len(found.cost), dtype=bool)
+    if stage.deadline is not None:
+        good &= found.hours <= stage.deadline
+    if stage.budget is not None:
+        good &= found.worst <= stage.budget
+    return good
 
 
 def _beside(model: Model, answer: Answer, variable: int) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Random small worlds: a catalog as plain rows, and a graph of tasks over it.
 
-Everything is drawn through one `random.Random`, which Hypothesis supplies and so can replay and shrink. Rows are kept beside the
+Everything is drawn through one `random.Random`, whose seed Hypothesis supplies. Rows are kept beside the
 catalog that is built from them, so that the reference (`reference.py`) never reads a column the optimizer reads.
 """
 
