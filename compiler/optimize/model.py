@@ -121,7 +121,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
         if key not in known:
             made = choices(task, group, found, mine, atlas)
-            known[key] = made, _group_variable(made, atlas.penalty if any_rank else 0.0, timed, limited)
+            known[key] = made, _group_variable(made, atlas.penalty, any_rank, timed, limited)
         taken[number] = known[key][0]
         state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
     storages = _storages(graph, found, atlas)
@@ -200,18 +200,18 @@ def _head(task: Task, groups: dict[tuple[TaskId, GroupName], int]) -> int:
     return groups[task.id, task.groups[0].name]
 
 
-def _group_variable(found: Choices, penalty: float, timed: bool, limited: bool) -> Variable:
-    """Per place the candidates that are not beaten there in everything that counts. penalty: 0 for those of the first rank only."""
+def _group_variable(found: Choices, penalty: float, any_rank: bool, timed: bool, limited: bool) -> Variable:
+    """Per place the candidates that are not beaten there in everything that counts. penalty: what an unknown price counts."""
     import numpy
 
     rows = numpy.arange(len(found.cost))
-    if not penalty and len(rows) and found.rank.any():
+    if not any_rank and len(rows) and found.rank.any():
         rows = numpy.flatnonzero(found.rank == found.rank.min())
-    if timed and not any_rank and (known := found.cost[rows] < PENALTY).any():
+    if timed and not any_rank and (known := found.cost[rows] < penalty).any():
         # The quickest machine is no answer while nobody knows what it costs and another one does.
         rows = rows[known]
     # A later rank is never cheap enough to be taken while an earlier one can be had.
-    cost = found.cost[rows] + found.rank[rows] * (penalty * 16)
+    cost = found.cost[rows] + found.rank[rows] * (penalty * 16 if any_rank else 0.0)
     if timed or limited:
         keys = [found.worst[rows]] * limited + [found.hours[rows]] * timed
         order = numpy.lexsort((numpy.arange(len(rows)), *keys, cost, found.place[rows]))
