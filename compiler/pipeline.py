@@ -17,6 +17,7 @@ from ..providers.base import Capability, Provider
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
+    CandidateReport,
     CandidateSet,
     Catalog,
     DeploymentId,
@@ -197,16 +198,21 @@ def compile_source(source: SourceFile, options: CompileOptions, *, until: str = 
 
 def emit(state: Compilation, stage: str) -> str:
     """A stage's output as text, stable and made for people. Raises KeyError for a stage that is not in `STAGES`."""
-    values: dict[str, object] = {
-        "parse": state.spec,
-        "resolve": state.graph,
-        "candidates": None if state.candidates is None or state.graph is None else report(state.graph, state.candidates),
-        "optimize": state.placement,
-        "lower": state.graphs,
+    values: dict[str, Callable[[], object]] = {
+        "parse": lambda: state.spec,
+        "resolve": lambda: state.graph,
+        "candidates": lambda: _report(state),
+        "optimize": lambda: state.placement,
+        "lower": lambda: state.graphs,
     }
     if stage == "synth":
         return "".join(f"# {file.manifest.site}\n{file.text}" for file in state.synthesized or ())
-    value = values[stage]
+    # Called here only: to report the candidates of a thousand tasks takes seconds.
+    value = values[stage]()
     if isinstance(value, tuple):
         return "\n".join(print_ir(item) for item in value)
     return print_ir(value)
+
+
+def _report(state: Compilation) -> CandidateReport | None:
+    return None if state.candidates is None or state.graph is None else report(state.graph, state.candidates)

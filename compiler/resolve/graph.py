@@ -6,6 +6,7 @@ never enter the graph: they are returned beside it, and a Task holds their names
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -43,16 +44,18 @@ def resolve(
     """
     diagnostics: list[Diagnostic] = []
     tasks: list[Task] = []
+    taken: set[TaskId] = set()
     secrets: dict[str, Secret] = {}
     for index, document in enumerate(spec.documents):
         scope = Scope(source, directory, overrides, diagnostics)
         scope.declare(document)
         fallback = stem if len(spec.documents) == 1 else f"{stem}-{index + 1}"
         task = _task(scope, document, fallback)
-        if any(other.id == task.id for other in tasks):
+        if task.id in taken:
             detail = f"Two tasks of this file would be called `{task.id}`."
             hint = "give one of them another name"
             scope.complain("duplicate-task", "Two tasks have one name", detail, document.origin.child("name"), hint=hint)
+        taken.add(task.id)
         tasks.append(task)
         for name, secret in scope.hidden.items():
             if secrets.setdefault(name, secret) != secret:
@@ -215,16 +218,27 @@ def _wire(scope: Scope, spec: SpecFile, tasks: list[Task]) -> list[Task]:
 def _sorted(scope: Scope, tasks: list[Task]) -> tuple[Task, ...]:
     """Topological order, ties in file order."""
     done: dict[TaskId, Task] = {}
+    missing = {task.id: set(task.needs) for task in tasks}
+    later: dict[TaskId, list[int]] = {}
+    for position, task in enumerate(tasks):
+        for need in missing[task.id]:
+            later.setdefault(need, []).append(position)
+    # A heap of positions: always the first in the file of those that wait for nothing.
+    free = [position for position, task in enumerate(tasks) if not missing[task.id]]
     while len(done) < len(tasks):
-        ready = next((task for task in tasks if task.id not in done and all(need in done for need in task.needs)), None)
-        if ready is None:
+        if not free:
             waiting = {task.id: task for task in tasks if task.id not in done}
             round_trip = _cycle(waiting)
             detail = "These tasks wait for each other, so none could ever start: " + " → ".join(round_trip) + "."
             path = waiting[round_trip[0]].origin.child("needs")
             scope.complain("cycle", "Tasks wait for each other", detail, path, hint="remove one of the `needs`")
             break
+        ready = tasks[heapq.heappop(free)]
         done[ready.id] = ready
+        for position in later.get(ready.id, ()):
+            missing[tasks[position].id].discard(ready.id)
+            if not missing[tasks[position].id]:
+                heapq.heappush(free, position)
     return tuple(done.values())
 
 
