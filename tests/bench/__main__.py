@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from . import catalog, checkpoint, cluster, startup
+from . import catalog, checkpoint, cluster, optimizer, startup
 from .child import Scratch
 from .document import machine, table, write
 from .figures import Figure, NotMeasured
@@ -22,6 +22,7 @@ from .figures import Figure, NotMeasured
 PARTS: dict[str, Callable[..., Iterator[Figure]]] = {
     "startup": startup.figures,
     "catalog": catalog.figures,
+    "optimizer": optimizer.figures,
     "checkpoint": checkpoint.figures,
     "cluster": cluster.figures,
 }

@@ -6,6 +6,7 @@ A command that takes longer than `LIMIT_SECONDS` is interrupted once, as a user 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .figures import NotMeasured
@@ -54,11 +55,13 @@ class Scratch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """How a command went. `seconds`: the whole process. `first_line`: until the awaited line, None when none was awaited.
-    `peak_mb`, `child_peak_mb`: of the process and its largest child, 0 unless asked for."""
+    `cpu`: processor seconds of the process and all it waited for. `peak_mb`, `child_peak_mb`: of the process and its largest child,
+    0 unless asked for."""
 
     seconds: float
     stderr: str
     first_line: float | None = None
+    cpu: float = 0.0
     peak_mb: float = 0.0
     child_peak_mb: float = 0.0
 
@@ -75,8 +78,16 @@ def run(
 
     Raises NotMeasured for an exit code that is not accepted, a line that does not come, and a command that takes too long.
     """
+    before = _children_cpu()
     with started(scratch, argv, home=home) as (process, log):
-        return _finish(process, log, argv, awaited, accept)
+        done = _finish(process, log, argv, awaited, accept)
+    return replace(done, cpu=_children_cpu() - before)
+
+
+def _children_cpu() -> float:
+    """Processor seconds of all children so far. Commands run one at a time, so the growth is the last one's."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def skyc(scratch: Scratch, *arguments: str, home: Path, awaited: str | None = None) -> Done:
@@ -86,7 +97,7 @@ def skyc(scratch: Scratch, *arguments: str, home: Path, awaited: str | None = No
     argv = (sys.executable, "-P", str(PEAK), str(place), *arguments)
     done = run(scratch, argv, home=home, awaited=awaited)
     own, child = (int(text) * 1024 / 1e6 for text in place.read_text().split())
-    return Done(seconds=done.seconds, stderr=done.stderr, first_line=done.first_line, peak_mb=own, child_peak_mb=child)
+    return replace(done, peak_mb=own, child_peak_mb=child)
 
 
 @contextmanager
