@@ -170,13 +170,15 @@ class Atlas:
         price = self._prices(gb)
         here, there = self.region_of[source], self.region_of[destination]
         # Rule -2 (free) and -1 (unknown) are the last two entries.
-        costs: NDArray[Any] = price[self.region_rules[numpy.ix_(here, there)]]
-        same = here[:, None] == there[None, :]
-        if same.any():
-            zones = self.zone_of[source][:, None], self.zone_of[destination][None, :]
+        if len(source) * len(destination) > self.region_rules.size:
+            costs: NDArray[Any] = price[self.region_rules][numpy.ix_(here, there)]
+        else:
+            costs = price[self.region_rules[numpy.ix_(here, there)]]
+        rows, columns = numpy.nonzero(here[:, None] == there[None, :])
+        if len(rows):
+            zones = self.zone_of[source][rows], self.zone_of[destination][columns]
             together = (zones[0] == zones[1]) | (zones[0] == -1) | (zones[1] == -1)
-            within = numpy.where(together, 0.0, price[self.zone_rules[here]][:, None])
-            costs = numpy.where(same, within, costs)
+            costs[rows, columns] = numpy.where(together, 0.0, price[self.zone_rules[here[rows]]])
         return costs
 
     def _prices(self, gb: Decimal) -> NDArray[Any]:

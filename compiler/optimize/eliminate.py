@@ -98,7 +98,8 @@ def _eliminate(variable: int, factors: list[_Factor], sizes: list[int]) -> tuple
         order = sorted(factor.scope, key=axes.index)
         shaped = numpy.transpose(factor.table, [factor.scope.index(other) for other in order])
         shape = [sizes[other] if other in factor.scope else 1 for other in axes]
-        table = table + shaped.reshape(shape)
+        # In place: the largest tables are tens of megabytes, and a new one per term is mostly page faults.
+        table += shaped.reshape(shape)
     best = table.argmin(axis=-1)
     rest.append(_Factor(scope=scope, table=table.min(axis=-1)))
     return [factor for factor in rest if factor.scope], _Step(variable=variable, scope=scope, best=best)

@@ -65,12 +65,20 @@ class Pair:
     bounds: tuple[str, ...] = ()
 
     def only(self, rows: dict[int, NDArray[Any]]) -> Pair:
-        """The pair with some values of its variables."""
-        cost, hours = self.cost, self.hours
-        if self.first in rows:
-            cost, hours = cost[rows[self.first]], hours[rows[self.first]]
-        if self.second in rows:
-            cost, hours = cost[:, rows[self.second]], hours[:, rows[self.second]]
+        """The pair with some values of its variables (indices, or masks)."""
+        import numpy
+
+        first, second = rows.get(self.first), rows.get(self.second)
+        if first is None and second is None:
+            return self
+        if first is not None and second is not None:
+            # Both at once: one pass over what is left instead of two over more.
+            both = numpy.ix_(first, second)
+            cost, hours = self.cost[both], self.hours[both]
+        elif first is not None:
+            cost, hours = self.cost[first], self.hours[first]
+        else:
+            cost, hours = self.cost[:, second], self.hours[:, second]
         return Pair(first=self.first, second=self.second, cost=cost, hours=hours, flows=self.flows, bounds=self.bounds)
 
 

@@ -140,13 +140,21 @@ def _undominated(
         pair = problem.pairs[number]
         first = pair.first == index
         costs.append(pair.cost if first else pair.cost.T)
-        times.append(pair.hours if first else pair.hours.T)
-    hopeful = variable.cost + sum((cost.min(axis=1) for cost in costs), numpy.zeros(len(variable)))
+        if timed:
+            times.append(pair.hours if first else pair.hours.T)
+    least = [cost.min(axis=1) for cost in costs]
+    # Almost no pair forbids anything, and then half of the passes below are not needed.
+    bounded = [bool(numpy.isinf(cost).any()) for cost in costs]
+    hopeful = variable.cost + sum(least, numpy.zeros(len(variable)))
     keep = numpy.isfinite(hopeful)
     if not keep.any():
         # Nothing can be chosen: the solver says so.
         return numpy.ones(len(variable), dtype=bool)
-    total = variable.cost + sum((numpy.where(numpy.isinf(c), 1e15, c).sum(axis=1) for c in costs), numpy.zeros(len(variable)))
+    sums = [
+        (numpy.where(numpy.isinf(cost), 1e15, cost) if bound else cost).sum(axis=1)
+        for cost, bound in zip(costs, bounded, strict=True)
+    ]
+    total = variable.cost + sum(sums, numpy.zeros(len(variable)))
     orders = (numpy.argsort(variable.cost, kind="stable"), numpy.argsort(total, kind="stable"))
     rivals = list(dict.fromkeys(int(i) for order in orders for i in order[:RIVALS] if keep[i]))
     if timed:
@@ -162,10 +170,12 @@ def _undominated(
         most: dict[int, NDArray[Any]] = {}
         # An endless loss beside an endless gain is undecided (nan), and the value stays.
         with numpy.errstate(invalid="ignore"):
-            for number, cost, hours in zip(pairs, costs, times, strict=True):
+            for number, cost, bound in zip(pairs, costs, bounded, strict=True):
+                more = cost[rival][None, :] - cost
                 # What is forbidden for the value to be replaced is no loss; what is forbidden for the rival alone is an endless one.
-                most[number] = numpy.where(numpy.isinf(cost), -numpy.inf, cost[rival][None, :] - cost).max(axis=1)
+                most[number] = (numpy.where(numpy.isinf(cost), -numpy.inf, more) if bound else more).max(axis=1)
                 loss = loss + most[number]
+            for hours in times:
                 slower = slower + numpy.maximum((hours[rival][None, :] - hours).max(axis=1), 0)
             beaten = loss <= 0
             if timed:
