@@ -96,11 +96,16 @@ def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
 
 def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
     ordered = any(variable.rank.any() for variable in problem.variables)
+    cheapest = _cheapest(problem, atlas)
+    if cheapest is None:
+        return None
+    if cheapest.value < atlas.penalty:
+        # The quickest plan is no answer while nobody knows what it costs and it can be known.
+        problem = _with_known_prices(problem, atlas.penalty)
     if not (problem.pairs or ordered or any(stage.after for stage in problem.stages) or _budgeted(problem)):
         return _quickest_alone(problem)
-    cheapest = _cheapest(problem, atlas)
     soonest = _soonest(problem)
-    if cheapest is not None and (hours := max(finish_hours(problem, cheapest.values), default=0.0)) <= soonest * (1 + 1e-9):
+    if (hours := max(finish_hours(problem, cheapest.values), default=0.0)) <= soonest * (1 + 1e-9):
         # Nothing can end sooner, and nothing is cheaper: what moves far seldom costs little.
         return replace(cheapest, value=hours, bound=hours)
     from .program import Program
@@ -120,6 +125,20 @@ def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
         return first
     hours = max(finish_hours(problem, second.values), default=0.0)
     return replace(second, value=hours, bound=min(first.bound, hours), optimal=first.optimal and second.optimal)
+
+
+def _with_known_prices(problem: Problem, penalty: float) -> Problem:
+    """The problem in which nothing may have an unknown price. Values keep their numbers."""
+    import numpy
+
+    return replace(
+        problem,
+        variables=tuple(
+            replace(variable, cost=numpy.where(variable.cost < penalty, variable.cost, numpy.inf))
+            for variable in problem.variables
+        ),
+        pairs=tuple(replace(pair, cost=numpy.where(pair.cost < penalty, pair.cost, numpy.inf)) for pair in problem.pairs),
+    )
 
 
 def _soonest(problem: Problem) -> float:

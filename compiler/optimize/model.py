@@ -101,8 +101,7 @@ class _Build:
 def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, timed: bool = False) -> Model:
     """The model of a graph whose groups all have candidates.
 
-    any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others, and, where time counts,
-    those whose price nobody knows. timed: keep what is
+    any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
     quicker though dearer.
     """
     atlas = Atlas(catalog=found.catalog, penalty=_penalty(graph, found))
@@ -207,9 +206,6 @@ def _group_variable(found: Choices, penalty: float, any_rank: bool, timed: bool,
     rows = numpy.arange(len(found.cost))
     if not any_rank and len(rows) and found.rank.any():
         rows = numpy.flatnonzero(found.rank == found.rank.min())
-    if timed and not any_rank and (known := found.cost[rows] < penalty).any():
-        # The quickest machine is no answer while nobody knows what it costs and another one does.
-        rows = rows[known]
     # A later rank is never cheap enough to be taken while an earlier one can be had.
     cost = found.cost[rows] + found.rank[rows] * (penalty * 16 if any_rank else 0.0)
     if timed or limited:

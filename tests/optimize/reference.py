@@ -454,6 +454,9 @@ def best(world: World, every: list[Plan], objective: Objective) -> Plan | None:
     first = [plan for plan in first if plan.rank == rank]
     if objective is Objective.COST:
         return min(first, key=lambda plan: plan.cost)
+    if rank == 0 and any(plan.cost.unknown == 0 for plan in first):
+        # The quickest plan is no answer while nobody knows what it costs and it can be known.
+        first = [plan for plan in first if plan.cost.unknown == 0]
     soonest = min(plan.finish for plan in first)
     return min((plan for plan in first if plan.finish <= soonest + TINY), key=lambda plan: plan.cost)
 
