@@ -14,7 +14,7 @@ from ..ir import Objective
 from .ascent import tighten
 from .atlas import Atlas
 from .eliminate import solve
-from .problem import Answer, Problem, allowed, cost_of, finish_hours
+from .problem import Answer, Problem, allowed, cost_of, finish_hours, soonest_hours
 from .prune import everything, one_zone_per_region, prune, settle
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def decide(problem: Problem, atlas: Atlas, objective: Objective) -> Answer | Non
     """The best solution in terms of `problem`'s own values. None: nothing satisfies all bounds and limits."""
     timed = objective is Objective.TIME or any(stage.deadline is not None for stage in problem.stages)
     if any(len(variable) == 0 for variable in problem.variables):
+        return None
+    soonest = soonest_hours(problem)
+    if any(s.deadline is not None and end > s.deadline + 1e-6 for s, end in zip(problem.stages, soonest, strict=True)):
         return None
     alone, singles = settle(problem) if not timed and not problem.limited else (problem, everything(problem))
     merged, zones = one_zone_per_region(alone, atlas)

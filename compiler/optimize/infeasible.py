@@ -14,7 +14,7 @@ from ..diagnostics import Diagnostic, SourceMap, error
 from ..ir import Objective, SpecPath, Task, TaskGraph, decimal_text
 from .decide import decide
 from .model import Model
-from .problem import Pair, Problem, Stage, worst_of
+from .problem import Pair, Problem, Stage, soonest_hours, worst_of
 
 if TYPE_CHECKING:
     from .atlas import Atlas
@@ -31,9 +31,10 @@ def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap) -> Dia
     free = _without(problem, budget=True, deadline=True)
     if not _possible(free, model.atlas):
         return _apart(graph, sources)
-    if budgeted and not _possible(_without(problem, deadline=True), model.atlas):
+    # With one kind of limit alone there is nothing to tell apart.
+    if budgeted and not (timed and _possible(_without(problem, deadline=True), model.atlas)):
         return _over_budget(model, budgeted, sources)
-    if timed and not _possible(_without(problem, budget=True), model.atlas):
+    if timed and not (budgeted and _possible(_without(problem, budget=True), model.atlas)):
         return _too_late(model, timed, sources)
     lines = [f"{task.id}: {_least(_worst(model, stage, deadlines=True))}." for task, stage in budgeted]
     return error(
@@ -101,12 +102,12 @@ def _over_budget(model: Model, budgeted: list[tuple[Task, Stage]], sources: Sour
 
 def _least(worst: Decimal | None) -> str:
     if worst is None:
-        return "what it costs in the worst case cannot be told, because a price is not known"
+        return "what it costs in the worst case cannot be told: a price is not known, or the search took too long"
     return f"the least it can cost in the worst case is ${decimal_text(worst.quantize(CENT, ROUND_CEILING))}"
 
 
 def _worst(model: Model, stage: Stage, *, deadlines: bool) -> Decimal | None:
-    """The least worst case of one task, whatever the others cost; None when a price in it is unknown."""
+    """The least worst case of one task, whatever the others cost; None when nobody can tell."""
     problem = _without(model.problem, budget=True, deadline=not deadlines)
     paid = frozenset(stage.paid)
     alone = replace(
@@ -117,7 +118,9 @@ def _worst(model: Model, stage: Stage, *, deadlines: bool) -> Decimal | None:
         pairs=tuple(pair if number in paid else _allowing(pair) for number, pair in enumerate(problem.pairs)),
     )
     answer = decide(alone, model.atlas, Objective.COST)
-    assert answer is not None, "it was possible before"
+    if answer is None:
+        # It is possible, so time ran out.
+        return None
     worst = worst_of(alone, stage, answer.values)
     return None if worst >= model.atlas.penalty / 2 else Decimal(round(worst)) * NANO_DOLLARS
 
@@ -162,9 +165,10 @@ def _soonest(model: Model, number: int) -> Decimal:
         replace(v, rank=0 * v.rank) if i in counted else replace(v, rank=0 * v.rank, hours=0 * v.hours, moves=0 * v.moves)
         for i, v in enumerate(problem.variables)
     )
-    answer = decide(replace(problem, variables=variables, stages=stages), model.atlas, Objective.TIME)
-    assert answer is not None, "it was possible before"
-    return Decimal(repr(answer.value))
+    alone = replace(problem, variables=variables, stages=stages)
+    answer = decide(alone, model.atlas, Objective.TIME)
+    # It is possible, so without an answer time ran out; then a bound is better than nothing.
+    return Decimal(repr(max(soonest_hours(alone)) if answer is None else answer.value))
 
 
 def _before(problem: Problem, number: int) -> set[int]:

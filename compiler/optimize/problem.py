@@ -159,6 +159,18 @@ def finish_hours(problem: Problem, values: tuple[int, ...]) -> tuple[float, ...]
     return tuple(ends)
 
 
+def soonest_hours(problem: Problem) -> tuple[float, ...]:
+    """When each stage could end if every choice were the quickest for it: no solution ends one sooner."""
+    ends: list[float] = []
+    least = [float(pair.hours.min()) if pair.hours.size else 0.0 for pair in problem.pairs]
+    for stage in problem.stages:
+        start = max((ends[before] + sum(least[pair] for pair in pairs) for before, pairs in stage.after), default=0.0)
+        mine = [problem.variables[index] for index in stage.variables]
+        length = max((float(v.hours.min()) for v in mine), default=0.0) + sum(float(v.moves.min()) for v in mine)
+        ends.append(start + length + sum(least[pair] for pair in stage.moves))
+    return tuple(ends)
+
+
 def worst_of(problem: Problem, stage: Stage, values: tuple[int, ...]) -> float:
     """What a stage's budget is held against."""
     single = sum(float(problem.variables[v].worst[values[v]]) for v in stage.variables)

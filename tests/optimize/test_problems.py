@@ -18,7 +18,7 @@ from skyc.compiler.optimize import ascent, eliminate
 from skyc.compiler.optimize.atlas import Atlas
 from skyc.compiler.optimize.decide import decide
 from skyc.compiler.optimize.model import build
-from skyc.compiler.optimize.problem import Answer, Pair, Problem, Stage, Variable, allowed, cost_of, finish_hours
+from skyc.compiler.optimize.problem import Answer, Pair, Problem, Stage, Variable, allowed, cost_of, finish_hours, soonest_hours
 from skyc.compiler.optimize.program import Program
 from skyc.compiler.optimize.prune import one_zone_per_region, prune
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
@@ -278,6 +278,16 @@ def test_decide_the_quickest(rng: Random) -> None:
     assert answer is not None
     assert abs(answer.value - hours) <= 1e-6
     assert abs(cost_of(made, answer.values) - cost) <= MICRO + cost * 1e-12, (cost_of(made, answer.values), cost)
+
+
+@given(rng=RANDOM)
+@examples(60)
+def test_no_stage_ends_sooner(rng: Random) -> None:
+    made = problem(rng, staged=True)
+    if few(made):
+        ends = [finish_hours(made, values) for values in solutions(made)]
+        bounds = soonest_hours(made)
+        assert all(end >= bound - 1e-9 for one in ends for end, bound in zip(one, bounds, strict=True))
 
 
 @given(rng=RANDOM)
