@@ -105,7 +105,8 @@ def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
     if cheapest.value < atlas.penalty:
         # The quickest plan is no answer while nobody knows what it costs and it can be known.
         problem = _with_known_prices(problem, atlas.penalty)
-    if not (problem.pairs or ordered or any(stage.after for stage in problem.stages) or _budgeted(problem)):
+    joined = any(stage.after or len(stage.variables) > 1 for stage in problem.stages)
+    if not (problem.pairs or ordered or joined or _budgeted(problem)):
         return _quickest_alone(problem)
     soonest = _soonest(problem)
     if (hours := max(finish_hours(problem, cheapest.values), default=0.0)) <= soonest * (1 + 1e-9):
