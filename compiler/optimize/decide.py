@@ -29,8 +29,11 @@ REFUSALS = 50
 """How many solutions of a program are refused for missing a limit by what its solver tolerates, before there is none."""
 
 
-def decide(problem: Problem, atlas: Atlas, objective: Objective) -> Answer | None:
-    """The best solution in terms of `problem`'s own values. None: nothing satisfies all bounds and limits."""
+def decide(problem: Problem, atlas: Atlas, objective: Objective, *, any_price: bool = False) -> Answer | None:
+    """The best solution in terms of `problem`'s own values. None: nothing satisfies all bounds and limits.
+
+    any_price: the quickest may have unknown prices though others have none.
+    """
     timed = objective is Objective.TIME or any(stage.deadline is not None for stage in problem.stages)
     if any(len(variable) == 0 for variable in problem.variables):
         return None
@@ -43,7 +46,7 @@ def decide(problem: Problem, atlas: Atlas, objective: Objective) -> Answer | Non
     kept = tuple(single[zone[row]] for single, zone, row in zip(singles, zones, rows, strict=True))
     if any(len(variable) == 0 for variable in smaller.variables):
         return None
-    answer = _quickest(smaller, atlas) if objective is Objective.TIME else _cheapest(smaller, atlas)
+    answer = _quickest(smaller, atlas, any_price) if objective is Objective.TIME else _cheapest(smaller, atlas)
     if answer is None:
         return None
     return replace(answer, values=tuple(int(rows[value]) for rows, value in zip(kept, answer.values, strict=True)))
@@ -97,18 +100,26 @@ def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
     return replace(answer, values=tuple(int(rows[i]) for rows, i in zip(kept, answer.values, strict=True)))
 
 
-def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
-    ordered = any(variable.rank.any() for variable in problem.variables)
+def _quickest(problem: Problem, atlas: Atlas, any_price: bool) -> Answer | None:
+    """The plan that ends first, and of those the cheapest; with known prices, if there is any such plan."""
     cheapest = _cheapest(problem, atlas)
-    if cheapest is None:
+    if cheapest is None or any_price or cheapest.value >= atlas.penalty:
+        return None if cheapest is None else _soonest_of(problem, atlas, cheapest)
+    known, rows = _with_known_prices(problem, atlas.penalty)
+    # The cheapest has known prices itself, so all its values are among the rows that are left.
+    values = tuple(int((kept == value).argmax()) for kept, value in zip(rows, cheapest.values, strict=True))
+    answer = _soonest_of(known, atlas, replace(cheapest, values=values))
+    if answer is None:
         return None
-    if cheapest.value < atlas.penalty:
-        # The quickest plan is no answer while nobody knows what it costs and it can be known.
-        problem = _with_known_prices(problem, atlas.penalty)
+    return replace(answer, values=tuple(int(kept[value]) for kept, value in zip(rows, answer.values, strict=True)))
+
+
+def _soonest_of(problem: Problem, atlas: Atlas, cheapest: Answer) -> Answer | None:
+    ordered = any(variable.rank.any() for variable in problem.variables)
     joined = any(stage.after or len(stage.variables) > 1 for stage in problem.stages)
     if not (problem.pairs or ordered or joined or _budgeted(problem)):
         return _quickest_alone(problem)
-    soonest = _soonest(problem)
+    soonest = max(soonest_hours(problem), default=0.0)
     if (hours := max(finish_hours(problem, cheapest.values), default=0.0)) <= soonest * (1 + 1e-9):
         # Nothing can end sooner, and nothing is cheaper: what moves far seldom costs little.
         return replace(cheapest, value=hours, bound=hours)
@@ -131,30 +142,14 @@ def _quickest(problem: Problem, atlas: Atlas) -> Answer | None:
     return replace(second, value=hours, bound=min(first.bound, hours), optimal=first.optimal and second.optimal)
 
 
-def _with_known_prices(problem: Problem, penalty: float) -> Problem:
-    """The problem in which nothing may have an unknown price. Values keep their numbers."""
+def _with_known_prices(problem: Problem, penalty: float) -> tuple[Problem, tuple[NDArray[Any], ...]]:
+    """The problem in which nothing may have an unknown price, and per variable the values that are left."""
     import numpy
 
-    return replace(
-        problem,
-        variables=tuple(
-            replace(variable, cost=numpy.where(variable.cost < penalty, variable.cost, numpy.inf))
-            for variable in problem.variables
-        ),
-        pairs=tuple(replace(pair, cost=numpy.where(pair.cost < penalty, pair.cost, numpy.inf)) for pair in problem.pairs),
-    )
-
-
-def _soonest(problem: Problem) -> float:
-    """A lower bound of the end, in hours: every variable as quick as it can be and every transfer as short."""
-    pairs = [float(pair.hours.min()) for pair in problem.pairs]
-    least = [float(variable.hours.min()) for variable in problem.variables]
-    ends: list[float] = []
-    for stage in problem.stages:
-        start = max((ends[before] + sum(pairs[pair] for pair in joined) for before, joined in stage.after), default=0.0)
-        length = max((least[variable] for variable in stage.variables), default=0.0)
-        ends.append(start + length + sum(pairs[pair] for pair in stage.moves))
-    return max(ends, default=0.0)
+    rows = tuple(numpy.flatnonzero(variable.cost < penalty) for variable in problem.variables)
+    known = problem.only(dict(enumerate(rows)))
+    pairs = tuple(replace(pair, cost=numpy.where(pair.cost < penalty, pair.cost, numpy.inf)) for pair in known.pairs)
+    return replace(known, pairs=pairs), rows
 
 
 def _budgeted(problem: Problem) -> bool:

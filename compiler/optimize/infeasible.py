@@ -166,7 +166,7 @@ def _soonest(model: Model, number: int) -> Decimal:
         for i, v in enumerate(problem.variables)
     )
     alone = replace(problem, variables=variables, stages=stages)
-    answer = decide(alone, model.atlas, Objective.TIME)
+    answer = decide(alone, model.atlas, Objective.TIME, any_price=True)
     # It is possible, so without an answer time ran out; then a bound is better than nothing.
     return Decimal(repr(max(soonest_hours(alone)) if answer is None else answer.value))
 
