@@ -28,6 +28,7 @@ from .ir import (
     TaskGraph,
     decimal_text,
 )
+from .ir.accelerators import asked, canonical, close
 from .ir.catalog import UNKNOWN
 from .match import Filter, Match, Size, match, node_shape, requirement_field, sentence
 
@@ -124,6 +125,9 @@ def _nothing_fits(
     sources: SourceMap,
 ) -> Diagnostic:
     """The error for a group without candidates: every reason, what contradicts, and the one change that would help most."""
+    misspelt = _misspelt(group, catalog, sources)
+    if misspelt is not None:
+        return misspelt
     found = [conflict(request, catalog, size, capabilities) for request in group.requests]
     lines = [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
     lines += [
@@ -148,6 +152,24 @@ def _nothing_fits(
         span=sources.find(place),
         hint=hint,
     )
+
+
+def _misspelt(group: NodeGroup, catalog: Catalog, sources: SourceMap) -> Diagnostic | None:
+    """The error for an accelerator that nothing has under any spelling."""
+    sold = {name for part in catalog.parts for name in part.offers.types.accelerators}
+    for request in group.requests:
+        for wanted in request.accelerators or ():
+            name, _ = asked(wanted.name, wanted.count)
+            if canonical(name) is None and name not in sold:
+                near = close(name)
+                return error(
+                    "unknown-accelerator",
+                    "An accelerator is not known",
+                    f"No target has an accelerator called `{wanted.name}`.",
+                    span=sources.find(request.origin.child("accelerators")),
+                    hint=f"did you mean `{near}`?" if near else "`skyc offers` lists what there is",
+                )
+    return None
 
 
 def _contradiction(request: ResourceRequest, found: Conflict) -> str:
