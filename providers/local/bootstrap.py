@@ -1,7 +1,6 @@
-"""Make a node's files: the pinned runtime environment, the job's environment, the token, and what its processes may see.
+"""Make a node's files: its environments (`providers/environments.py`), the token, and what its processes may see.
 
 Contract
-- `render` is pure: the same script text for the same arguments, every value quoted for the shell.
 - Runtime environments live at `<home>/runtimes/<digest>`, shared by all nodes that pin the same Python and Ray, and appear there
   whole or not at all. One process builds at a time; the lock lives as long as the script does, even if this process is killed.
 - The token is the deployment's, 0600, and is never an argument, an output or part of a state file.
@@ -13,24 +12,18 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import secrets
-import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
+from ..environments import Environments, packages_of, render
 from .record import NodeRecord, write_atomically
 
 BOOTSTRAP_SECONDS = 600.0
 """A first build downloads Ray (70 MB); later ones link from uv's cache in about a second."""
-
-PSUTIL = "psutil==7.2.2"
-_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class BootstrapError(Exception):
@@ -41,39 +34,6 @@ class BootstrapError(Exception):
         self.log = log
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environments:
-    """The two Python environments of a node and what they are made from."""
-
-    uv: str
-    interpreter: str
-    runtime: Path
-    user: Path
-    packages: tuple[str, ...]
-
-
-def render(environments: Environments) -> str:
-    """The bootstrap script. Raises when the template names a value that is not given, and ValueError for directories that are
-    not an environment's: the script replaces a broken one."""
-    import jinja2
-
-    runtime, user = environments.runtime, environments.user
-    if not (runtime.is_absolute() and runtime.parent.name == "runtimes" and _DIGEST.fullmatch(runtime.name)):
-        raise ValueError(f"{str(runtime)!r} is not a runtime environment's directory")
-    if not (user.is_absolute() and user.name == "env" and user.parent.parent.name == "nodes"):
-        raise ValueError(f"{str(user)!r} is not a node's environment")
-    text = files("skyc.templates").joinpath("bootstrap/node.sh.j2").read_text(encoding="utf-8")
-    engine = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
-    engine.filters["quote"] = shlex.quote
-    return engine.from_string(text).render(
-        uv=environments.uv,
-        interpreter=environments.interpreter,
-        runtime_directory=str(environments.runtime),
-        user_environment=str(environments.user),
-        packages=environments.packages,
-    )
-
-
 def environments_of(record: NodeRecord) -> Environments:
     """Where this node's environments are. Raises BootstrapError when nothing here can make them."""
     import uv
@@ -82,7 +42,7 @@ def environments_of(record: NodeRecord) -> Environments:
         program = uv.find_uv_bin()
     except FileNotFoundError as failure:
         raise BootstrapError(f"uv is not installed beside skyc: {failure}") from failure
-    packages = (f"ray[default]=={record.ray}", PSUTIL)
+    packages = packages_of(record.ray)
     interpreter = _interpreter(record.python)
     text = json.dumps([interpreter, sys.version if record.python == _running() else record.python, packages])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,13 +6,9 @@ that is added to the IR cannot be dropped in silence here.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from decimal import ROUND_DOWN, Decimal
-from typing import assert_never
 
-from ...compiler.diagnostics import Diagnostic, error, has_errors, warning
+from ...compiler.diagnostics import Diagnostic, error, has_errors
 from ...compiler.ir import (
     FrozenMap,
     GroupPlacement,
@@ -23,11 +19,11 @@ from ...compiler.ir import (
     ResourceAddress,
     ResourceGraph,
     ResourceNode,
-    ResourceRequest,
     Task,
     Value,
 )
 from ..base import LowerContext
+from ..tables import Unsupported, Weight, gaps, unclassified
 from .catalog import PROVIDER
 
 SOURCE = "registry.terraform.io/skyc/skyc"
@@ -39,22 +35,6 @@ SUPPORTED = frozenset({"infra", "cpus", "memory_gb", "memory_per_cpu", "accelera
 
 LOWERED = frozenset({"origin", "accelerators_ordered", "arch", "interruption_rate", "max_hourly_cost"})
 """Used up before lowering: by the optimizer, or to point at the user's line."""
-
-
-class Weight(enum.Enum):
-    """How bad it is that the target lacks a feature."""
-
-    REFUSE = "refuse"
-    """The job would run on something else than was asked for."""
-    IGNORE = "ignore"
-    """The machine is what it is; the job runs the same."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsupported:
-    weight: Weight
-    spec_field: str
-    reason: str
 
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap(
@@ -105,10 +85,8 @@ OUTPUT_ATTRIBUTES = (
 
 
 def check_tables() -> tuple[str, ...]:
-    """Fields of ResourceRequest that are in none of the three tables, or in two. Empty, or we have a bug."""
-    tables = [*SUPPORTED, *LOWERED, *UNSUPPORTED]
-    known = {field.name for field in fields(ResourceRequest)}
-    return tuple(sorted({name for name in known | set(tables) if tables.count(name) != 1 or name not in known}))
+    """Fields that are not exactly once in a table. Empty, or we have a bug."""
+    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
 
 
 def lower(
@@ -175,28 +153,11 @@ def _objections(group: NodeGroup, placement: GroupPlacement | None) -> tuple[tup
     for request in group.requests:
         if request.infra.provider not in (None, PROVIDER):
             continue
-        said = tuple(_gaps(request))
+        said = tuple(gaps(request, UNSUPPORTED, PROVIDER))
         if not has_errors(said):
             return said, False
         first = first or said
     return first, bool(first)
-
-
-def _gaps(request: ResourceRequest) -> Iterator[Diagnostic]:
-    for name, gap in UNSUPPORTED.items():
-        value = getattr(request, name)
-        if value is None or value == ():
-            continue
-        subject = request.origin.child(gap.spec_field)
-        detail = f"`{subject}` on `local`: {gap.reason}"
-        match gap.weight:
-            case Weight.REFUSE:
-                hint = f"remove `{gap.spec_field}`, or choose another `infra`"
-                yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=subject)
-            case Weight.IGNORE:
-                yield warning("ignored-here", "The target ignores this field", detail, subject=subject)
-            case _:
-                assert_never(gap.weight)
 
 
 def _node(

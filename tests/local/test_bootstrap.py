@@ -11,8 +11,9 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from skyc.providers.environments import Environments, render
 from skyc.providers.local import bootstrap
-from skyc.providers.local.bootstrap import Environments, base_environment, node_environment, render, token_of
+from skyc.providers.local.bootstrap import base_environment, node_environment, token_of
 
 from .conftest import record_of
 
