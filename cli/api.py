@@ -31,6 +31,7 @@ class Api(Protocol):
         emit: str | None,
         destroy: bool,
         objective: str,
+        offline: bool,
     ) -> Plan: ...
 
     def apply(

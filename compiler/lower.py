@@ -7,9 +7,11 @@ our bug, not the user's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
-from ..providers.base import LowerContext, Provider
+from ..providers.base import Access, Capability, LowerContext, Provider
 from .diagnostics import Diagnostic, SourceMap, located
 from .ir import (
     DeploymentId,
@@ -39,20 +41,43 @@ def lower(
     home: str,
     runtime: NodeRuntime,
     sources: SourceMap,
+    access: Callable[[DeploymentId], Access] = lambda deployment: Access(),
+    offline: bool = False,
+    versions: Mapping[str, str] | None = None,
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
-    """One ResourceGraph per (task, provider, region), in task order."""
+    """One ResourceGraph per (task, provider, region), in task order.
+
+    sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
+    only when a target needs them. versions: Terraform provider source → version to use instead of the pinned one.
+    """
     graphs: list[ResourceGraph] = []
     diagnostics: list[Diagnostic] = []
+    access_of = cache(access)
     for task in graph.tasks:
         for (provider_name, region), placements in _sites(task, plan):
-            context = LowerContext(deployment=deployment, site=site_id(task, provider_name, region), home=home, runtime=runtime)
-            lowered, said = providers[provider_name].lower(task, placements, context)
+            provider = providers[provider_name]
+            context = LowerContext(
+                deployment=deployment,
+                site=site_id(task, provider_name, region),
+                home=home,
+                runtime=runtime,
+                access=access_of(deployment) if Capability.LOGIN in provider.capabilities else Access(),
+                plan=plan.digest[:12],
+                offline=offline,
+            )
+            lowered, said = provider.lower(task, placements, context)
             # A provider sees no file; it names the field, and the file's place is put in here.
             diagnostics += [located(diagnostic, sources) for diagnostic in said]
             if lowered is not None:
                 verify(lowered)
-                graphs.append(lowered)
-    return tuple(graphs), tuple(diagnostics)
+                diagnostics += provider.check_graph(lowered, sources)
+                graphs.append(_with_versions(lowered, versions or {}))
+    return tuple(graphs), tuple(dict.fromkeys(diagnostics))
+
+
+def _with_versions(graph: ResourceGraph, versions: Mapping[str, str]) -> ResourceGraph:
+    needs = tuple(dataclasses.replace(need, version=versions.get(need.source, need.version)) for need in graph.requirements)
+    return dataclasses.replace(graph, requirements=needs)
 
 
 def site_id(task: Task, provider: str, region: str) -> SiteId:

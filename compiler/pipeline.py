@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Capability, Provider
+from ..providers.base import Access, Capability, Provider
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
@@ -53,6 +53,12 @@ class CompileOptions:
     """None: the name the file gives itself."""
     objective: Objective = Objective.COST
     quotas: tuple[Quota, ...] = ()
+    access: Callable[[DeploymentId], Access] = lambda deployment: Access()
+    """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
+    offline: bool = False
+    """The result is for a plan that asks nobody and is never applied."""
+    versions: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Terraform provider source → version to use instead of the one skyc pins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +158,9 @@ def _lower(state: Compilation) -> Compilation:
         home=str(state.options.home),
         runtime=state.options.runtime,
         sources=state.sources,
+        access=state.options.access,
+        offline=state.options.offline,
+        versions=state.options.versions,
     )
     return dataclasses.replace(state, graphs=graphs, diagnostics=state.diagnostics + said)
 

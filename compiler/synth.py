@@ -176,6 +176,8 @@ def site_json(graph: ResourceGraph) -> str:
         overrides = [(name, terraform_value(value)) for name, value in node.arguments.items() if value is not None]
         if node.depends_on:
             overrides.append(("depends_on", [str(address) for address in node.depends_on]))
+        if node.ignore_changes:
+            overrides.append(("lifecycle.ignore_changes", list(node.ignore_changes)))
         if node.prevent_destroy:
             overrides.append(("lifecycle.prevent_destroy", True))
         resources.append({"type": node.address.type, "name": node.address.name, "overrides": overrides})

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..compiler.diagnostics import Diagnostic
+from ..compiler.diagnostics import Diagnostic, SourceMap
 from ..compiler.ir import (
     DeploymentId,
     FrozenMap,
@@ -36,6 +36,10 @@ class Capability(enum.Enum):
 
     LOWER = "lower"
     """Placements become resources. A target without it is priced only: its `lower` refuses."""
+    RUN = "run"
+    """Its nodes can be reached and a job started on them. Without it a plan can be made and reviewed, and `apply` refuses."""
+    LOGIN = "login"
+    """Its machines are logged in to over SSH, so lowering needs an `Access`."""
     SPOT = "spot"
     MULTI_NODE = "multi-node"
     OPEN_PORTS = "open-ports"
@@ -49,14 +53,33 @@ class Capability(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may log in to a deployment's machines, and the keys of both sides. One per deployment."""
+
+    ssh_from: tuple[str, ...] = ()
+    """CIDR ranges, in file order. Empty: SSH is closed."""
+    login_key: str = ""
+    """OpenSSH public key. Its private half stays below the home and is never an argument of anything."""
+    host_key: str = field(default="", repr=False)
+    """OpenSSH private key a machine introduces itself with the first time, and never again: who logs in first replaces it
+    before anything secret is sent. It is worth nothing afterwards, which is why user data may hold it."""
+    host_key_public: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LowerContext:
-    """What lowering may know besides the placement. All of it is in the plan's digest."""
+    """What lowering may know besides the placement. All of it is in the resource graph's digest."""
 
     deployment: DeploymentId
     site: SiteId
     home: str
     """Absolute path of SKYC_HOME on the machine that runs Terraform."""
     runtime: NodeRuntime
+    access: Access = field(default_factory=Access)
+    plan: str = ""
+    """Short id of the placement plan, for the tag that says which plan made a resource."""
+    offline: bool = False
+    """Terraform may ask nobody: provider configurations hold no real credentials and skip what looks them up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +93,10 @@ class Node:
     rank: int
     """Global rank over the task's nodes; the head is rank 0."""
     ip: str
+    address: str = ""
+    """Where it is reached from outside its network; empty: at `ip`."""
+    host_key: str = ""
+    """SSH host key (OpenSSH public form) of its first boot; empty where there is no SSH."""
     directory: str
     """Absolute path on the node. Holds `workdir/`, `home/`, `jobs/`, `bundles/`, `token`; all of it goes with the node."""
     python: str
@@ -183,6 +210,13 @@ class Provider(Protocol):
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         """Resources for one task's placements at this provider. Pure: same arguments, same graph. A diagnostic about a field has
         it as its `subject`."""
+
+    def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+        """What is wrong with a graph of its own, found offline: against its Terraform providers' schemas, and against what must
+        hold of everything it makes. Pure. `sources` gives the user's lines. Nothing, where there is nothing to hold it against."""
+
+    def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
+        """Why Terraform could not ask this target now, with what to do: missing credentials, mostly. Quick, and asks nobody."""
 
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         """Start what its graphs need besides released Terraform providers: skyc's own provider, or nothing."""

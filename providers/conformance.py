@@ -44,11 +44,13 @@ from ..compiler.ir import (
     canonical,
 )
 from ..compiler.ir.catalog import CatalogPart
-from .base import Capability, LowerContext, Node, Provider
+from .base import Access, Capability, LowerContext, Node, Provider
 from .catalog_conformance import CatalogConformance
 from .schemas import check, load_schemas
+from .schemas.references import references
 
 DEPLOYMENT = DeploymentId("conformance")
+LOGIN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
 
 VARIATIONS: FrozenMap[FrozenMap[Any]] = FrozenMap(
     {
@@ -144,8 +146,14 @@ class ProviderConformance(CatalogConformance):
         graph, _ = self._lower(tmp_path, self.example_task(tmp_path))
         assert graph is not None
         assert graph.resources, "a graph without resources"
+        named = {node.address for node in graph.resources if f'"{DEPLOYMENT}"'.encode() in canonical(node.arguments)}
+        schemas = {name: type_ for schema in load_schemas() for name, type_ in schema.types.items()}
         for node in graph.resources:
-            assert f'"{DEPLOYMENT}"'.encode() in canonical(node.arguments), f"{node.address} does not carry the deployment"
+            # A route, say, has no place for tags. It then belongs to what does, and goes with it.
+            known = schemas.get(node.address.type)
+            can = known is None or bool({"tags", "labels"} & set(known.body.attributes))
+            goes_with = {ref.address for _, ref in references(node.arguments)} & named
+            assert node.address in named or (not can and goes_with), f"{node.address} does not carry the deployment"
             assert node.origin.steps, f"{node.address} comes from nowhere in the user's file"
         assert "nodes" in graph.outputs, "the output `nodes` is missing"
         assert graph.provider == self.make_provider().name, "the graph names another provider"
@@ -211,7 +219,12 @@ class ProviderConformance(CatalogConformance):
         provider = self.make_provider()
         task = replace(task, groups=tuple(replace(group, num_nodes=num_nodes) for group in task.groups))
         context = LowerContext(
-            deployment=DEPLOYMENT, site=SiteId(f"{task.id}.{provider.name}"), home=str(home), runtime=self.runtime()
+            deployment=DEPLOYMENT,
+            site=SiteId(f"{task.id}.{provider.name}"),
+            home=str(home),
+            runtime=self.runtime(),
+            access=Access(ssh_from=("203.0.113.7/32",), login_key=LOGIN_KEY, host_key="a key\n", host_key_public=LOGIN_KEY),
+            plan="0123456789ab",
         )
         return provider.lower(task, self._placements(provider.catalog(home=home), task), context)
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..compiler.diagnostics import Diagnostic, SkycError, error
+from ..compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ..compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
 from ..compiler.ir.catalog import CatalogPart
 from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
@@ -51,6 +51,12 @@ class PricedProvider:
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         return None, (self._cannot_yet(),)
+
+    def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+        return ()
+
+    def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
+        return ()
 
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         return nullcontext(())

@@ -23,10 +23,12 @@ from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform_stream import Event, Phase
+from ..providers.base import Capability
 from . import jobs
 from .clusters import Cluster, cluster_of, task_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
+from .mirror import with_mirror
 from .places import checkpoint_place, mounts, note_storages
 from .planning import (
     Planned,
@@ -83,6 +85,27 @@ def warned(session: Session, request: Request, compilation: Compilation) -> Comp
     )
 
 
+def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
+    """Machines that no job could be started on are not rented. Raises SkycError."""
+    without = sorted(
+        {
+            graph.provider
+            for graph in compilation.graphs or ()
+            if Capability.RUN not in session.provider(graph.provider).capabilities
+        }
+    )
+    if without:
+        raise SkycError(
+            error(
+                "cannot-run-yet",
+                "Jobs cannot be started at this target yet",
+                f"skyc can plan machines at {', '.join(f'`{name}`' for name in without)} and cannot start jobs on them yet, so it"
+                " rents none: they would cost money and do nothing.",
+                hint="write `infra: local` to run the task on this machine; `skyc plan` shows what would be made",
+            )
+        )
+
+
 def refused(compilation: Compilation) -> SkycError:
     """What to raise for a compilation with errors. A budget that cannot be kept is a denial, not a mistake."""
     denied = any(diagnostic.slug == OVER_BUDGET for diagnostic in compilation.diagnostics)
@@ -109,7 +132,7 @@ def site_context(
         deployment=deployment,
         store=session.store,
         engine=session.engine,
-        environ=session.environ,
+        environ=with_mirror(session.environ, session.home),
         lock_fd=lock_fd,
         secrets=secret_texts(compilation.secrets) if compilation else (),
         on_event=lambda event: session.tell(_progress(event)),
@@ -124,7 +147,7 @@ def _progress(event: Event) -> Progress:
 
 
 def priced(compilation: Compilation) -> Plan:
-    """The plan of a file whose placement is known and cannot be compiled; its errors are among the diagnostics."""
+    """The plan of a file whose placement is known and cannot be compiled or compared; its errors are among the diagnostics."""
     assert compilation.graph is not None
     return Plan(
         deployment=compilation.deployment,
@@ -164,6 +187,7 @@ def apply(
 ) -> ApplyResult:
     """Plan, ask, make, run. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
     compilation = compiled(session, request)
+    refuse_what_cannot_run(session, compilation)
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:

@@ -7,6 +7,7 @@ user stops it half way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, error
@@ -18,7 +19,8 @@ from . import inspect
 from .apply import apply as apply_request
 from .apply import locked, plan_result, priced, refused, site_context, warned
 from .destroy import destroy as destroy_deployment
-from .planning import Request, compile_request, planned
+from .offline import plan_offline
+from .planning import Request, cannot_ask, compile_request, planned
 from .records import JobRecord
 from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
 from .session import Session, open_session
@@ -33,6 +35,7 @@ def _request(
     secrets: Mapping[str, Secret] | None,
     rerun: bool = False,
     objective: str = "cost",
+    offline: bool = False,
 ) -> Request:
     return Request(
         path=Path(path),
@@ -41,6 +44,7 @@ def _request(
         secrets=secrets or {},
         rerun=rerun,
         objective=Objective(objective),
+        offline=offline,
     )
 
 
@@ -54,14 +58,16 @@ def plan(
     emit: str | None = None,
     destroy: bool = False,
     objective: str = "cost",
+    offline: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
 
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
-    cannot be compiled yet comes back priced, with the error among its diagnostics.
+    cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
+    compares with nothing; the result is schema-valid at most.
     """
-    request = _request(path, deployment, env, secrets, objective=objective)
+    request = _request(path, deployment, env, secrets, objective=objective, offline=offline)
     with open_session(home, on_progress=on_progress) as session:
         if emit is not None and emit != "plan":
             return _emitted(session, request, emit)
@@ -73,6 +79,11 @@ def plan(
                 raise refused(compilation)
             return priced(compilation)
         compilation = warned(session, request, compilation)
+        if offline:
+            return plan_offline(session, compilation)
+        missing = cannot_ask(session, compilation)
+        if missing:
+            return priced(replace(compilation, diagnostics=(*compilation.diagnostics, *missing)))
         name = compilation.deployment
         with locked(session, name, command=f"skyc plan {path}", wait=None) as lock_fd:
             context = site_context(session, name, lock_fd, compilation)
@@ -85,8 +96,6 @@ def plan(
 
 
 def _replace_emitted(result: Plan, text: str) -> Plan:
-    from dataclasses import replace
-
     return replace(result, emitted=text)
 
 

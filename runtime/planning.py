@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, SkycError, Span, error, has_errors, warning
@@ -29,8 +30,10 @@ from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
+from .access import access_of
 from .clusters import task_of
 from .job import JobState
+from .mirror import mirrored
 from .places import checkpoint_place
 from .quotas import read_quotas
 from .reconcile import reconcile
@@ -52,6 +55,8 @@ class Request:
     secrets: Mapping[str, Secret]
     rerun: bool = False
     objective: Objective = Objective.COST
+    offline: bool = False
+    """Compile for a plan that asks nobody (`offline.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +106,9 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
             quotas=read_quotas(session.home),
+            access=partial(access_of, session.home),
+            offline=request.offline,
+            versions=mirrored(session.environ),
         ),
         until=until,
     )
@@ -134,6 +142,12 @@ def _name_span(compilation: Compilation) -> Span | None:
     assert spec is not None
     first = spec.header or spec.documents[0]
     return compilation.sources.spans.get(first.origin.child("name"))
+
+
+def cannot_ask(session: Session, compilation: Compilation) -> tuple[Diagnostic, ...]:
+    """Why a target of the placement could not be asked by Terraform now: missing credentials, mostly."""
+    names = sorted({graph.provider for graph in compilation.graphs or ()})
+    return tuple(found for name in names for found in session.provider(name).ready(home=session.home))
 
 
 @contextlib.contextmanager
@@ -305,6 +319,7 @@ def secret_texts(secrets: Mapping[str, Secret]) -> tuple[str, ...]:
 __all__ = [
     "Planned",
     "Request",
+    "cannot_ask",
     "compile_request",
     "last_run",
     "loses_cluster",

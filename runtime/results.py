@@ -2,7 +2,7 @@
 
 The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
 
-    plan(path, *, deployment, env, secrets, home, emit, destroy, objective) -> Plan
+    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline) -> Plan
     apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait) -> ApplyResult
     status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
     logs(deployment, job, *, follow, home) -> Iterator[str]
@@ -49,6 +49,7 @@ class Plan:
 
     placement: None for a destroy, and when `emit` stopped the compiler before it.
     changes: one per site; empty when there was nothing to compare with.
+    offline: nobody was asked; what the diagnostics call schema-valid is all that is known. Never to be applied.
     hours: the expected run time that the price per run is made of.
     emitted: the text of the stage asked for with `emit`.
     diagnostics: warnings and notes; errors are raised instead, but for a placement that is priced and cannot be compiled.
@@ -62,6 +63,7 @@ class Plan:
     jobs: tuple[JobPlan, ...] = ()
     hours: Decimal = Decimal(1)
     destroying: bool = False
+    offline: bool = False
     emitted: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     timings: tuple[tuple[str, float], ...] = ()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   skyc plan task.yaml                                what it would do and cost
   skyc plan task.yaml --format markdown > plan.md    for a pull request
-  skyc plan task.yaml --objective time               the placement that ends first
+  skyc plan task.yaml --offline                      without an account: is it schema-valid?
 """
 
 STAGES = ("parse", "resolve", "candidates", "optimize", "lower", "synth", "plan")
@@ -26,7 +26,9 @@ ERROR = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_task_inputs(parser)
-    parser.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
+    how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
     parser.add_argument("--emit", choices=STAGES, help="print what this stage makes instead of the report")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             emit=arguments.emit,
             destroy=arguments.destroy,
             objective=inputs.objective,
+            offline=arguments.offline,
         )
     if not plan.failed:
         screen.diagnostics(plan.diagnostics)

@@ -45,6 +45,8 @@ class ResourceNode:
     arguments: FrozenMap[Value]
     depends_on: tuple[ResourceAddress, ...] = ()
     prevent_destroy: bool = False
+    ignore_changes: tuple[str, ...] = ()
+    """Arguments, as Terraform writes them (`tags["x"]`), that count only when the resource is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,13 +156,23 @@ class Ec2:
             return self._clients[region]
 
 
+NO_BOTO3 = "boto3 is not installed; install skyc with its extra `aws` (pip install 'skyc[aws]')."
+
+
 def connect(schedule: Schedule) -> Ec2 | str:
     """EC2, or why it cannot be asked, as a sentence that says what to do."""
+    session = session_here()
+    return session if isinstance(session, str) else Ec2(session, schedule)
+
+
+def session_here() -> Any | str:
+    """A boto3 session with credentials, or why there is none, as a sentence that says what to do. Asks nobody but, on a machine
+    of AWS's, the machine's own metadata."""
     try:
         import boto3
         from botocore.exceptions import BotoCoreError
     except ImportError:
-        return "boto3 is not installed; install skyc with its extra `aws` (pip install 'skyc[aws]')."
+        return NO_BOTO3
     # At the debug level botocore logs session tokens.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
@@ -172,7 +182,7 @@ def connect(schedule: Schedule) -> Ec2 | str:
         return f"The AWS configuration cannot be used ({type(failure).__name__}); check AWS_PROFILE and ~/.aws."
     if credentials is None:
         return "There are no AWS credentials; run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-    return Ec2(session, schedule)
+    return session
 
 
 def _refusal(label: str, response: Any) -> Exception:

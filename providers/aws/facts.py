@@ -45,7 +45,9 @@ _S3_LARGER = (
     PriceStep(above=Decimal(512_000), price=Decimal("0.021")),
 )
 """Above 50 TB and 500 TB; abhishekk-y16/AWS_Complete_Beginners_Guide tier-1-foundational/s3/pricing.md."""
-_HIGH_SIZES = (*range(32, 2_049, 32), *range(2_560, 16_385, 512))
+DISK_GB = Decimal(256)
+"""Of a task that asks for no size."""
+HIGH_SIZES = (*range(32, 2_049, 32), *range(2_560, 16_385, 512))
 
 NOTES = (
     "Most instance families that are newer than 2021 have no known on-demand price outside us-east-1.",
@@ -81,7 +83,7 @@ def part(facts: Facts) -> CatalogPart:
                 as_of="2024-02-01",
             ),
         ),
-        disk_gb=Decimal(256),
+        disk_gb=DISK_GB,
         schemes=("s3",),
         reference_region=REFERENCE,
     )
@@ -166,7 +168,7 @@ def _disks(facts: Facts) -> Iterator[DiskRate]:
         )
 
     fixed = 4_000 * price["gp3 IOPS above 3000"] + 375 * price["gp3 throughput above 125MB/s"]
-    high = tuple((Decimal(size), size * price["gp3"] + fixed) for size in _HIGH_SIZES)
+    high = tuple((Decimal(size), size * price["gp3"] + fixed) for size in HIGH_SIZES)
     io2 = price["io2"] + 20 * price["io1/io2 IOPS"]
     yield rate("low", "standard", "standard(magnetic)", price["standard(magnetic)"])
     yield rate("medium", "gp3", "gp3", price["gp3"])

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
+from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
 from ...compiler.ir.catalog import CatalogPart
 from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
@@ -30,7 +30,7 @@ class LocalProvider:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.LOWER, Capability.MULTI_NODE, Capability.FILE_STORE})
+        return frozenset({Capability.LOWER, Capability.RUN, Capability.MULTI_NODE, Capability.FILE_STORE})
 
     def catalog(self, *, home: Path) -> CatalogPart:
         return catalog.snapshot(catalog.machine(), catalog.price(home))
@@ -57,6 +57,13 @@ class LocalProvider:
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         return lower(task, placements, context)
+
+    def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+        """The provider is ours and is tested with what is lowered here."""
+        return ()
+
+    def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
+        return ()
 
     @contextlib.contextmanager
     def attach(self, *, home: Path) -> Iterator[tuple[Attachment, ...]]:

@@ -19,7 +19,7 @@ from ...compiler.ir import FrozenMap, Ref, ResourceGraph, Value
 from ...compiler.parse.nearest import nearest
 from ..tfplugin.schema import DYNAMIC, Block, NestedBlock, Nesting, TypeNotation
 from .model import ProviderSchema, TypeSchema
-from .references import convertible, reported_type
+from .references import convertible, references, reported_type
 from .rules import broken_rules, values_at
 
 META = frozenset({"lifecycle", "provider", "count", "for_each", "depends_on", "connection", "provisioner"})
@@ -54,20 +54,9 @@ def check(graph: ResourceGraph, schemas: Sequence[ProviderSchema], sources: Sour
         diagnostics += checker.beyond_the_schema(type_, arguments)
     for name, output in graph.outputs.items():
         checker = _Checker(f"output.{name}", "", None, known)
-        for path, ref in _references(output, ()):
+        for path, ref in references(output):
             diagnostics += checker.reference(DYNAMIC, ref, path or ("value",))
     return tuple(diagnostics)
-
-
-def _references(value: Value, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Ref]]:
-    if isinstance(value, Ref):
-        yield path, value
-    elif isinstance(value, FrozenMap):
-        for key, item in value.items():
-            yield from _references(item, (*path, key))
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _references(item, (*path, index))
 
 
 def _short(source: str) -> str:

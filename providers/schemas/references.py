@@ -1,13 +1,27 @@
-"""What a reference will be: the type of an attribute of another resource, by its schema."""
+"""References in a graph: where they are, and what one will be, by the schema of what it refers to."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from ...compiler.ir import FrozenMap, Ref, Value
 from ..tfplugin.schema import Schema, TypeNotation
 
 STEP = re.compile(r'^\.?([A-Za-z_][\w-]*)|^\[(\d+|\*|"[^"]*")\]|^\.(\d+|\*)(?=\.|\[|$)')
+
+
+def references(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Ref]]:
+    """Every reference within a value, with where it stands in it."""
+    if isinstance(value, Ref):
+        yield path, value
+    elif isinstance(value, FrozenMap):
+        for key, item in value.items():
+            yield from references(item, (*path, key))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from references(item, (*path, index))
 
 
 def reported_type(body: Schema, attribute: str) -> TypeNotation | None:

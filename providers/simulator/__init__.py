@@ -7,7 +7,7 @@ changes it behind Terraform's back, and a YAML file of faults makes it fail as t
 What it accepts is **schema-valid**, nothing more: it knows shapes, enums and rules between fields, no prices, images or accounts.
 """
 
-from .attach import simulate
+from .attach import SIMULATED, simulate
 from .world import World, WorldResource
 
-__all__ = ["World", "WorldResource", "simulate"]
+__all__ = ["SIMULATED", "World", "WorldResource", "simulate"]

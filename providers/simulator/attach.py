@@ -7,10 +7,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..base import Attachment
+from ..schemas.emitted import ORIGINS
 from ..schemas.load import load_schema
 from ..tfplugin.attach import attach
 
 REGISTRY = "registry.terraform.io"
+SIMULATED = frozenset(origin.name for origin in ORIGINS)
+"""Local names of the Terraform providers that can be simulated."""
 
 
 @contextmanager

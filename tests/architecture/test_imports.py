@@ -28,6 +28,8 @@ ALLOWED = {
         "providers.base",
         "providers.registry",
         "providers.stored",
+        # What stands in for released Terraform providers in a plan that asks nobody.
+        "providers.simulator",
         *REFRESH,
         "runtime",
         "",

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.base import Provider
 from skyc.providers.catalog_conformance import PricedConformance
@@ -12,11 +11,6 @@ from skyc.providers.jarvislabs.provider import JarvisLabsProvider
 from skyc.providers.lambdalabs.provider import LambdaProvider
 from skyc.providers.owned.provider import OwnedProvider
 from skyc.providers.runpod.provider import RunPodProvider
-
-
-class TestAws(PricedConformance):
-    def make_provider(self) -> Provider:
-        return AwsProvider()
 
 
 class TestAzure(PricedConformance):

@@ -178,6 +178,7 @@ class FakeApi:
         emit: str | None,
         destroy: bool,
         objective: str,
+        offline: bool,
     ) -> Plan:
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
         return self.planned

@@ -14,6 +14,7 @@ from skyc.compiler.diagnostics import SourceFile
 from skyc.compiler.ir import NodeRuntime
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
+from skyc.providers.base import Access
 from skyc.providers.registry import load_all
 
 TASKS = [block for block in blocks() if block.language == "yaml" and block.note != "not a task"]
@@ -31,7 +32,11 @@ LINES = [
 def compiled(path: Path, text: str, home: Path) -> Compilation:
     providers = {provider.name: provider for provider in load_all()}
     options = CompileOptions(
-        providers=providers, home=home, runtime=NodeRuntime(python="3.11"), overrides=EnvOverrides.of(environ={})
+        providers=providers,
+        home=home,
+        runtime=NodeRuntime(python="3.11"),
+        overrides=EnvOverrides.of(environ={}),
+        access=lambda deployment: Access(ssh_from=("203.0.113.7/32",), login_key="key"),
     )
     return compile_source(SourceFile(path=str(path), text=text), options, until="lower")
 

@@ -1,0 +1,53 @@
+"""Which image a machine starts from: a parameter AWS keeps up to date, or the user's own AMI.
+
+Contract: pure; nothing is looked up. A parameter is resolved by EC2 when the machine is made, so a plan needs no read and the
+newest security updates are in it; a machine that exists keeps its image. Sources: documentation.ubuntu.com/aws, "Find Ubuntu
+images with SSM parameters"; docs.aws.amazon.com/dlami, "Using SSM to find the DLAMI ID"; awsdocs-neuron, "Neuron DLAMI".
+
+Every image here is Ubuntu, whose root device is `/dev/sda1`. Only a launch template takes a parameter together with the size of the
+root disk: for a plain instance the provider would look the image up by that text and fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id"
+NVIDIA = "resolve:ssm:/aws/service/deeplearning/ami/{arch}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+NEURON = "resolve:ssm:/aws/service/neuron/dlami/multi-framework/ubuntu-22.04/latest/image_id"
+ROOT_DEVICE = "/dev/sda1"
+
+_DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64"}
+_NEURON = ("Trainium", "Inferentia")
+_WITHOUT_DRIVER = frozenset({"AI100", "Gaudi", "Gaudi2", "Gaudi3", "Radeon Pro V520", "RadeonProV520", "U30"})
+_OWN = re.compile(r"ami-[0-9a-f]{8,17}|resolve:ssm:/[\w.\-/:]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """`id`: an AMI id, or `resolve:ssm:` and a parameter. least_gb: what its own contents need; the user's own is not known."""
+
+    id: str
+    least_gb: int
+    own: bool = False
+
+
+def image_of(wanted: str | None, arch: str, accelerators: Iterable[str]) -> Image | str:
+    """The image for a machine, or why there is none, as a sentence."""
+    if wanted is not None:
+        if _OWN.fullmatch(wanted):
+            return Image(id=wanted, least_gb=8, own=True)
+        if wanted.startswith("docker:"):
+            return "A container image is not a machine image, and skyc runs jobs on the machine itself."
+        return "It must be an AMI id such as `ami-0123456789abcdef0`, or `resolve:ssm:` and a parameter that holds one."
+    names = tuple(accelerators)
+    strange = sorted(set(names) & _WITHOUT_DRIVER)
+    if strange:
+        return f"skyc knows no image with a driver for {', '.join(strange)}; name one with `image_id`."
+    if any(name.startswith(_NEURON) for name in names):
+        return Image(id=NEURON, least_gb=150)
+    if names:
+        return Image(id=NVIDIA.format(arch=arch), least_gb=75)
+    return Image(id=UBUNTU.format(arch=_DEBIAN_ARCH[arch]), least_gb=8)

@@ -1,0 +1,192 @@
+"""Lower a task's placements in one region of AWS to the Terraform a platform engineer would have written.
+
+Contract: pure, and no look-ups: nothing here is a data source. The three tables name every field of a ResourceRequest exactly once
+(`check_tables` proves it). Names, ranges and the head's address follow from the deployment, the site and the zone, so growing a
+group changes nothing that was there. `network`, `machines`, `images` and `storage` say what is emitted and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
+from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
+from ..base import LowerContext
+from ..rented import ports
+from ..schemas import check
+from ..schemas.load import load_schema
+from ..tables import Unsupported, gaps, unclassified
+from .facts import PROVIDER
+from .images import Image, image_of
+from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
+from .network import network
+from .resources import Site, requirement
+from .storage import identity, not_yet
+
+SUPPORTED = frozenset(
+    {
+        "infra",
+        "cpus",
+        "memory_gb",
+        "memory_per_cpu",
+        "accelerators",
+        "instance_type",
+        "market",
+        "disk_gb",
+        "disk_tier",
+        "local_disk",
+        "network_tier",
+        "image_id",
+        "ports",
+        "labels",
+        "arch",
+    }
+)
+"""Met by the placement, or carried into resources."""
+LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
+"""Used up before lowering: by the optimizer, or to point at the user's line."""
+UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
+"""What single values cannot do is said where they are read: container images, odd labels, disks beyond AWS's limits."""
+
+_TAG = re.compile(r"[\w .:/=+\-@]*")
+_ARM = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
+"""AWS names what runs on its own processors `g` after the generation. A test holds this against the whole catalog."""
+
+
+def check_tables() -> tuple[str, ...]:
+    """Fields that are not exactly once in a table. Empty, or we have a bug."""
+    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+
+
+def lower(
+    task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+    """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
+    where = {placement.group: placement for placement in placements}
+    diagnostics = [*not_yet(task), *ports.said_of_ssh(context.access.ssh_from, PROVIDER)]
+    if any(group.name not in where for group in task.groups):
+        diagnostics.append(_apart(task))
+    groups: list[Group] = []
+    rank = 0
+    for group in task.groups:
+        placement = where.get(group.name)
+        if placement is not None:
+            found, said = _group(group, placement, rank)
+            diagnostics += said
+            groups += [found] if found is not None else []
+        rank += group.num_nodes
+    if has_errors(diagnostics):
+        return None, tuple(dict.fromkeys(diagnostics))
+    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    resources, nodes = _resources(site, task, groups)
+    graph = ResourceGraph(
+        deployment=context.deployment,
+        site=context.site,
+        provider=PROVIDER,
+        requirements=(requirement(site),),
+        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
+        outputs=FrozenMap({"nodes": tuple(nodes)}),
+    )
+    return graph, tuple(dict.fromkeys(diagnostics))
+
+
+def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
+    opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
+    made = network(site, [group.placement.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]))
+    # ForceNew: key_name, public_key.
+    key = site.tagged("aws_key_pair", "login", {"key_name": site.name, "public_key": site.context.access.login_key})
+    rights = identity(site, task)
+    shared = Shared(
+        task=task,
+        network=made,
+        key=key,
+        profile=rights[-1] if rights else None,
+        head_zone=groups[0].placement.zone,
+    )
+    resources = [*made.resources, key, *rights]
+    nodes: list[Value] = []
+    for group in groups:
+        for resource, output in machines(site, group, shared):
+            resources.append(resource)
+            nodes += [output] if output is not None else []
+    return resources, nodes
+
+
+def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Group | None, tuple[Diagnostic, ...]]:
+    request = group.requests[placement.request]
+    arch = "arm64" if _ARM.match(placement.instance_type) else "x86_64"
+    image = image_of(request.image_id, arch, [device.name for device in placement.shape.accelerators])
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request), *_odd_labels(request)]
+    if isinstance(image, str):
+        field = request.origin.child("image_id")
+        said.append(
+            error("unsupported-here", "The target cannot do this", f"`{field}` on `{PROVIDER}`: {image}", hint="name an AMI")
+        )
+        return None, tuple(said)
+    said += _about_disk(request, image)
+    found = Group(group=group, placement=placement, request=request, image=image, arch=arch, first_rank=rank)
+    return found, tuple(said)
+
+
+def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
+    size = disk_gb(request, image)
+    most = MOST_MAGNETIC_GB if request.disk_tier == "low" else MOST_GB
+    field = request.origin.child("disk_size")
+    if size > most:
+        detail = f"`{field}` on `{PROVIDER}`: a root disk of this tier has at most {most} GB, and {size} are asked for."
+        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for less, or for another `disk_tier`")
+    if request.disk_gb is not None and request.disk_gb < image.least_gb:
+        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
+        yield warning("disk-raised", "The disk is larger than asked for", detail)
+    if image.own:
+        detail = (
+            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            " and systemd whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
+        )
+        yield warning("own-image", "The image must be of a form skyc expects", detail)
+
+
+def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
+    for name, value in request.labels.items():
+        odd = len(name) > 128 or len(value) > 256 or not _TAG.fullmatch(name) or not _TAG.fullmatch(value)
+        if odd or name.lower().startswith("aws:"):
+            detail = (
+                f"`{request.origin.child('labels')}`: AWS takes no tag {name!r} with this value. A name has at most 128 and a value"
+                " at most 256 letters, digits, spaces and `_.:/=+-@`, and no name begins with `aws:`."
+            )
+            yield error("unsupported-here", "The target cannot do this", detail, hint="shorten or rename the label")
+
+
+def _apart(task: Task) -> Diagnostic:
+    return error(
+        "cannot-compile-yet",
+        "The target is priced and cannot be compiled yet",
+        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
+        hint="give the task one region with `infra`",
+    )
+
+
+def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+    """Against the provider's schema, and closed by default: inbound from an address only SSH and declared ports, never Ray's."""
+    return (*check(graph, (load_schema("aws"),), sources), *_opened(graph, sources))
+
+
+def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnostic]:
+    for node in graph.resources:
+        if node.address.type != "aws_vpc_security_group_ingress_rule":
+            continue
+        source = node.arguments.get("cidr_ipv4") or node.arguments.get("cidr_ipv6")
+        if source is None:
+            continue
+        first, last = node.arguments.get("from_port"), node.arguments.get("to_port")
+        span: Span | None = sources.find(node.origin) if sources is not None else None
+        bounded = isinstance(first, int) and isinstance(last, int) and node.arguments.get("ip_protocol") == "tcp"
+        if not bounded or ports.is_rays(ports.PortRange(int(str(first)), int(str(last)))):
+            yield error(
+                "port-of-ray",
+                "A port that must stay closed",
+                f"{node.address} lets {source} reach Ray, which runs commands for whoever does.",
+                span=span,
+                hint="have the task listen on another port; skyc reaches Ray itself through SSH",
+            )

@@ -1,0 +1,227 @@
+"""A group's machines: one launch template for the group, one instance for each node.
+
+Contract: pure. The template exists because nothing else takes an image by parameter together with a root disk (`images.py`). The
+rest stands on the instance, where a reviewer looks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
+
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    Market,
+    NodeGroup,
+    ResourceNode,
+    ResourceRequest,
+    Task,
+    Value,
+)
+from ..rented import ports
+from ..rented.cloud_init import Boot, places, user_data
+from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, tags
+from .facts import DISK_GB, HIGH_SIZES
+from .images import ROOT_DEVICE, Image
+from .network import Network, head_address
+from .resources import Site, ref
+
+HIGH_IOPS = 7_000
+HIGH_THROUGHPUT = 500
+"""MB/s."""
+IO2_IOPS_PER_GB = 20
+_IO2_MOST_IOPS = 64_000
+MOST_GB = 16_384
+MOST_MAGNETIC_GB = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A node group at its place."""
+
+    group: NodeGroup
+    placement: GroupPlacement
+    request: ResourceRequest
+    """The one of the group's requests that the placement meets."""
+    image: Image
+    arch: str
+    first_rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all groups of a site use."""
+
+    task: Task
+    network: Network
+    key: ResourceNode
+    profile: ResourceNode | None
+    head_zone: str | None
+
+
+def disk_gb(request: ResourceRequest, image: Image) -> int:
+    """The root disk in GiB, as it is priced: rounded up, and for tier `high` to the sizes that tier is sold in."""
+    wanted = max(int((request.disk_gb or DISK_GB).to_integral_value(ROUND_CEILING)), image.least_gb)
+    if request.disk_tier == "high":
+        return next((size for size in HIGH_SIZES if size >= wanted), wanted)
+    return wanted
+
+
+def root_disk(request: ResourceRequest, image: Image) -> FrozenMap[Value]:
+    """The tiers of the catalog's rates (`facts.py`), always encrypted and gone with the machine."""
+    size = disk_gb(request, image)
+    disk: dict[str, Value] = {"encrypted": "true", "delete_on_termination": "true", "volume_size": size}
+    match request.disk_tier:
+        case "low":
+            disk["volume_type"] = "standard"
+        case "high":
+            disk |= {"volume_type": "gp3", "iops": HIGH_IOPS, "throughput": HIGH_THROUGHPUT}
+        case "ultra" | "best":
+            disk |= {"volume_type": "io2", "iops": min(max(IO2_IOPS_PER_GB * size, 100), _IO2_MOST_IOPS)}
+        case _:
+            disk["volume_type"] = "gp3"
+    return FrozenMap(disk)
+
+
+def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
+    """The group's resources, each with its entry in the output `nodes` (None for what is no node)."""
+    name = str(group.group.name)
+    label = f"{site.name}-{name}"
+    packed: ResourceNode | None = None
+    if group.request.network_tier == "best" and group.group.num_nodes > 1:
+        # Machines close together. ForceNew: name, strategy.
+        packed = site.tagged("aws_placement_group", name, {"name": label, "strategy": "cluster"}, label=label)
+        yield packed, None
+    template = _template(site, group, label)
+    yield template, None
+    for index in range(group.group.num_nodes):
+        node = _instance(site, group, shared, template, packed, index)
+        yield node, _output(site, group, shared, node, index)
+
+
+def _template(site: Site, group: Group, label: str) -> ResourceNode:
+    # Every change makes a new version, and a new version replaces the instances: neither labels nor the plan's tag stand here.
+    lasting: dict[str, Value] = {
+        key: tag for key, tag in tags(site.context, label).items() if key in (DEPLOYMENT_TAG, SITE_TAG)
+    }
+    volume = FrozenMap(lasting)
+    arguments: dict[str, Value] = {
+        "name": label,
+        "image_id": group.image.id,
+        # The instance's type stands here too: another one then replaces the node, where it would otherwise be stopped and
+        # resized under whatever runs on it.
+        "instance_type": group.placement.instance_type,
+        "block_device_mappings": (
+            FrozenMap[Value]({"device_name": ROOT_DEVICE, "ebs": root_disk(group.request, group.image)}),
+        ),
+        "metadata_options": METADATA,
+        "tag_specifications": (FrozenMap[Value]({"resource_type": "volume", "tags": volume}),),
+    }
+    return site.tagged("aws_launch_template", str(group.group.name), arguments, label=label, origin=group.request.origin)
+
+
+METADATA: FrozenMap[Value] = FrozenMap(
+    {
+        "http_endpoint": "enabled",
+        "http_tokens": "required",
+        "http_put_response_hop_limit": 1,
+        "instance_metadata_tags": "disabled",
+    }
+)
+"""IMDSv2 only, and for the machine itself: a container a hop away does not get the identity's credentials."""
+
+SPOT: FrozenMap[Value] = FrozenMap(
+    {
+        "market_type": "spot",
+        # One-time: Terraform, and skyc's recovery, decide what follows an interruption; a persistent request would start a
+        # machine nobody knows of. It also has to end by termination, since only persistent ones can stop.
+        "spot_options": FrozenMap[Value]({"spot_instance_type": "one-time", "instance_interruption_behavior": "terminate"}),
+    }
+)
+
+
+def _instance(
+    site: Site, group: Group, shared: Shared, template: ResourceNode, packed: ResourceNode | None, index: int
+) -> ResourceNode:
+    placement = group.placement
+    name = node_name(shared.task, group, index)
+    is_head = group.first_rank == 0 and index == 0
+    boot = Boot(
+        node=name,
+        arch=group.arch,
+        runtime=site.context.runtime,
+        access=site.context.access,
+        head=None if is_head else head_address(shared.head_zone),
+        cpus=int(placement.shape.cpus.to_integral_value(ROUND_DOWN)) or 1,
+        gpus=sum(_whole(device.count) for device in placement.shape.accelerators),
+    )
+    arguments: dict[str, Value] = {
+        "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
+        "instance_type": placement.instance_type,
+        # ForceNew from here: subnet_id, private_ip, key_name, associate_public_ip_address, instance_market_options,
+        # placement_group; and user_data because of the line after it.
+        "subnet_id": ref(shared.network.subnets[placement.zone]),
+        "key_name": ref(shared.key, "key_name"),
+        # There is no NAT gateway: SSH comes in and packages come through the machine's own address.
+        "associate_public_ip_address": True,
+        "user_data": user_data(boot),
+        "user_data_replace_on_change": True,
+        "vpc_security_group_ids": (ref(shared.network.group),),
+        # A machine that shuts itself down costs nothing any more.
+        "instance_initiated_shutdown_behavior": "terminate",
+        "metadata_options": METADATA,
+    }
+    if is_head:
+        arguments["private_ip"] = head_address(placement.zone)
+    if placement.market is Market.SPOT:
+        arguments["instance_market_options"] = SPOT
+    if packed is not None:
+        arguments["placement_group"] = ref(packed, "name")
+    if shared.profile is not None:
+        arguments["iam_instance_profile"] = ref(shared.profile, "name")
+    return site.tagged(
+        "aws_instance",
+        f"{group.group.name}-{index}",
+        arguments,
+        label=name,
+        labels=dict(group.request.labels),
+        origin=group.request.origin,
+    )
+
+
+def node_name(task: Task, group: Group, index: int) -> str:
+    return f"{task.id}-{group.group.name}-{index}"
+
+
+def _whole(count: Decimal) -> int:
+    """A job that asks for half a device still needs a machine that has one."""
+    return int(count.to_integral_value(ROUND_CEILING))
+
+
+def _output(site: Site, group: Group, shared: Shared, node: ResourceNode, index: int) -> Value:
+    """What `provider.nodes` reads: the fields of `base.Node`."""
+    name = node_name(shared.task, group, index)
+    where = places(name, site.context.runtime)
+    shape = group.placement.shape
+    return FrozenMap[Value](
+        {
+            "id": ref(node),
+            "name": name,
+            "group": str(group.group.name),
+            "rank": group.first_rank + index,
+            "ip": ref(node, "private_ip"),
+            "address": ref(node, "public_ip"),
+            "host_key": site.context.access.host_key_public,
+            "directory": str(where.directory),
+            "python": where.python,
+            "user_bin": where.user_bin,
+            "gcs_port": ports.GCS,
+            "dashboard_port": ports.DASHBOARD,
+            "agent_port": ports.AGENT,
+            "cpus": shape.cpus,
+            "memory_mb": int((shape.memory_gb * 1024).to_integral_value(ROUND_DOWN)),
+            "accelerators": FrozenMap[Value]({device.name: _whole(device.count) for device in shape.accelerators}),
+        }
+    )

@@ -1,0 +1,105 @@
+"""Who may log in to rented machines: the ranges the user declares, and two keys per deployment.
+
+Invariants
+- Private keys are made here, lie at `<home>/deployments/<name>/ssh/` with mode 0600, and go with the deployment.
+- Two commands that ask at the same moment get the same keys; the public half is always read from the private one.
+- The host key is for the first login of a machine only; whoever logs in replaces it before anything secret is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir import DeploymentId
+from ..providers.base import Access
+from .state import deployment_directory
+
+CONFIG = "config.yaml"
+
+
+def access_of(home: Path, deployment: DeploymentId) -> Access:
+    """A deployment's access; its keys are made on first use. Raises SkycError for ranges or keys that cannot be read."""
+    directory = deployment_directory(home, deployment) / "ssh"
+    _, login_public = _key(directory / "login", f"skyc-{deployment}")
+    host, host_public = _key(directory / "host", "skyc-first-boot")
+    return Access(ssh_from=ssh_ranges(home), login_key=login_public, host_key=host, host_key_public=host_public)
+
+
+def ssh_ranges(home: Path) -> tuple[str, ...]:
+    """`access.ssh_from` of config.yaml: addresses and CIDR ranges, as ranges, in file order. Raises SkycError."""
+    import yaml
+
+    path = home / CONFIG
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
+        raise SkycError(
+            error(
+                "bad-config", "The configuration file cannot be read", f"{path}: {failure}", hint="correct or remove the file"
+            )
+        ) from failure
+    section = config.get("access") if isinstance(config, dict) else None
+    given = section.get("ssh_from") if isinstance(section, dict) else None
+    rows = [] if given is None else given if isinstance(given, list) else [given]
+    return tuple(dict.fromkeys(_range(row, path) for row in rows))
+
+
+def _range(text: object, path: Path) -> str:
+    try:
+        return str(ipaddress.ip_network(str(text)))
+    except ValueError as failure:
+        raise SkycError(
+            error(
+                "bad-ssh-range",
+                "A range that SSH is opened to cannot be read",
+                f"`access.ssh_from` in {path}: {failure}.",
+                hint="write an address such as 203.0.113.7, or a range such as 203.0.113.0/24",
+            )
+        ) from None
+
+
+def _key(path: Path, comment: str) -> tuple[str, str]:
+    """A private key and its public half, both in OpenSSH's form."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    if not path.exists():
+        made = Ed25519PrivateKey.generate()
+        text = made.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption())
+        _write_once(path, text)
+    private = path.read_text(encoding="ascii")
+    try:
+        key = form.load_ssh_private_key(private.encode(), password=None)
+    except ValueError as failure:
+        raise SkycError(
+            error(
+                "bad-ssh-key",
+                "A deployment's SSH key cannot be read",
+                f"{path}: {failure}. Machines that were made with it accept no other.",
+                hint="restore the file from a backup, or destroy the deployment",
+            )
+        ) from None
+    public = key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)
+    return private, f"{public.decode()} {comment}"
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """The first writer wins, and nobody sees half a key: a link fails when the name exists."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,107 @@
+"""A plan that asks nobody: no credentials, no network, no state. What a pull request from a fork can run.
+
+Contract: the module is compiled with configurations that hold no credentials, and planned in a folder that is gone afterwards, so
+that there is no plan file anybody could apply. Terraform providers are the released ones where a mirror has them, else simulated.
+The result is schema-valid: of the shape the providers accept. It is compared with nothing, and no cloud has seen it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..compiler.diagnostics import Diagnostic, Severity
+from ..compiler.ir import ResourceGraph
+from ..compiler.pipeline import Compilation
+from ..compiler.terraform import Terraform, checked
+from ..providers.base import Attachment
+from ..providers.simulator import SIMULATED, simulate
+from .mirror import mirrored, with_mirror
+from .planning import secret_texts, span_finder
+from .results import Plan
+from .session import Session
+from .sites import write_module
+
+_PASSED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT")
+"""All a run needs that asks nobody. Credentials, profiles and endpoints of the caller's would only mislead a provider."""
+
+
+def plan_offline(session: Session, compilation: Compilation) -> Plan:
+    """Plan every site of a compiled file. Raises SkycError when Terraform or a provider refuses one."""
+    assert compilation.graph is not None
+    assert compilation.graphs is not None
+    assert compilation.synthesized is not None
+    said = []
+    with tempfile.TemporaryDirectory(prefix="skyc-offline-") as folder:
+        for number, (graph, made) in enumerate(zip(compilation.graphs, compilation.synthesized, strict=True)):
+            session.step("plan", f"planning {graph.site} offline with {session.engine}")
+            scratch = Path(folder) / str(number)
+            scratch.mkdir()
+            said.append(_planned(session, compilation, graph, made.text, scratch))
+    return Plan(
+        deployment=compilation.deployment,
+        placement=compilation.placement,
+        graphs=compilation.graphs,
+        changes=(),
+        hours=max(task.hours for task in compilation.graph.tasks),
+        offline=True,
+        diagnostics=(*compilation.diagnostics, *said),
+        timings=compilation.timings,
+    )
+
+
+def _planned(session: Session, compilation: Compilation, graph: ResourceGraph, text: str, scratch: Path) -> Diagnostic:
+    directory = scratch / "site"
+    write_module(directory, text)
+    with _attachments(session, graph, scratch) as attachments:
+        terraform = Terraform(
+            session.engine,
+            directory,
+            home=session.home,
+            environ=_environment(session.environ, scratch),
+            reattach=attachments,
+            secrets=secret_texts(compilation.secrets),
+            origin_of=span_finder(compilation).get,
+        )
+        checked(terraform.plan())
+    count = len(graph.resources)
+    by = ", ".join(_named(session, graph))
+    return Diagnostic(
+        severity=Severity.NOTE,
+        slug="planned-offline",
+        summary="Schema-valid, and compared with nothing",
+        detail=f"`{graph.site}`: {count} resources, schema-valid by {by}. Not compared with `{graph.provider}`: nobody was asked what"
+        " exists there, what it allows or what is to be had. Such a plan cannot be applied.",
+    )
+
+
+def _environment(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    kept = {name: environ[name] for name in (*_PASSED, "SKYC_PROVIDER_MIRROR") if name in environ}
+    kept.setdefault("PATH", os.defpath)
+    # No configuration file of the user's, of Terraform's or a cloud's tools, is found there.
+    return with_mirror({**kept, "HOME": str(scratch)}, scratch, only=True)
+
+
+@contextlib.contextmanager
+def _attachments(session: Session, graph: ResourceGraph, scratch: Path) -> Iterator[tuple[Attachment, ...]]:
+    simulated = [need.name for need in graph.requirements if _is_simulated(session, need.source, need.name)]
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(session.provider(graph.provider).attach(home=session.home))
+        world = scratch / "world"
+        world.mkdir()
+        others = stack.enter_context(simulate(simulated, home=world, registry=session.engine.registry))
+        yield (*own, *others)
+
+
+def _is_simulated(session: Session, source: str, name: str) -> bool:
+    return name in SIMULATED and source not in mirrored(session.environ)
+
+
+def _named(session: Session, graph: ResourceGraph) -> Iterator[str]:
+    for need in graph.requirements:
+        source = need.source.removeprefix("registry.terraform.io/")
+        simulated = _is_simulated(session, need.source, need.name)
+        yield f"skyc's simulator of {source} {need.version}" if simulated else f"{source} {need.version}"
