@@ -188,6 +188,7 @@ def _instance(
         label=name,
         labels=dict(group.request.labels),
         origin=group.request.origin,
+        after=shared.network.way_out,
     )
 
 

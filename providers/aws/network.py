@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import ResourceNode, SpecPath, Value
+from ...compiler.ir import ResourceAddress, ResourceNode, SpecPath, Value
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -27,6 +27,9 @@ class Network:
     subnets: dict[str | None, ResourceNode]
     group: ResourceNode
     """The nodes' security group."""
+    way_out: tuple[ResourceAddress, ...]
+    """What must be there before a machine boots, which fetches packages, and go after it: a gateway cannot be taken from a network
+    with public addresses in use."""
 
 
 def zone_number(zone: str | None) -> int:
@@ -83,6 +86,9 @@ def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortR
         resources=(vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *rules),
         subnets=subnets,
         group=group,
+        way_out=tuple(
+            sorted((node.address for node in (route, *joined, *rules) if "ingress" not in node.address.type), key=str)
+        ),
     )
 
 

@@ -48,14 +48,17 @@ class Site:
         label: str = "",
         labels: Mapping[str, str] | None = None,
         origin: SpecPath | None = None,
+        after: tuple[ResourceAddress, ...] = (),
     ) -> ResourceNode:
-        """A resource with the deployment's tags. `label`: its `Name`; `labels`: the user's own, which never replace ours."""
+        """A resource with the deployment's tags. `label`: its `Name`; `labels`: the user's own, which never replace ours;
+        `after`: what must exist before it besides what it refers to."""
         own = tags(self.context, label or self.name)
         together: dict[str, Value] = {**(labels or {}), **own}
         return ResourceNode(
             address=ResourceAddress(type_, name),
             origin=origin or self.origin,
             arguments=FrozenMap({**arguments, "tags": FrozenMap(together)}),
+            depends_on=after,
             ignore_changes=MADE_BY_PLAN if self.context.plan else (),
         )
 
