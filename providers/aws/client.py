@@ -1,6 +1,6 @@
-"""EC2 through boto3: what AWS tells about zones, machine types and spot prices to those who have an account.
+"""AWS through boto3, for those who have an account: an `Account` asks any service, `Ec2` what the catalog needs.
 
-Only this module imports boto3. Permissions: `ec2:DescribeRegions`, `ec2:DescribeAvailabilityZones`,
+Only this module imports boto3. Permissions of the catalog: `ec2:DescribeRegions`, `ec2:DescribeAvailabilityZones`,
 `ec2:DescribeInstanceTypes`, `ec2:DescribeInstanceTypeOfferings`, `ec2:DescribeSpotPriceHistory`; all of them read.
 Keys come from where the AWS tools take them (environment, `~/.aws`, the machine's role); `AWS_ENDPOINT_URL_EC2` names another
 endpoint. botocore's own retries are off, because they are random; `retry.patiently` makes ours.
@@ -47,15 +47,85 @@ HOME_REGION = "us-east-1"
 """Where to ask which regions there are, when the environment names none."""
 
 
-class Ec2:
-    """EC2 for all regions; may be used by several threads. Raises SourceFailure from every method."""
+class Answered(SourceFailure):
+    """A service refused a call for a reason that asking again or other credentials do not change."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Account:
+    """An account's services in all regions; may be used by several threads. Raises SourceFailure from every method."""
 
     def __init__(self, session: Any, schedule: Schedule) -> None:
         self._session = session
         self._schedule = schedule
         self._mutex = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self.region: str = session.region_name or HOME_REGION
+
+    def call(self, service: str, region: str, operation: str, **arguments: Any) -> dict[str, Any]:
+        """`call("ec2", "us-east-1", "describe_vpcs")`: the answer, as boto3 gives it."""
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            CredentialRetrievalError,
+            NoCredentialsError,
+            SSOError,
+            TokenRetrievalError,
+        )
+        from botocore.parsers import ResponseParserError
+
+        label = f"{service.upper()} {operation} in {region}"
+
+        def attempt() -> dict[str, Any]:
+            try:
+                answer: dict[str, Any] = getattr(self._client(service, region), operation)(**arguments)
+                return answer
+            except ClientError as failure:
+                raise _refusal(label, failure.response) from None
+            except (CredentialRetrievalError, NoCredentialsError, SSOError, TokenRetrievalError):
+                raise Refused(f"{label} cannot be asked: the AWS login has ended or cannot be read") from None
+            except (BotoCoreError, ResponseParserError) as failure:
+                raise Again(f"{label} failed ({type(failure).__name__})") from None
+            except ValueError:
+                # An endpoint that is no address, or a key no header can hold; the message would repeat it.
+                raise SourceFailure(f"{label} cannot be asked with this endpoint or these credentials") from None
+
+        return patiently(self._schedule, attempt)
+
+    def _client(self, service: str, region: str) -> Any:
+        from botocore.config import Config
+
+        # A session makes one client at a time; the clients themselves may be shared.
+        with self._mutex:
+            if (service, region) not in self._clients:
+                self._clients[service, region] = self._session.client(
+                    service,
+                    region_name=region,
+                    config=Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1, "mode": "standard"}),
+                )
+            return self._clients[service, region]
+
+    def pages(self, service: str, region: str, operation: str, name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """The rows called `name` of every page."""
+        word = "Marker" if service == "iam" else "NextToken"
+        token: str | None = None
+        seen: set[str] = set()
+        while True:
+            page = self.call(service, region, operation, **arguments, **({word: token} if token else {}))
+            yield from _rows(page, name)
+            token = page.get(word) or None
+            if token is None:
+                return
+            if token in seen:
+                raise BadAnswer(f"{service.upper()} {operation} in {region} goes round in circles")
+            seen.add(token)
+
+
+class Ec2(Account):
+    """What the catalog asks."""
 
     def regions(self) -> tuple[str, ...]:
         """Those this account may use, sorted."""
@@ -101,59 +171,10 @@ class Ec2:
         )
 
     def _pages(self, region: str, operation: str, name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        token: str | None = None
-        seen: set[str] = set()
-        while True:
-            page = self._call(region, operation, **arguments, **({"NextToken": token} if token else {}))
-            yield from _rows(page, name)
-            token = page.get("NextToken") or None
-            if token is None:
-                return
-            if token in seen:
-                raise BadAnswer(f"EC2 {operation} in {region} goes round in circles")
-            seen.add(token)
+        return self.pages("ec2", region, operation, name, **arguments)
 
     def _call(self, region: str, operation: str, **arguments: Any) -> dict[str, Any]:
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            CredentialRetrievalError,
-            NoCredentialsError,
-            SSOError,
-            TokenRetrievalError,
-        )
-        from botocore.parsers import ResponseParserError
-
-        label = f"EC2 {operation} in {region}"
-
-        def attempt() -> dict[str, Any]:
-            try:
-                answer: dict[str, Any] = getattr(self._client(region), operation)(**arguments)
-                return answer
-            except ClientError as failure:
-                raise _refusal(label, failure.response) from None
-            except (CredentialRetrievalError, NoCredentialsError, SSOError, TokenRetrievalError):
-                raise Refused(f"{label} cannot be asked: the AWS login has ended or cannot be read") from None
-            except (BotoCoreError, ResponseParserError) as failure:
-                raise Again(f"{label} failed ({type(failure).__name__})") from None
-            except ValueError:
-                # An endpoint that is no address, or a key no header can hold; the message would repeat it.
-                raise SourceFailure(f"{label} cannot be asked with this endpoint or these credentials") from None
-
-        return patiently(self._schedule, attempt)
-
-    def _client(self, region: str) -> Any:
-        from botocore.config import Config
-
-        # A session makes one client at a time; the clients themselves may be shared.
-        with self._mutex:
-            if region not in self._clients:
-                self._clients[region] = self._session.client(
-                    "ec2",
-                    region_name=region,
-                    config=Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1, "mode": "standard"}),
-                )
-            return self._clients[region]
+        return self.call("ec2", region, operation, **arguments)
 
 
 NO_BOTO3 = "boto3 is not installed; install skyc with its extra `aws` (pip install 'skyc[aws]')."
@@ -193,7 +214,7 @@ def _refusal(label: str, response: Any) -> Exception:
         return Again(f"{label} answered {code}")
     if code in REFUSED:
         return Refused(f"{label} was refused ({code})")
-    return SourceFailure(f"{label} answered {code}")
+    return Answered(f"{label} answered {code}", code)
 
 
 def _rows(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:

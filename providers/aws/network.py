@@ -53,7 +53,7 @@ def head_address(zone: str | None) -> str:
 def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     """`ports`: what the task opens, each with the place in its file."""
     # ForceNew: cidr_block.
-    vpc = site.tagged("aws_vpc", "site", {"cidr_block": str(CIDR), "enable_dns_support": True, "enable_dns_hostnames": True})
+    vpc = site.tagged("aws_vpc", "site", {"cidr_block": str(CIDR)})
     gateway = site.tagged("aws_internet_gateway", "out", {"vpc_id": ref(vpc)})
     table = site.tagged("aws_route_table", "out", {"vpc_id": ref(vpc)})
     # Without arguments it loses the rules AWS gives it: what is put into no group on purpose reaches nothing.

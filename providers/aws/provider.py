@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import FrozenMap, GroupPlacement, ResourceGraph, Task
-from ..base import Capability, CheckReport, LowerContext, Node
+from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
+from ..base import Capability, CheckReport, LowerContext, Node, OwnedResource
 from ..priced import PricedProvider
+from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
+
+if TYPE_CHECKING:
+    from .inventory import Inventory
 
 
 class AwsProvider(PricedProvider):
@@ -70,7 +76,61 @@ class AwsProvider(PricedProvider):
         found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
         return tuple(sorted(found, key=lambda node: node.rank))
 
+    def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
+        """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
+        cannot be asked: nobody may take that for nothing being there."""
+        regions = _regions(deployment, home)
+        if not regions:
+            return ()
+        try:
+            return _inventory().observe(deployment, regions)
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            _inventory().remove(resource)
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
     def storage_uri(self, name: str, *, home: Path) -> str:
         from .storage import no_place
 
         raise SkycError(no_place(name))
+
+
+def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
+    """From the names of the deployment's site folders: `train.aws-us-east-1`."""
+    mark = f".{PROVIDER}-"
+    folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
+    return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
+
+
+def _inventory() -> Inventory:
+    """Raises SkycError when the account cannot be asked."""
+    return _inventory_in(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+
+
+@lru_cache(maxsize=1)
+def _inventory_in(environ: tuple[tuple[str, str], ...]) -> Inventory:
+    """Kept, because reading what botocore knows of a service takes a second. `environ` is what a session depends on."""
+    from .client import Account, session_here
+    from .inventory import Inventory
+
+    session = session_here()
+    if isinstance(session, str):
+        raise SkycError(_cannot_look(session))
+    return Inventory(Account(session, Schedule()))
+
+
+def _cannot_look(why: str) -> Diagnostic:
+    return error(
+        "cannot-observe",
+        "What exists at a target cannot be seen",
+        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
+        hint="set the credentials up, then run the command again",
+    )
+
+
+def _not_asked(failure: SourceFailure) -> Diagnostic:
+    return _cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")

@@ -14,6 +14,6 @@ class TestAws(ProviderConformance):
         return AwsProvider()
 
     # Not implemented: nodes are not logged in to yet, so nothing can be put on them.
-    test_a_whole_life = pytest.mark.skip(reason="aws: no machine to log in to without an account; see test_real_provider")(
+    test_a_whole_life = pytest.mark.skip(reason="aws: no machine to log in to without an account")(
         ProviderConformance.test_a_whole_life
     )

@@ -1,0 +1,229 @@
+"""What a deployment has at AWS, found by its tag and removed without a state.
+
+Contract: `observe` lists what a Terraform state would hold, under the ids it would have there: what only goes with another thing
+(a disk that is attached, a network interface, a network's own security group) is not listed. `remove` also removes what is
+inside a network, a subnet or a security group, since those cannot go before; it waits until machines are gone.
+
+Permissions: `ec2:Describe*` of what is named below, `iam:List*` and `iam:Get*` of roles and profiles, and the deletes of each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...compiler.ir import DeploymentId
+from ..base import OwnedResource
+from ..rented.names import DEPLOYMENT_TAG
+from .client import Account, Answered
+
+GONE_SECONDS = 600.0
+"""A machine with much memory takes minutes to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How EC2 lists one kind of resource, and what Terraform calls it. `id`: the field that Terraform uses as its id."""
+
+    type: str
+    operation: str
+    rows: str
+    id: str
+
+
+_KINDS = {
+    "internet-gateway": _Kind("aws_internet_gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    "key-pair": _Kind("aws_key_pair", "describe_key_pairs", "KeyPairs", "KeyName"),
+    "launch-template": _Kind("aws_launch_template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "placement-group": _Kind("aws_placement_group", "describe_placement_groups", "PlacementGroups", "GroupName"),
+    "route-table": _Kind("aws_route_table", "describe_route_tables", "RouteTables", "RouteTableId"),
+    "security-group": _Kind("aws_security_group", "describe_security_groups", "SecurityGroups", "GroupId"),
+    "security-group-rule": _Kind(
+        "aws_vpc_security_group_rule", "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"
+    ),
+    "subnet": _Kind("aws_subnet", "describe_subnets", "Subnets", "SubnetId"),
+    "volume": _Kind("aws_ebs_volume", "describe_volumes", "Volumes", "VolumeId"),
+    "vpc": _Kind("aws_vpc", "describe_vpcs", "Vpcs", "VpcId"),
+}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """One account. `pause`: between looks at a machine that is ending."""
+
+    account: Account
+    pause: Callable[[float], object] = time.sleep
+
+    def observe(self, deployment: DeploymentId, regions: tuple[str, ...]) -> tuple[OwnedResource, ...]:
+        """Everything tagged with the deployment in these regions, sorted by id. `detail` is the region."""
+        found = [item for region in regions for item in self._in_region(deployment, region)]
+        # Identities belong to no region; they are told by path and tag.
+        found += self._identities(deployment, regions[0]) if regions else ()
+        return tuple(sorted(found, key=lambda item: (item.id, item.type)))
+
+    def _in_region(self, deployment: DeploymentId, region: str) -> Iterator[OwnedResource]:
+        chosen = [{"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [str(deployment)]}]
+        mine = [{"Name": "key", "Values": [DEPLOYMENT_TAG]}, {"Name": "value", "Values": [str(deployment)]}]
+        # One call tells which kinds there are. Tags can outlive what they were on, so each kind is then asked for itself.
+        tags = self.account.pages("ec2", region, "describe_tags", "Tags", Filters=mine)
+        kinds = {str(row["ResourceType"]) for row in tags}
+
+        def owned(type_: str, id_: str, name: str) -> OwnedResource:
+            return OwnedResource(id=id_, type=type_, name=name or id_, deployment=deployment, detail=region)
+
+        if "instance" in kinds:
+            for row in self._machines(region, chosen):
+                yield owned("aws_instance", row["InstanceId"], _named(row))
+        for name in sorted(kinds & set(_KINDS)):
+            kind = _KINDS[name]
+            for row in self.account.pages("ec2", region, kind.operation, kind.rows, Filters=chosen):
+                # A network's own group goes with it, and a disk in use with its machine.
+                if row.get("GroupName") == "default" or (name == "volume" and row["State"] != "available"):
+                    continue
+                yield owned(kind.type, row[kind.id], _named(row))
+
+    def _machines(self, region: str, filters: list[Row]) -> Iterator[Row]:
+        for reservation in self.account.pages("ec2", region, "describe_instances", "Reservations", Filters=filters):
+            yield from (row for row in reservation["Instances"] if row["State"]["Name"] != "terminated")
+
+    def _identities(self, deployment: DeploymentId, region: str) -> list[OwnedResource]:
+        path = f"/skyc/{deployment}/"
+        found = []
+        for row in self.account.pages("iam", region, "list_instance_profiles", "InstanceProfiles", PathPrefix=path):
+            name = row["InstanceProfileName"]
+            profile = self.account.call("iam", region, "get_instance_profile", InstanceProfileName=name)["InstanceProfile"]
+            if _carries(profile.get("Tags", []), deployment):
+                found.append(
+                    OwnedResource(id=name, type="aws_iam_instance_profile", name=name, deployment=deployment, detail=region)
+                )
+        for row in self.account.pages("iam", region, "list_roles", "Roles", PathPrefix=path):
+            name = row["RoleName"]
+            role = self.account.call("iam", region, "get_role", RoleName=name)["Role"]
+            if _carries(role.get("Tags", []), deployment):
+                found.append(OwnedResource(id=name, type="aws_iam_role", name=name, deployment=deployment, detail=region))
+        return found
+
+    def remove(self, resource: OwnedResource) -> None:
+        """Remove one resource and what is inside it. What is gone already is fine."""
+        region, id_ = resource.detail, resource.id
+        match resource.type:
+            case "aws_instance":
+                self._end([id_], region)
+            case "aws_vpc":
+                self._empty_network(id_, region)
+                self._delete("ec2", region, "delete_vpc", VpcId=id_)
+            case "aws_subnet":
+                self._end(self._inside(region, "subnet-id", id_), region)
+                self._delete("ec2", region, "delete_subnet", SubnetId=id_)
+            case "aws_security_group":
+                self._end(self._inside(region, "instance.group-id", id_), region)
+                self._delete("ec2", region, "delete_security_group", GroupId=id_)
+            case "aws_vpc_security_group_rule":
+                self._delete_rule(id_, region)
+            case "aws_internet_gateway":
+                self._delete_gateway(id_, region)
+            case "aws_route_table":
+                self._delete_table(id_, region)
+            case "aws_iam_instance_profile":
+                self._delete_profile(id_, region)
+            case "aws_iam_role":
+                self._delete_role(id_, region)
+            case _:
+                operation, argument = _SIMPLE[resource.type]
+                self._delete("ec2", region, operation, **{argument: id_})
+
+    def _delete(self, service: str, region: str, operation: str, **arguments: Any) -> Row | None:
+        """The answer, or None when there is nothing of that id any more."""
+        try:
+            return self.account.call(service, region, operation, **arguments)
+        except Answered as answer:
+            if answer.code.endswith((".NotFound", ".NotFoundException", ".Unknown", ".Malformed")) or answer.code in _GONE:
+                return None
+            raise
+
+    def _inside(self, region: str, filter_: str, id_: str) -> list[str]:
+        return [row["InstanceId"] for row in self._machines(region, [{"Name": filter_, "Values": [id_]}])]
+
+    def _end(self, ids: list[str], region: str) -> None:
+        """Terminate machines and wait until they are gone: until then their network cannot go."""
+        for id_ in ids:
+            self._delete("ec2", region, "terminate_instances", InstanceIds=[id_])
+        waited = 0.0
+        while ids and waited < GONE_SECONDS:
+            ids = [row["InstanceId"] for row in self._machines(region, [{"Name": "instance-id", "Values": ids}])]
+            if ids:
+                self.pause(3.0)
+                waited += 3.0
+
+    def _empty_network(self, id_: str, region: str) -> None:
+        self._end(self._inside(region, "vpc-id", id_), region)
+        here = [{"Name": "vpc-id", "Values": [id_]}]
+        for row in self.account.pages("ec2", region, "describe_security_groups", "SecurityGroups", Filters=here):
+            if row["GroupName"] != "default":
+                self._delete("ec2", region, "delete_security_group", GroupId=row["GroupId"])
+        for row in self.account.pages("ec2", region, "describe_subnets", "Subnets", Filters=here):
+            self._delete("ec2", region, "delete_subnet", SubnetId=row["SubnetId"])
+        joined = [{"Name": "attachment.vpc-id", "Values": [id_]}]
+        for row in self.account.pages("ec2", region, "describe_internet_gateways", "InternetGateways", Filters=joined):
+            self._delete_gateway(row["InternetGatewayId"], region)
+        for row in self.account.pages("ec2", region, "describe_route_tables", "RouteTables", Filters=here):
+            if not any(association.get("Main") for association in row["Associations"]):
+                self._delete_table(row["RouteTableId"], region)
+
+    def _delete_gateway(self, id_: str, region: str) -> None:
+        found = self._delete("ec2", region, "describe_internet_gateways", InternetGatewayIds=[id_])
+        for row in (found or {}).get("InternetGateways", ()):
+            for attachment in row["Attachments"]:
+                self._end(self._inside(region, "vpc-id", attachment["VpcId"]), region)
+                self._delete("ec2", region, "detach_internet_gateway", InternetGatewayId=id_, VpcId=attachment["VpcId"])
+        self._delete("ec2", region, "delete_internet_gateway", InternetGatewayId=id_)
+
+    def _delete_table(self, id_: str, region: str) -> None:
+        found = self._delete("ec2", region, "describe_route_tables", RouteTableIds=[id_])
+        for row in (found or {}).get("RouteTables", ()):
+            for association in row["Associations"]:
+                self._delete("ec2", region, "disassociate_route_table", AssociationId=association["RouteTableAssociationId"])
+        self._delete("ec2", region, "delete_route_table", RouteTableId=id_)
+
+    def _delete_rule(self, id_: str, region: str) -> None:
+        found = self._delete("ec2", region, "describe_security_group_rules", SecurityGroupRuleIds=[id_])
+        for row in (found or {}).get("SecurityGroupRules", ()):
+            way = "egress" if row["IsEgress"] else "ingress"
+            arguments = {"GroupId": row["GroupId"], "SecurityGroupRuleIds": [id_]}
+            self._delete("ec2", region, f"revoke_security_group_{way}", **arguments)
+
+    def _delete_profile(self, name: str, region: str) -> None:
+        found = self._delete("iam", region, "get_instance_profile", InstanceProfileName=name)
+        for role in (found or {}).get("InstanceProfile", {}).get("Roles", ()):
+            arguments = {"InstanceProfileName": name, "RoleName": role["RoleName"]}
+            self._delete("iam", region, "remove_role_from_instance_profile", **arguments)
+        self._delete("iam", region, "delete_instance_profile", InstanceProfileName=name)
+
+    def _delete_role(self, name: str, region: str) -> None:
+        joined = self._delete("iam", region, "list_instance_profiles_for_role", RoleName=name)
+        for row in (joined or {}).get("InstanceProfiles", ()):
+            self._delete_profile(row["InstanceProfileName"], region)
+        written = self._delete("iam", region, "list_role_policies", RoleName=name)
+        for policy in (written or {}).get("PolicyNames", ()):
+            self._delete("iam", region, "delete_role_policy", RoleName=name, PolicyName=policy)
+        self._delete("iam", region, "delete_role", RoleName=name)
+
+
+_SIMPLE = {
+    "aws_ebs_volume": ("delete_volume", "VolumeId"),
+    "aws_key_pair": ("delete_key_pair", "KeyName"),
+    "aws_launch_template": ("delete_launch_template", "LaunchTemplateId"),
+    "aws_placement_group": ("delete_placement_group", "GroupName"),
+}
+_GONE = frozenset({"NoSuchEntity"})
+
+
+def _named(row: Row) -> str:
+    return next((str(tag["Value"]) for tag in row.get("Tags", ()) if tag["Key"] == "Name"), "")
+
+
+def _carries(tags: list[Row], deployment: DeploymentId) -> bool:
+    return any(tag["Key"] == DEPLOYMENT_TAG and tag["Value"] == deployment for tag in tags)

@@ -1,0 +1,83 @@
+"""A pretended AWS (moto), and graphs as the compiler makes them for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyc.compiler.diagnostics import SourceFile, has_errors
+from skyc.compiler.ir import DeploymentId, FrozenMap, NodeRuntime, ResourceGraph
+from skyc.compiler.pipeline import CompileOptions, compile_source
+from skyc.compiler.resolve import EnvOverrides
+from skyc.providers.aws.provider import AwsProvider
+from skyc.providers.base import Access
+from tests.aws.moto_repairs import repair
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
+ACCESS = Access(ssh_from=("203.0.113.7/32",), login_key=KEY, host_key="the one-time key\n", host_key_public=KEY)
+NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def compiled(text: str, home: Path, *, deployment: str = "demo", **options: Any) -> ResourceGraph:
+    """The one graph of a task at AWS. Machine and zone should be named: prices change."""
+    made = compile_source(
+        SourceFile(path="task.yaml", text=text),
+        CompileOptions(
+            providers={"aws": AwsProvider()},
+            home=home,
+            runtime=NodeRuntime(python="3.11"),
+            overrides=EnvOverrides.of(environ={}),
+            deployment=DeploymentId(deployment),
+            access=lambda _: ACCESS,
+            **options,
+        ),
+        until="lower",
+    )
+    assert not has_errors(made.diagnostics), made.diagnostics
+    assert made.graphs is not None
+    (graph,) = made.graphs
+    return graph
+
+
+def at(graph: ResourceGraph, endpoint: str) -> ResourceGraph:
+    """The graph with its calls sent to `endpoint`."""
+    (need,) = graph.requirements
+    config = {
+        **need.config,
+        "access_key": "test",
+        "secret_key": "test",
+        "skip_metadata_api_check": True,
+        "endpoints": FrozenMap(dict.fromkeys(("ec2", "iam", "sts"), endpoint)),
+    }
+    return replace(graph, requirements=(replace(need, config=FrozenMap(config)),))
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of an empty account that accepts everybody."""
+    from moto.server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        repair(patch)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+@pytest.fixture
+def account(moto: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A boto3 client factory, and the environment in which the provider's own code reaches the same account."""
+    import boto3
+
+    for name in NAMES:
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return lambda service, region="us-east-1": boto3.client(service, region_name=region)

@@ -1,0 +1,38 @@
+"""Where moto 5.2 answers otherwise than EC2, put right, so that no test has to look away.
+
+- A launch template's own tags end up in what it launches.
+- A machine whose groups came with its network interface has none.
+- The description of a rule that names a group is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def repair(patch: pytest.MonkeyPatch) -> None:
+    from moto.ec2.models import instances, launch_templates, security_groups
+
+    made = launch_templates.LaunchTemplateVersion.__init__
+
+    def version(self: Any, template: Any, number: int, data: dict[str, Any], description: str) -> None:
+        kept = [row for row in data.get("TagSpecifications", []) if row["ResourceType"] != "launch-template"]
+        made(self, template, number, {**data, "TagSpecifications": kept}, description)
+
+    run = instances.InstanceBackend.run_instances
+
+    def machines(self: Any, *given: Any, **named: Any) -> Any:
+        reservation = run(self, *given, **named)
+        for machine in reservation.instances:
+            machine.security_groups = machine.security_groups or list(machine.nics[0].group_set)
+        return reservation
+
+    def description(self: Any) -> str | None:
+        found: str | None = self.ip_range.get("Description") or (self.source_group or {}).get("Description")
+        return found
+
+    patch.setattr(launch_templates.LaunchTemplateVersion, "__init__", version)
+    patch.setattr(instances.InstanceBackend, "run_instances", machines)
+    patch.setattr(security_groups.SecurityGroupRule, "description", property(description))

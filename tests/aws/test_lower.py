@@ -1,0 +1,146 @@
+"""What the golden files in tests/filetests do not show: invariants, refusals, and what holds for the whole catalog."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyc.compiler.ir import FrozenMap, Ref, ResourceGraph, ResourceRequest, SpecPath
+from skyc.providers.aws.facts import DISK_GB
+from skyc.providers.aws.images import Image, image_of
+from skyc.providers.aws.lower import _ARM, check_graph
+from skyc.providers.aws.machines import disk_gb, root_disk
+from skyc.providers.aws.provider import AwsProvider
+from skyc.providers.schemas.references import references
+from tests.aws.conftest import compiled
+
+TASK = """\
+name: train
+resources: {infra: aws/us-east-1/use1-az1, instance_type: m5.xlarge, ports: [8080]}
+num_nodes: 2
+run: echo hi
+"""
+S3 = TASK + "file_mounts: {data: s3://team-data/imagenet}\nstorage: {out: {uri: s3://team-out/train}}\n"
+IMAGE = Image(id="ami-1", least_gb=8)
+
+
+def of_type(graph: ResourceGraph, type_: str) -> dict[str, FrozenMap[Any]]:
+    return {node.address.name: node.arguments for node in graph.resources if node.address.type == type_}
+
+
+def changed(graph: ResourceGraph, address: str, **arguments: Any) -> ResourceGraph:
+    nodes = tuple(
+        replace(node, arguments=FrozenMap({**node.arguments, **arguments})) if str(node.address) == address else node
+        for node in graph.resources
+    )
+    return replace(graph, resources=nodes)
+
+
+def test_inbound_is_what_was_declared_and_nothing_else(tmp_path: Path) -> None:
+    rules = of_type(compiled(TASK, tmp_path), "aws_vpc_security_group_ingress_rule")
+    found = {name: (rule.get("cidr_ipv4"), rule.get("from_port"), rule.get("to_port")) for name, rule in rules.items()}
+    assert found == {
+        "cluster": (None, None, None),
+        "ssh-203-0-113-7-32": ("203.0.113.7/32", 22, 22),
+        "port-8080": ("0.0.0.0/0", 8080, 8080),
+    }
+    assert isinstance(rules["cluster"]["referenced_security_group_id"], Ref)
+
+
+@pytest.mark.parametrize(("first", "last", "protocol"), [(6379, 6379, "tcp"), (1, 65535, "tcp"), (8080, 8080, "-1")])
+def test_a_graph_that_opens_ray_is_refused_whoever_made_it(tmp_path: Path, first: int, last: int, protocol: str) -> None:
+    address = "aws_vpc_security_group_ingress_rule.port-8080"
+    graph = changed(compiled(TASK, tmp_path), address, from_port=first, to_port=last, ip_protocol=protocol)
+    assert [found.slug for found in check_graph(graph, None)] == ["port-of-ray"]
+
+
+def test_a_wrong_attribute_is_found_before_terraform_runs(tmp_path: Path) -> None:
+    graph = changed(compiled(TASK, tmp_path), "aws_instance.main-0", instance_typ="m5.large")
+    (found,) = AwsProvider().check_graph(graph, None)
+    assert found.slug == "schema-unknown-attribute" and found.hint == "did you mean `instance_type`?"
+
+
+def test_no_secret_and_no_look_up(tmp_path: Path) -> None:
+    graph = compiled(TASK, tmp_path)
+    assert not any(node.address.type.startswith("data.") for node in graph.resources)
+    for name, machine in of_type(graph, "aws_instance").items():
+        assert "the one-time key" in str(machine["user_data"]), name
+    outputs = [ref for _, ref in references(FrozenMap(graph.outputs))]
+    assert {ref.attribute for ref in outputs} == {"id", "private_ip", "public_ip"}
+    assert "the one-time key" not in str(graph.outputs)
+
+
+def test_without_a_bucket_there_is_no_identity(tmp_path: Path) -> None:
+    assert not [node for node in compiled(TASK, tmp_path).resources if node.address.type.startswith("aws_iam")]
+
+
+def test_the_identity_reaches_its_prefixes_and_nothing_else(tmp_path: Path) -> None:
+    policy = of_type(compiled(S3, tmp_path), "aws_iam_role_policy")["buckets"]["policy"]
+    statements = json.loads(str(policy))["Statement"]
+    allowed = {(action, row["Resource"]) for row in statements for action in [row["Action"]] if isinstance(action, str)}
+    allowed |= {(action, row["Resource"]) for row in statements if isinstance(row["Action"], list) for action in row["Action"]}
+    assert {resource for action, resource in allowed if action == "s3:PutObject"} == {"arn:aws:s3:::team-out/train/*"}
+    assert {resource for action, resource in allowed if action == "s3:ListBucket"} == {
+        "arn:aws:s3:::team-data",
+        "arn:aws:s3:::team-out",
+    }
+    assert all(row["Effect"] == "Allow" and "*" not in str(row["Action"]) and row["Resource"] != "*" for row in statements)
+    assert all("Condition" in row for row in statements if row["Action"] == "s3:ListBucket")
+
+
+def test_another_plan_changes_nothing_that_is_compared(tmp_path: Path) -> None:
+    """The plan's tag says who made a resource; a new price must not change every resource."""
+    for node in compiled(TASK, tmp_path).resources:
+        assert ("tags" in node.arguments) == (node.ignore_changes == ('tags["skyc-plan"]',)), node.address
+    template = of_type(compiled(TASK, tmp_path), "aws_launch_template")["main"]
+    assert "skyc-plan" not in str(template["tag_specifications"]), "a new version replaces the machines"
+
+
+def test_offline_holds_nobodys_credentials(tmp_path: Path) -> None:
+    (online,) = compiled(TASK, tmp_path).requirements
+    (offline,) = compiled(TASK, tmp_path, offline=True).requirements
+    assert set(online.config) == {"region", "max_retries"}
+    assert offline.config["access_key"] == "offline" and offline.config["skip_credentials_validation"] is True
+
+
+@pytest.mark.parametrize(
+    ("tier", "size", "expected"),
+    [
+        (None, None, {"volume_type": "gp3", "volume_size": 256}),
+        ("low", "100", {"volume_type": "standard", "volume_size": 100}),
+        ("medium", "100.5", {"volume_type": "gp3", "volume_size": 101}),
+        ("high", "100", {"volume_type": "gp3", "volume_size": 128, "iops": 7000, "throughput": 500}),
+        ("best", "100", {"volume_type": "io2", "volume_size": 100, "iops": 2000}),
+        ("ultra", "1", {"volume_type": "io2", "volume_size": 8, "iops": 160}),
+    ],
+)
+def test_a_disk_is_what_its_price_is_for(tier: str | None, size: str | None, expected: dict[str, Any]) -> None:
+    request = ResourceRequest(origin=SpecPath(), disk_tier=tier, disk_gb=None if size is None else Decimal(size))
+    disk = root_disk(request, IMAGE)
+    assert {name: disk[name] for name in disk if name not in ("encrypted", "delete_on_termination")} == expected
+    assert disk["encrypted"] == "true"
+    assert disk_gb(request, IMAGE) == expected["volume_size"] and DISK_GB == 256
+
+
+def test_what_a_machine_runs_on_follows_from_its_name(tmp_path: Path) -> None:
+    part = AwsProvider().catalog(home=tmp_path)
+    for index, name in enumerate(part.offers.types.names):
+        kind = part.instance_type(index)
+        assert (kind.arch == "arm64") == bool(_ARM.match(name)), name
+
+
+def test_every_machine_with_a_device_has_an_image_or_a_reason(tmp_path: Path) -> None:
+    part = AwsProvider().catalog(home=tmp_path)
+    kinds = [part.instance_type(index) for index in range(len(part.offers.types.names))]
+    without = set()
+    for kind in kinds:
+        image = image_of(None, kind.arch, [device.name for device in kind.accelerators])
+        if isinstance(image, str):
+            without |= {device.name for device in kind.accelerators}
+            assert "image_id" in image
+    assert without == {"AI100"}, "AWS has no image with that driver"

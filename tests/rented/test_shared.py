@@ -1,0 +1,93 @@
+"""Names, ports and the first boot of rented machines."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as some
+
+from skyc.compiler.ir import DeploymentId, NodeRuntime, ResourceRequest, SiteId, SpecPath
+from skyc.providers.base import Access, LowerContext
+from skyc.providers.rented import cloud_init, names, ports
+
+ROOT = Path(__file__).parents[2]
+BOOT = cloud_init.Boot(
+    node="train-main-0",
+    arch="x86_64",
+    runtime=NodeRuntime(python="3.11"),
+    access=Access(host_key="-----BEGIN\nkey\n-----END\n", host_key_public="ssh-ed25519 AAAA"),
+    head=None,
+    cpus=4,
+    gpus=1,
+)
+
+
+@given(some.text(min_size=1, max_size=200), some.text(min_size=1, max_size=200), some.integers(20, 100))
+def test_a_name_is_short_and_two_are_never_cut_to_one(one: str, other: str, limit: int) -> None:
+    first, second = names.short(f"skyc-{one}", limit), names.short(f"skyc-{other}", limit)
+    assert re.fullmatch(r"[a-z0-9-]+", first) and len(first) <= limit
+    plain = {text.lower().replace(".", "-") for text in (one, other)}
+    assert first != second or len(plain) == 1 or one == other
+
+
+def test_tags_name_deployment_site_and_plan() -> None:
+    context = LowerContext(
+        deployment=DeploymentId("d"), site=SiteId("t.x"), home="/h", runtime=NodeRuntime(python="3.11"), plan="abc"
+    )
+    assert names.tags(context, "n") == {"Name": "n", "skyc-deployment": "d", "skyc-site": "t.x", "skyc-plan": "abc"}
+    assert "skyc-plan" not in names.tags(replace(context, plan=""), "n")
+
+
+@pytest.mark.parametrize("port", ["6379", "8265", "52365", "10001", "10500", "1-65535", "6000-7000"])
+def test_a_port_of_rays_is_refused_however_it_is_asked_for(port: str) -> None:
+    request = ResourceRequest(origin=SpecPath(("resources",)), ports=(port,))
+    assert [found.slug for found in ports.refused(request)] == ["port-of-ray"]
+
+
+def test_every_port_ray_is_told_to_use_is_kept_closed() -> None:
+    """What the unit starts Ray with, and what the firewall never opens, are one list."""
+    for boot in (BOOT, replace(BOOT, head="10.64.16.10")):
+        (command,) = re.findall(r"ExecStart=(.*)", cloud_init.user_data(boot))
+        given_ports = [int(number) for number in re.findall(r"port=(\d+)", command)]
+        assert given_ports and all(ports.is_rays(ports.PortRange(port, port)) for port in given_ports)
+    assert ports.refused(ResourceRequest(origin=SpecPath(), ports=("22", "80", "8080", "8000-8010"))) == ()
+
+
+def test_the_first_boot_is_valid_and_holds_no_token() -> None:
+    for boot in (BOOT, replace(BOOT, head="10.64.16.10", arch="arm64")):
+        text = cloud_init.user_data(boot)
+        assert text.startswith("#cloud-config\n") and len(text) < cloud_init.LIMIT
+        document = yaml.safe_load(text)
+        assert document["ssh_keys"]["ed25519_private"] == "-----BEGIN\nkey\n-----END\n"
+        assert document["ssh_pwauth"] is False
+        files = {row["path"]: row["content"] for row in document["write_files"]}
+        for path, content in files.items():
+            if path.endswith(".sh"):
+                subprocess.run(["bash", "-n"], input=content, text=True, check=True)
+        unit = files["/etc/systemd/system/skyc-ray.service"]
+        assert "RAY_AUTH_MODE=token" in unit and "ray stop" not in text
+        assert ("--head" in unit) == (boot.head is None)
+        assert ("--address=10.64.16.10:6379" in unit) == (boot.head is not None)
+        # Ray waits for the token, which is not here.
+        assert files["/etc/systemd/system/skyc-ray.path"].count("PathExists=") == 1
+
+
+def test_user_data_no_cloud_takes_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ValueError, match="bytes of user data"):
+        cloud_init.user_data(replace(BOOT, access=Access(host_key="x" * cloud_init.LIMIT)))
+
+
+def test_the_pinned_uv_is_the_one_of_the_lock() -> None:
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    (uv,) = [package for package in packages if package["name"] == "uv"]
+    assert uv["version"] == cloud_init.UV_VERSION
+    wheels = {wheel["url"]: wheel["hash"].removeprefix("sha256:") for wheel in uv["wheels"]}
+    for address, digest in cloud_init.UV_WHEELS.values():
+        assert wheels[address] == digest
