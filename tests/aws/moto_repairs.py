@@ -2,6 +2,7 @@
 
 - A launch template's own tags end up in what it launches.
 - A machine whose groups came with its network interface has none.
+- Changing any other attribute of a machine takes its groups away.
 - The description of a rule that names a group is forgotten.
 """
 
@@ -29,10 +30,16 @@ def repair(patch: pytest.MonkeyPatch) -> None:
             machine.security_groups = machine.security_groups or list(machine.nics[0].group_set)
         return reservation
 
+    regroup = instances.InstanceBackend.modify_instance_security_groups
+
+    def groups(self: Any, instance_id: str, new_group_id_list: list[str]) -> Any:
+        return regroup(self, instance_id, new_group_id_list) if new_group_id_list else self.get_instance(instance_id)
+
     def description(self: Any) -> str | None:
         found: str | None = self.ip_range.get("Description") or (self.source_group or {}).get("Description")
         return found
 
     patch.setattr(launch_templates.LaunchTemplateVersion, "__init__", version)
     patch.setattr(instances.InstanceBackend, "run_instances", machines)
+    patch.setattr(instances.InstanceBackend, "modify_instance_security_groups", groups)
     patch.setattr(security_groups.SecurityGroupRule, "description", property(description))

@@ -1,0 +1,66 @@
+"""checkov on the golden Terraform: what it finds is either put right or has a reason here.
+
+Needs the program `checkov` (named by SKYC_CHECKOV, or on PATH); counted as skipped otherwise. It is no dependency: it is 190 MB and pins
+much of what skyc uses. Without an account it tells no severities, so every finding needs a reason, whatever its weight.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GOLDEN = Path(__file__).parents[1] / "filetests" / "synth"
+
+REASONS = {
+    "CKV2_AWS_11": "Flow logs cost money and need an identity of their own; the network lives as long as the job.",
+    "CKV2_AWS_41": "A machine that reaches no bucket gets no identity at all.",
+    "CKV_AWS_126": "Detailed monitoring is charged per machine, and skyc watches the job itself.",
+    "CKV_AWS_135": "Machines of today are EBS optimized anyway; for those that cannot be, the launch would fail.",
+    "CKV_AWS_8": "The root disk is described, encrypted, in the launch template, where this check does not look.",
+    "CKV_AWS_88": "SSH comes in and packages are fetched through the address; docs/aws.md says so, and its price is in the plan.",
+}
+
+
+def findings(folder: Path) -> dict[str, set[str]]:
+    """Check → resources that fail it."""
+    program = os.environ.get("SKYC_CHECKOV") or shutil.which("checkov")
+    if program is None:
+        pytest.skip("checkov is not installed (SKYC_CHECKOV)")
+    done = subprocess.run(
+        [program, "-d", folder, "--framework", "terraform_json", "secrets", "--skip-download", "-o", "json", "--compact"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    answer: Any = json.loads(done.stdout)
+    found: dict[str, set[str]] = {}
+    for part in answer if isinstance(answer, list) else [answer]:
+        assert part["summary"]["parsing_errors"] == 0
+        for row in part["results"]["failed_checks"]:
+            found.setdefault(row["check_id"], set()).add(row["resource"])
+    return found
+
+
+def test_every_finding_has_a_reason(tmp_path: Path) -> None:
+    files = sorted(GOLDEN.glob("aws-*.yaml.test"))
+    assert len(files) >= 4
+    for file in files:
+        folder = tmp_path / "good" / file.name.partition(".")[0]
+        folder.mkdir(parents=True)
+        (folder / "cdk.tf.json").write_text(file.read_text().partition("-----\n")[2])
+    # One that is open on purpose, to see that the check sees.
+    wide = tmp_path / "good" / "aws-wide"
+    wide.mkdir()
+    text = (tmp_path / "good" / "aws-cpu" / "cdk.tf.json").read_text()
+    (wide / "cdk.tf.json").write_text(text.replace("203.0.113.0/24", "0.0.0.0/0"))
+    found = findings(tmp_path / "good")
+    assert found.pop("CKV_AWS_24", set()) == {"resource.ssh-203-0-113-0-24"}, "open SSH was not seen"
+    assert set(found) == set(REASONS), "a finding without a reason, or a reason without a finding"
+    template = json.loads(text)["resource"]["aws_launch_template"]["main"]
+    assert template["block_device_mappings"][0]["ebs"]["encrypted"] == "true"
