@@ -31,6 +31,7 @@ from .ir import (
 from .ir.accelerators import asked, canonical, close
 from .ir.catalog import UNKNOWN
 from .match import Filter, Match, Size, match, node_shape, requirement_field, sentence
+from .shelves import Shelves
 
 LISTED = 20
 """How many candidates of a group are written out for people."""
@@ -48,6 +49,7 @@ def candidates(
     """
     can = capabilities or {}
     known: dict[tuple[ResourceRequest, Size], Match] = {}
+    shelves = Shelves(catalog)
     options: list[Options] = []
     rejections: list[Rejection] = []
     diagnostics: list[Diagnostic] = []
@@ -59,7 +61,7 @@ def candidates(
                 # Where a request was written does not change what meets it.
                 key = (dataclasses.replace(request, origin=SpecPath()), size)
                 if key not in known:
-                    known[key] = match(request, catalog, size, can)
+                    known[key] = match(request, catalog, size, can, shelves)
                 matches.append(known[key])
             options.append(_options(task, group, matches))
             counted = _rejections(task, group, matches, catalog, size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,6 @@ from .ir import (
     AcceleratorRequest,
     Catalog,
     CatalogPart,
-    Infra,
     InstanceType,
     Market,
     NodeShape,
@@ -30,9 +29,12 @@ from .ir import (
 )
 from .ir.accelerators import asked, matching
 from .ir.catalog import MILLI, NANO, UNKNOWN
+from .shelves import Shelf, Shelves
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .shelves import Sold
 
 TENTH = Decimal("0.1")
 FLOOR_CPUS = Decimal(2)
@@ -126,46 +128,89 @@ class Match:
     examples: Mapping[Filter, tuple[int, int, bool]]
 
 
-def match(request: ResourceRequest, catalog: Catalog, size: Size, capabilities: Mapping[str, frozenset[Capability]]) -> Match:
-    """Apply every filter to every offer. `capabilities`: what each provider can do; one that is not listed can do everything."""
-    import numpy
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tally:
+    """The rejections of a match while its parts are gone through."""
 
-    parts, rows, spots, prices = [], [], [], []
-    counts: dict[Filter, int] = {}
-    examples: dict[Filter, tuple[int, int, bool]] = {}
-    for codes in codes_of(request, catalog, size, capabilities):
-        offers = catalog.parts[codes.part].offers
-        fitting, market, price = [], [], []
-        for is_spot, values, column in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
-            good = numpy.flatnonzero(values == 0)
-            fitting.append(good)
-            market.append(numpy.full(len(good), is_spot))
-            price.append(column[good])
-            _count(values, is_spot, codes.part, counts, examples)
-        found, spot = numpy.concatenate(fitting), numpy.concatenate(market)
-        # The written order puts on-demand before spot within one offer.
-        order = numpy.argsort(found * 2 + spot, kind="stable") if len(fitting[1]) else slice(None)
-        parts.append(numpy.full(len(found), codes.part, dtype=numpy.int16))
-        rows.append(found[order])
-        spots.append(spot[order])
-        prices.append(numpy.concatenate(price)[order])
+    counts: dict[Filter, int] = field(default_factory=dict)
+    examples: dict[Filter, tuple[int, int, bool]] = field(default_factory=dict)
+
+    def add(self, rule: Filter, count: int, example: tuple[int, int, bool]) -> None:
+        self.counts[rule] = self.counts.get(rule, 0) + count
+        self.examples.setdefault(rule, example)
+
+
+def match(
+    request: ResourceRequest,
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    shelves: Shelves | None = None,
+) -> Match:
+    """Apply every filter to every offer. `capabilities`: what each provider can do; one that is not listed can do everything.
+
+    shelves: the catalog's, when several requests are matched.
+    """
+    shelves = shelves or Shelves(catalog)
+    tally = _Tally()
+    sold: list[Sold] = []
+    for index, shelf in enumerate(shelves.parts):
+        can = capabilities.get(shelf.part.provider, frozenset(Capability))
+        if shelf.counted or shelf.quotas or request.max_hourly_cost is not None:
+            sold.append(_looked_through(_codes(request, shelf, index, size, can), tally))
+        else:
+            sold.append(_looked_up(request, shelf, index, size, can, tally))
+    found = shelves.columns(sold)
     return Match(
-        part=numpy.concatenate(parts) if parts else numpy.zeros(0, dtype=numpy.int16),
-        row=numpy.concatenate(rows) if rows else numpy.zeros(0, dtype=numpy.int64),
-        spot=numpy.concatenate(spots) if spots else numpy.zeros(0, dtype=bool),
-        hourly=numpy.concatenate(prices) if prices else numpy.zeros(0, dtype=numpy.int64),
-        counts=counts,
-        examples=examples,
+        part=found.part, row=found.row, spot=found.spot, hourly=found.hourly, counts=tally.counts, examples=tally.examples
     )
 
 
-def _count(
-    values: NDArray[Any],
-    spot: bool,
-    part: int,
-    counts: dict[Filter, int],
-    examples: dict[Filter, tuple[int, int, bool]],
-) -> None:
+def _looked_through(codes: Codes, tally: _Tally) -> Sold:
+    """The fitting offers of a part and which of them are spot, from the code of every offer."""
+    import numpy
+
+    fitting, market = [], []
+    for is_spot, values in ((False, codes.on_demand), (True, codes.spot)):
+        good = numpy.flatnonzero(values == 0)
+        fitting.append(good)
+        market.append(numpy.full(len(good), is_spot))
+        _count(values, is_spot, codes.part, tally)
+    found, spot = numpy.concatenate(fitting), numpy.concatenate(market)
+    # The written order puts on-demand before spot within one offer.
+    order = numpy.argsort(found * 2 + spot, kind="stable") if len(fitting[1]) else slice(None)
+    return found[order], spot[order]
+
+
+def _looked_up(
+    request: ResourceRequest, shelf: Shelf, index: int, size: Size, capabilities: frozenset[Capability], tally: _Tally
+) -> Sold:
+    """The same from the codes of types and places alone: no other filter rules out anything in this part."""
+    import numpy
+
+    offers = shelf.part.offers
+    types, places = _type_codes(request, shelf.part, size), _place_codes(request, shelf, capabilities)
+    ruled_out: dict[Filter, tuple[int, int]] = {}
+    for codes, weights, first in (
+        (types, shelf.of_type, shelf.first_of_types),
+        (places, shelf.at_place, shelf.first_at_places),
+    ):
+        seen = int(numpy.bitwise_or.reduce(codes)) if len(codes) else 0
+        for rule in Filter:
+            if seen >> rule & 1:
+                ruled = numpy.flatnonzero((codes >> rule & 1 == 1) & (weights > 0))
+                if len(ruled):
+                    ruled_out[rule] = int(weights[ruled].sum()), first(ruled)
+    sold = (False, True) if offers.sells_spot else (False,)
+    for is_spot in sold:
+        for rule, (count, row) in ruled_out.items():
+            tally.add(rule, count, (index, row, is_spot))
+        if request.market is (Market.ON_DEMAND if is_spot else Market.SPOT) and len(offers.type):
+            tally.add(Filter.MARKET, len(offers.type), (index, 0, is_spot))
+    return shelf.rows(types == 0, places == 0, request.market)
+
+
+def _count(values: NDArray[Any], spot: bool, part: int, tally: _Tally) -> None:
     import numpy
 
     histogram = numpy.bincount(values)
@@ -173,10 +218,8 @@ def _count(
     for rule in Filter:
         ruled = seen[(seen >> rule) & 1 == 1]
         if len(ruled):
-            counts[rule] = counts.get(rule, 0) + int(histogram[ruled].sum())
-            if rule not in examples:
-                first = int(numpy.argmax((values >> rule) & 1))
-                examples[rule] = (part, first, spot)
+            first = int(numpy.argmax((values >> rule) & 1))
+            tally.add(rule, int(histogram[ruled].sum()), (part, first, spot))
 
 
 def codes_of(
@@ -184,53 +227,40 @@ def codes_of(
 ) -> tuple[Codes, ...]:
     """The codes of every offer, part by part."""
     return tuple(
-        _codes(request, part, index, size, capabilities.get(part.provider, frozenset(Capability)), catalog.quotas)
-        for index, part in enumerate(catalog.parts)
+        _codes(request, shelf, index, size, capabilities.get(shelf.part.provider, frozenset(Capability)))
+        for index, shelf in enumerate(Shelves(catalog).parts)
     )
 
 
-def _codes(
-    request: ResourceRequest,
-    part: CatalogPart,
-    index: int,
-    size: Size,
-    capabilities: frozenset[Capability],
-    quotas: tuple[Quota, ...],
-) -> Codes:
+def _codes(request: ResourceRequest, shelf: Shelf, index: int, size: Size, capabilities: frozenset[Capability]) -> Codes:
     import numpy
 
-    offers = part.offers
-    by_place = numpy.array(
-        [0 if inside(request.infra, part.provider, place.region, place.zone) else 1 << Filter.PLACE for place in offers.places],
-        dtype=numpy.int32,
-    )
-    if request.ports and Capability.OPEN_PORTS not in capabilities:
-        by_place |= 1 << Filter.PORTS
-    base = _type_codes(request, part, size)[offers.type] | by_place[offers.place]
+    offers = shelf.part.offers
+    by_place = _place_codes(request, shelf, capabilities)
+    base = _type_codes(request, shelf.part, size)[offers.type] | by_place[offers.place]
     counted = offers.capacity != UNKNOWN
     if counted.any():
         divisible = offers.types.divisible[offers.type]
         base |= numpy.where(counted & ~divisible & (offers.capacity < size.group_nodes), 1 << Filter.MACHINES, 0)
-    mine = tuple(quota for quota in quotas if quota.provider == part.provider)
     on_demand = base | (1 << Filter.MARKET if request.market is Market.SPOT else 0) | _price_codes(request, offers.on_demand)
-    on_demand = on_demand | _quota_codes(mine, part, size, Market.ON_DEMAND)
+    on_demand = on_demand | _quota_codes(shelf, size, Market.ON_DEMAND)
     if not offers.sells_spot:
         return Codes(part=index, on_demand=on_demand, spot=numpy.zeros(0, dtype=numpy.int32))
     spot = base | (1 << Filter.MARKET if request.market is Market.ON_DEMAND else 0) | _price_codes(request, offers.spot)
-    return Codes(part=index, on_demand=on_demand, spot=spot | _quota_codes(mine, part, size, Market.SPOT))
+    return Codes(part=index, on_demand=on_demand, spot=spot | _quota_codes(shelf, size, Market.SPOT))
 
 
-def _quota_codes(quotas: tuple[Quota, ...], part: CatalogPart, size: Size, market: Market) -> NDArray[Any]:
+def _quota_codes(shelf: Shelf, size: Size, market: Market) -> NDArray[Any]:
     """The bit of offers of which the group's nodes would be more than a quota allows."""
     import numpy
 
-    offers = part.offers
+    offers = shelf.part.offers
     codes = numpy.zeros(len(offers.type), dtype=numpy.int32)
-    for quota in quotas:
+    for quota in shelf.quotas:
         if quota.market not in (market, Market.AUTO):
             continue
         there = numpy.array([quota.region in (None, place.region) for place in offers.places], dtype=bool)
-        over = _amount_of(quota, part) * size.group_nodes > int(quota.limit / MILLI)
+        over = _amount_of(quota, shelf.part) * size.group_nodes > int(quota.limit / MILLI)
         codes[there[offers.place] & over[offers.type]] = 1 << Filter.QUOTA
     return codes
 
@@ -249,10 +279,13 @@ def _amount_of(quota: Quota, part: CatalogPart) -> NDArray[Any]:
     return amounts
 
 
-def inside(infra: Infra, provider: str, region: str, zone: str | None) -> bool:
-    """Whether a place is within what is asked for; a part that is not asked for allows any."""
-    asked = ((infra.provider, provider), (infra.region, region), (infra.zone, zone))
-    return all(want is None or want == have for want, have in asked)
+def _place_codes(request: ResourceRequest, shelf: Shelf, capabilities: frozenset[Capability]) -> NDArray[Any]:
+    """The bits that depend on the place and the provider alone, per place."""
+    import numpy
+
+    can = not request.ports or Capability.OPEN_PORTS in capabilities
+    codes: NDArray[Any] = shelf.elsewhere(request.infra) * numpy.int32(1 << Filter.PLACE)
+    return codes if can else codes | 1 << Filter.PORTS
 
 
 def _price_codes(request: ResourceRequest, prices: NDArray[Any]) -> NDArray[Any]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..ir import Catalog, CostLine, Location
+from ..ir import Catalog, CostLine, Location, Options
 from ..ir.catalog import NANO, CatalogPart, PriceStep, TransferRule
 
 if TYPE_CHECKING:
@@ -191,6 +192,33 @@ class Atlas:
             known = [self.penalty if price is None else nano(price) for price in prices]
             self._known_prices[gb] = numpy.array([*known, 0.0, self.penalty])
         return self._known_prices[gb]
+
+    def places_of(self, options: Options) -> NDArray[Any]:
+        """The number of every candidate's place; groups that share their columns share this one too."""
+        import numpy
+
+        key = id(options.row)
+        if key not in self._places:
+            place = numpy.empty(len(options), dtype=numpy.int32)
+            # Candidates at one provider stand together.
+            ends = (numpy.flatnonzero(options.part[1:] != options.part[:-1]) + 1).tolist()
+            for first, end in pairwise([0, *ends, len(options)]):
+                if first < end:
+                    index = int(options.part[first])
+                    offers = self.catalog.parts[index].offers
+                    numpy.add(offers.place[options.row[first:end]], self.offsets[index], out=place[first:end], casting="unsafe")
+            # With the options, so that the id stays theirs.
+            self._places[key] = place, options
+        return self._places[key][0]
+
+    @cached_property
+    def _places(self) -> dict[int, tuple[NDArray[Any], Options]]:
+        return {}
+
+    @cached_property
+    def beside(self) -> dict[object, Any]:
+        """A memory for `costs`: what disks and addresses cost at every place, by what is asked for."""
+        return {}
 
     @cached_property
     def _known_prices(self) -> dict[Decimal, NDArray[Any]]:

@@ -52,41 +52,79 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     import numpy
 
     count = len(options)
-    cost, worst, hours = numpy.zeros(count), numpy.zeros(count), numpy.zeros(count)
-    place, rank = numpy.zeros(count, dtype=numpy.int32), numpy.zeros(count, dtype=numpy.int32)
+    cost, place = numpy.zeros(count), atlas.places_of(options)
+    worst = numpy.zeros(count) if options.spot.any() else cost
+    # Columns of one number take no room: a file may hold a thousand tasks with a hundred thousand candidates each.
+    hours = numpy.broadcast_to(numpy.float64(task.hours), count)
+    if task.hours_on or worst is not cost:
+        hours = hours.copy()
+    ordered = group.ordered or any(request.accelerators_ordered for request in group.requests)
+    rank = numpy.zeros(count, dtype=numpy.int32) if ordered else numpy.broadcast_to(numpy.int32(0), count)
     keys = options.request.astype(numpy.int64) * len(found.catalog.parts) + options.part
     # Candidates of one request at one provider stand together.
-    starts = [0, *(numpy.flatnonzero(numpy.diff(keys)) + 1).tolist(), count] if count else []
+    starts = [0, *(numpy.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), count] if count else []
     for first, end in pairwise(starts):
         rows = slice(first, end)
         index = int(options.part[first])
         part, request = found.catalog.parts[index], group.requests[int(options.request[first])]
-        offer = options.row[rows]
-        place[rows] = part.offers.place[offer] + atlas.offsets[index]
-        calm = _calm_column(task, request, part)[part.offers.type[offer]]
-        hours[rows] = _hours_column(task, group, request, part, offer, options.spot[rows], calm)
-        rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
-        beside = _beside_rows(request, part)[part.offers.place[offer]]
-        node_hours = hours[rows] * group.num_nodes
-        cost[rows] = _run_cost(options.hourly[rows], beside, node_hours, atlas.penalty)
-        worst[rows] = numpy.where(
-            options.spot[rows],
-            numpy.maximum(_run_cost(part.offers.on_demand[offer], beside, calm * group.num_nodes, atlas.penalty), cost[rows]),
-            cost[rows],
-        )
-    # What cannot be had takes no place in the order; so ranks stay small.
-    rank = numpy.unique(rank, return_inverse=True)[1].reshape(-1).astype(numpy.int32)
+        offer, spot = options.row[rows], options.spot[rows]
+        here = part.offers.place[offer]
+        calm = _calm_column(task, request, part)[part.offers.type[offer]] if task.hours_on else hours[rows].copy()
+        if spot.any():
+            hours[rows] = _hours_column(task, group, request, part, offer, spot, calm)
+        elif task.hours_on:
+            hours[rows] = calm
+        if ordered:
+            rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
+        beside = _beside_of(request, atlas, index)
+        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows] * group.num_nodes, atlas.penalty)
+        if worst is not cost:
+            worst[rows] = cost[rows]
+            if spot.any():
+                dear = _run_cost(part.offers.on_demand[offer], beside, here, calm * group.num_nodes, atlas.penalty)
+                worst[rows] = numpy.where(spot, numpy.maximum(dear, cost[rows]), cost[rows])
+    if ordered:
+        # What cannot be had takes no place in the order; so ranks stay small.
+        rank = numpy.unique(rank, return_inverse=True)[1].reshape(-1).astype(numpy.int32)
     return Choices(options=options, cost=cost, worst=worst, hours=hours, place=place, rank=rank)
 
 
-def _run_cost(hourly: NDArray[Any], beside: NDArray[Any], node_hours: NDArray[Any], penalty: float) -> NDArray[Any]:
-    """Nano-dollars for some node-hours; `penalty` once for each unknown price. beside: see `_beside_rows`."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beside:
+    """Nano-dollars per node-hour for disk and address, per place of a part, and how many of the two have an unknown price."""
+
+    known: NDArray[Any]
+    unknown: NDArray[Any] | None
+    """None: all are known."""
+
+
+def _run_cost(
+    hourly: NDArray[Any], beside: Beside, place: NDArray[Any], node_hours: NDArray[Any], penalty: float
+) -> NDArray[Any]:
+    """Nano-dollars for some node-hours of machines at places; `penalty` once for each unknown price."""
     import numpy
 
-    known = numpy.where(hourly == UNKNOWN, 0.0, hourly) + beside[:, 0]
-    unknown = numpy.where(hourly == UNKNOWN, 1.0, 0.0) + beside[:, 1]
-    cost: NDArray[Any] = numpy.rint(known * node_hours) + unknown * penalty
+    missing = hourly == UNKNOWN
+    some = bool(missing.any())
+    known = (numpy.where(missing, 0.0, hourly) if some else hourly) + beside.known[place]
+    cost: NDArray[Any] = numpy.rint(known * node_hours)
+    if beside.unknown is not None:
+        cost += (missing + beside.unknown[place]) * penalty
+    elif some:
+        cost += missing * penalty
     return cost
+
+
+def _beside_of(request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
+    """Made once for all requests that want the same disk and address."""
+    import numpy
+
+    key = index, request.disk_tier, request.disk_gb, bool(request.ports)
+    if key not in atlas.beside:
+        known, unknown = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog.parts[index]).T)
+        atlas.beside[key] = Beside(known=known, unknown=unknown if unknown.any() else None)
+    made: Beside = atlas.beside[key]
+    return made
 
 
 def _beside_rows(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:

@@ -240,7 +240,7 @@ def _cheapest_per_place(place: NDArray[Any], cost: NDArray[Any]) -> NDArray[Any]
     starts = numpy.flatnonzero(numpy.concatenate([[True], place[1:] != place[:-1]]))
     least = numpy.repeat(numpy.minimum.reduceat(cost, starts), numpy.diff([*starts, len(cost)]))
     hits = numpy.flatnonzero(cost == least)
-    _, first = numpy.unique(place[hits], return_index=True)
+    first = numpy.concatenate([[True], place[hits[1:]] != place[hits[:-1]]])
     rows: NDArray[Any] = hits[first]
     return rows
 

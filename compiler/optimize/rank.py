@@ -20,6 +20,8 @@ DEPTH = 96
 """How many candidates are looked at: enough to find a few alternatives that differ in more than the zone."""
 TRIES = 4
 """How many times as many are tried where limits may rule them out."""
+SAMPLED = 16
+"""One key in so many is looked at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +39,17 @@ def rank(model: Model, answer: Answer, variable: int, *, only: NDArray[Any] | No
     import numpy
 
     found = model.choices[variable]
-    total = found.cost + _beside(model, answer, variable)[found.place]
+    beside = _beside(model, answer, variable)
+    total = found.cost if beside is None else found.cost + beside[found.place]
     chosen = int(model.problem.variables[variable].row[answer.values[variable]])
-    possible = numpy.isfinite(total) if only is None else numpy.isfinite(total) & only
-    possible[chosen] = False
+    key = total + found.rank * 1e16 if found.rank.any() else total.copy()
+    key[chosen] = numpy.inf
+    if only is not None:
+        key[~only] = numpy.inf
     if model.problem.limited:
-        possible &= _within_own_limits(model, variable)
-    rows = numpy.flatnonzero(possible)
+        key[~_within_own_limits(model, variable)] = numpy.inf
     depth = DEPTH * TRIES if model.problem.limited else DEPTH
-    if len(rows) > depth:
-        key = total[rows] + found.rank[rows] * 1e16
-        limit = numpy.partition(key, depth - 1)[depth - 1]
-        rows = rows[key <= limit]
+    rows = _least(key, depth)
     best = rows[numpy.lexsort((rows, total[rows], found.rank[rows]))][:depth].tolist()
     if model.problem.limited:
         best = list(islice((row for row in best if _keeps_limits(model, answer, variable, row)), DEPTH))
@@ -72,16 +73,37 @@ def _within_own_limits(model: Model, variable: int) -> NDArray[Any]:
     return good
 
 
-def _beside(model: Model, answer: Answer, variable: int) -> NDArray[Any]:
-    """Per place of the atlas: what data costs with the group there and all else as chosen; `inf` where a bound forbids it."""
+def _least(key: NDArray[Any], depth: int) -> NDArray[Any]:
+    """The rows of the `depth` least keys and of all equal to the last of them, in ascending order; endless ones are in no list."""
     import numpy
 
+    finite = numpy.isfinite(key)
+    if numpy.count_nonzero(finite) <= depth:
+        return numpy.flatnonzero(finite)
+    # The last of the least of some rows is no less than that of all rows: few are left to be looked at closely.
+    some = key[::SAMPLED]
+    rows = (
+        numpy.flatnonzero(key <= numpy.partition(some, depth - 1)[depth - 1]) if len(some) >= depth else numpy.arange(len(key))
+    )
+    limit = numpy.partition(key[rows], depth - 1)[depth - 1]
+    least: NDArray[Any] = rows[key[rows] <= limit]
+    return least
+
+
+def _beside(model: Model, answer: Answer, variable: int) -> NDArray[Any] | None:
+    """Per place of the atlas: what data costs with the group there and all else as chosen; `inf` where a bound forbids it.
+
+    None: nothing moves to or from it, and nothing binds it.
+    """
+    import numpy
+
+    joined = [pair for pair in model.problem.pairs if variable in (pair.first, pair.second)]
+    if not joined and variable not in model.fixed_costs:
+        return None
     atlas = model.atlas
     everywhere = numpy.arange(len(atlas.locations))
     cost = model.fixed_costs.get(variable, numpy.zeros(len(everywhere))).copy()
-    for pair in model.problem.pairs:
-        if variable not in (pair.first, pair.second):
-            continue
+    for pair in joined:
         forward = pair.first == variable
         other = pair.second if forward else pair.first
         there = model.problem.variables[other].place[[answer.values[other]]]

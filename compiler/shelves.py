@@ -1,0 +1,174 @@
+"""Which offers of a provider are of some machine types at some places, and how many, without looking at every offer for every request.
+
+Contract: exact, and nothing but a memory of the part: `Shelf` counts a part's offers per type and per place once, so that what a request
+excludes is a sum over some thousand types instead of a pass over a hundred thousand offers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .ir import Catalog, CatalogPart, Infra, Market, Quota
+from .ir.catalog import UNKNOWN
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    Sold: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+    """Rows of offers, and which of them are meant as spot."""
+
+SMALL = 64
+FEW = 8
+"""Types with less than one in so many offers are gathered one by one; for more a pass over all offers is quicker."""
+
+
+def inside(infra: Infra, provider: str, region: str, zone: str | None) -> bool:
+    """Whether a place is within what is asked for; a part that is not asked for allows any."""
+    asked = ((infra.provider, provider), (infra.region, region), (infra.zone, zone))
+    return all(want is None or want == have for want, have in asked)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shelf:
+    """One part's offers, counted."""
+
+    part: CatalogPart
+    quotas: tuple[Quota, ...] = ()
+    """What the user's account there may have: where there are any, each offer is looked at."""
+    _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
+    _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether somebody counts the machines: such parts are small, and each offer is looked at."""
+        return bool((self.part.offers.capacity != UNKNOWN).any())
+
+    def elsewhere(self, infra: Infra) -> NDArray[Any]:
+        """Place → whether it is outside of what is asked for."""
+        import numpy
+
+        if infra not in self._elsewhere:
+            places = self.part.offers.places
+            outside = (not inside(infra, self.part.provider, place.region, place.zone) for place in places)
+            self._elsewhere[infra] = numpy.fromiter(outside, dtype=bool, count=len(places))
+        return self._elsewhere[infra]
+
+    @cached_property
+    def of_type(self) -> NDArray[Any]:
+        """Type → how many offers it has."""
+        import numpy
+
+        return numpy.bincount(self.part.offers.type, minlength=len(self.part.offers.types.names))
+
+    @cached_property
+    def at_place(self) -> NDArray[Any]:
+        """Place → how many offers are there."""
+        import numpy
+
+        return numpy.bincount(self.part.offers.place, minlength=len(self.part.offers.places))
+
+    @cached_property
+    def _by_type(self) -> NDArray[Any]:
+        """Rows of offers, those of one type together and in the written order."""
+        import numpy
+
+        return numpy.argsort(self.part.offers.type, kind="stable")
+
+    @cached_property
+    def _starts(self) -> NDArray[Any]:
+        import numpy
+
+        return numpy.concatenate([[0], numpy.cumsum(self.of_type)])
+
+    def first_of_types(self, chosen: NDArray[Any]) -> int:
+        """The first offer of any of some types (indices of types that have offers)."""
+        return int(self._by_type[self._starts[chosen]].min())
+
+    def first_at_places(self, chosen: NDArray[Any]) -> int:
+        """The first offer at any of some places (indices of places that have offers)."""
+        import numpy
+
+        return int(numpy.isin(self.part.offers.place, chosen).argmax())
+
+    def rows(self, types: NDArray[Any], places: NDArray[Any], market: Market) -> Sold:
+        """The offers of types and at places given by masks in a market, and which of them are spot, in the written order.
+
+        Equal questions get the same arrays.
+        """
+        import numpy
+
+        key = (types.tobytes(), places.tobytes(), market)
+        if key not in self._rows:
+            rows = self._find(types, places)
+            if market is Market.SPOT and not self.part.offers.sells_spot:
+                rows = rows[:0]
+            if market is Market.AUTO and self.part.offers.sells_spot:
+                # The written order puts on-demand before spot within one offer.
+                self._rows[key] = numpy.repeat(rows, 2), numpy.tile(numpy.array([False, True]), len(rows))
+            else:
+                self._rows[key] = rows, numpy.full(len(rows), market is Market.SPOT)
+        return self._rows[key]
+
+    def _find(self, types: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+        import numpy
+
+        offers = self.part.offers
+        chosen = numpy.flatnonzero(types)
+        if self.of_type[chosen].sum() * FEW < len(offers.type):
+            pieces = [self._by_type[self._starts[kind] : self._starts[kind + 1]] for kind in chosen.tolist()]
+            found = numpy.sort(numpy.concatenate(pieces)) if pieces else numpy.zeros(0, dtype=numpy.int64)
+            return found if places.all() else found[places[offers.place[found]]]
+        mask = types[offers.type]
+        return numpy.flatnonzero(mask if places.all() else mask & places[offers.place])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Columns:
+    """Offers as columns: see `Options`."""
+
+    part: NDArray[Any]
+    row: NDArray[Any]
+    spot: NDArray[Any]
+    hourly: NDArray[Any]
+
+
+class Shelves:
+    """All parts of a catalog, shared by all requests of a compilation."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.parts = tuple(
+            Shelf(part=part, quotas=tuple(quota for quota in catalog.quotas if quota.provider == part.provider))
+            for part in catalog.parts
+        )
+        self._known: dict[tuple[object, ...], tuple[Columns, list[Sold]]] = {}
+
+    def columns(self, sold: list[Sold]) -> Columns:
+        """The offers of each part as one. Of a thousand different requests many are met by the same offers, and these share columns."""
+        # Small arrays are compared; of large ones a shelf has one each, which is kept here so that its id means it.
+        key = tuple((*map(id, each),) if len(each[0]) > SMALL else (each[0].tobytes(), each[1].tobytes()) for each in sold)
+        if key not in self._known:
+            self._known[key] = self._columns(sold), sold
+        return self._known[key][0]
+
+    def _columns(self, sold: list[Sold]) -> Columns:
+        import numpy
+
+        parts = [numpy.full(len(rows), index, dtype=numpy.int16) for index, (rows, _) in enumerate(sold)]
+        prices = []
+        for shelf, (rows, spot) in zip(self.parts, sold, strict=True):
+            offers = shelf.part.offers
+            on_demand = offers.on_demand[rows]
+            prices.append(numpy.where(spot, offers.spot[rows], on_demand) if spot.any() else on_demand)
+        if not parts:
+            empty = numpy.zeros(0, dtype=numpy.int64)
+            return Columns(part=empty.astype(numpy.int16), row=empty, spot=empty.astype(bool), hourly=empty)
+        return Columns(
+            part=numpy.concatenate(parts),
+            row=numpy.concatenate([rows for rows, _ in sold]),
+            spot=numpy.concatenate([spot for _, spot in sold]),
+            hourly=numpy.concatenate(prices),
+        )
