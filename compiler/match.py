@@ -96,6 +96,9 @@ _NAMES = {
 }
 
 
+_BITS = tuple((rule, 1 << rule) for rule in Filter)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
     """How many nodes share a divisible machine: the task's; how many machines of one type are needed: the group's."""
@@ -189,22 +192,25 @@ def _looked_up(
     import numpy
 
     offers = shelf.part.offers
-    types, places = _type_codes(request, shelf.part, size), _place_codes(request, shelf, capabilities)
-    ruled_out: dict[Filter, tuple[int, int]] = {}
+    types, places = _type_codes(request, shelf, size), _place_codes(request, shelf, capabilities)
+    ruled_out: list[tuple[Filter, int, tuple[int, int, bool]]] = []
     for codes, weights, first in (
         (types, shelf.of_type, shelf.first_of_types),
         (places, shelf.at_place, shelf.first_at_places),
     ):
         seen = int(numpy.bitwise_or.reduce(codes)) if len(codes) else 0
-        for rule in Filter:
-            if seen >> rule & 1:
-                ruled = numpy.flatnonzero((codes >> rule & 1 == 1) & (weights > 0))
-                if len(ruled):
-                    ruled_out[rule] = int(weights[ruled].sum()), first(ruled)
+        for rule, bit in _BITS:
+            if not seen & bit:
+                continue
+            ruled = codes & bit != 0
+            if count := int(weights[ruled].sum()):
+                # The first market's example stands, and only one is shown.
+                known = tally.examples.get(rule)
+                ruled_out.append((rule, count, known or (index, first(numpy.flatnonzero(ruled & (weights > 0))), False)))
     sold = (False, True) if offers.sells_spot else (False,)
     for is_spot in sold:
-        for rule, (count, row) in ruled_out.items():
-            tally.add(rule, count, (index, row, is_spot))
+        for rule, count, example in ruled_out:
+            tally.add(rule, count, example)
         if request.market is (Market.ON_DEMAND if is_spot else Market.SPOT) and len(offers.type):
             tally.add(Filter.MARKET, len(offers.type), (index, 0, is_spot))
     return shelf.rows(types == 0, places == 0, request.market)
@@ -237,7 +243,7 @@ def _codes(request: ResourceRequest, shelf: Shelf, index: int, size: Size, capab
 
     offers = shelf.part.offers
     by_place = _place_codes(request, shelf, capabilities)
-    base = _type_codes(request, shelf.part, size)[offers.type] | by_place[offers.place]
+    base = _type_codes(request, shelf, size)[offers.type] | by_place[offers.place]
     counted = offers.capacity != UNKNOWN
     if counted.any():
         divisible = offers.types.divisible[offers.type]
@@ -298,10 +304,11 @@ def _price_codes(request: ResourceRequest, prices: NDArray[Any]) -> NDArray[Any]
     return numpy.where(prices == UNKNOWN, 1 << Filter.UNKNOWN_PRICE, numpy.where(prices > ceiling, 1 << Filter.PRICE, 0))
 
 
-def _type_codes(request: ResourceRequest, part: CatalogPart, size: Size) -> NDArray[Any]:
+def _type_codes(request: ResourceRequest, shelf: Shelf, size: Size) -> NDArray[Any]:
     """The bits that depend on the machine type alone, per type."""
     import numpy
 
+    part = shelf.part
     types = part.offers.types
     codes = numpy.zeros(len(types.names), dtype=numpy.int32)
 
@@ -327,7 +334,9 @@ def _type_codes(request: ResourceRequest, part: CatalogPart, size: Size) -> NDAr
         rule_out(Filter.LITTLE_MEMORY, too_little | unknown)
     if request.accelerators is not None:
         rule_out(Filter.ACCELERATOR, ~_has_accelerator(request, part))
-    rule_out(Filter.ARCH, ~_arch_allowed(request, part))
+    any_arch = request.arch is None and (request.instance_type is not None or request.accelerators is not None)
+    if not any_arch:
+        rule_out(Filter.ARCH, shelf.of_other_arch(request.arch))
     if request.local_disk is not None:
         rule_out(Filter.LOCAL_DISK, types.local_disk < max(1, local_disk_gb(request.local_disk)))
     if not (request.cpus or request.memory_gb or request.memory_per_cpu or request.accelerators or request.instance_type):
@@ -386,18 +395,6 @@ def types_with(part: CatalogPart, wanted: AcceleratorRequest) -> NDArray[Any]:
     same = numpy.isin(types.device_name, chosen) & (types.device_count == int(count / MILLI))
     rows: NDArray[Any] = types.device_type[same]
     return rows
-
-
-def _arch_allowed(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
-    import numpy
-
-    types = part.offers.types
-    if request.arch is None and (request.instance_type is not None or request.accelerators is not None):
-        return numpy.ones(len(types.names), dtype=bool)
-    wanted = [index for index, name in enumerate(types.archs) if name == (request.arch or "x86_64")]
-    allowed = numpy.isin(types.arch, wanted)
-    # The user knows their own machine.
-    return allowed if request.arch is not None else allowed | types.divisible
 
 
 def local_disk_gb(wish: str) -> int:

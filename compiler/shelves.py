@@ -40,6 +40,7 @@ class Shelf:
     quotas: tuple[Quota, ...] = ()
     """What the user's account there may have: where there are any, each offer is looked at."""
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
+    _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -56,6 +57,17 @@ class Shelf:
             outside = (not inside(infra, self.part.provider, place.region, place.zone) for place in places)
             self._elsewhere[infra] = numpy.fromiter(outside, dtype=bool, count=len(places))
         return self._elsewhere[infra]
+
+    def of_other_arch(self, arch: str | None) -> NDArray[Any]:
+        """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""
+        import numpy
+
+        if arch not in self._other_arch:
+            types = self.part.offers.types
+            wanted = [index for index, name in enumerate(types.archs) if name == (arch or "x86_64")]
+            other = ~numpy.isin(types.arch, wanted)
+            self._other_arch[arch] = other if arch is not None else other & ~types.divisible
+        return self._other_arch[arch]
 
     @cached_property
     def of_type(self) -> NDArray[Any]:

@@ -206,7 +206,8 @@ class Atlas:
                 if first < end:
                     index = int(options.part[first])
                     offers = self.catalog.parts[index].offers
-                    numpy.add(offers.place[options.row[first:end]], self.offsets[index], out=place[first:end], casting="unsafe")
+                    place[first:end] = offers.place[options.row[first:end]]
+                    place[first:end] += self.offsets[index]
             # With the options, so that the id stays theirs.
             self._places[key] = place, options
         return self._places[key][0]
