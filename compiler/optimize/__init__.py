@@ -32,8 +32,8 @@ from ..ir import (
     Transfer,
     digest,
 )
-from ..ir.catalog import UNKNOWN
-from .atlas import Atlas, transfer_hours
+from ..ir.catalog import UNKNOWN, PriceStep
+from .atlas import Atlas, stepped, transfer_hours
 from .costs import calm_hours, cost_lines, expected_hours, total
 from .decide import decide
 from .infeasible import nothing_satisfies
@@ -356,10 +356,9 @@ def _reason(extra: Decimal, changes: dict[str, Decimal], but: str) -> str:
     return f"dearer: {word}" if extra > 0 else f"cheaper ({word}), but {but}"
 
 
-def _average(steps: tuple[object, ...], size: Decimal) -> Decimal | None:
-    from .atlas import stepped
-
-    cut = stepped(steps, size)  # type: ignore[arg-type]
+def _average(steps: tuple[PriceStep, ...], size: Decimal) -> Decimal | None:
+    """The price of one unit of `size`, over all its steps."""
+    cut = stepped(steps, size)
     amount = total(None if price is None else quantity * price for quantity, price in cut)
     return None if amount is None or not size else amount / size
 
