@@ -32,8 +32,6 @@ from .mirror import with_mirror
 from .places import checkpoint_place, mounts, note_storages
 from .planning import (
     Planned,
-    Request,
-    compile_request,
     last_run,
     loses_cluster,
     newest_attempt,
@@ -48,6 +46,7 @@ from .planning import (
 )
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
+from .request import Request, compile_request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
 from .runs import plan_job
 from .session import Session

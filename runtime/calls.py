@@ -1,7 +1,7 @@
 """skyc's public calls: what the command line does, for Python. Re-exported by `skyc` itself, lazily.
 
 Each opens a session on its own, raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the
-user stops it half way.
+user stops it half way. What only some of them need is imported there: `plan --emit` does without all that plans, applies and asks nodes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,8 @@ from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
 from ..compiler.pipeline import emit as emit_stage
 from ..compiler.printer import print_ir
 from ..providers.base import CheckReport
-from . import inspect
-from .apply import apply as apply_request
-from .apply import locked, plan_result, priced, refused, site_context, warned
-from .destroy import destroy as destroy_deployment
-from .offline import plan_offline
-from .planning import Request, cannot_ask, compile_request, planned
 from .records import JobRecord
+from .request import Request, compile_request
 from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
 from .session import Session, open_session
 
@@ -73,6 +68,10 @@ def plan(
             return _emitted(session, request, emit)
         if destroy:
             return _destruction(session, request)
+        from .apply import locked, plan_result, priced, refused, site_context, warned
+        from .offline import plan_offline
+        from .planning import cannot_ask, planned
+
         compilation = compile_request(session, request)
         if compilation.failed:
             if compilation.placement is None:
@@ -102,6 +101,8 @@ def _replace_emitted(result: Plan, text: str) -> Plan:
 def _emitted(session: Session, request: Request, stage: str) -> Plan:
     compilation = compile_request(session, request, until=stage)
     if compilation.failed:
+        from .apply import refused
+
         raise refused(compilation)
     return Plan(
         deployment=compilation.deployment if compilation.graph else DeploymentId(""),
@@ -115,6 +116,8 @@ def _emitted(session: Session, request: Request, stage: str) -> Plan:
 
 
 def _destruction(session: Session, request: Request) -> Plan:
+    from .destroy import destroy as destroy_deployment
+
     shown: list[Plan] = []
 
     def decline(offered: Plan) -> bool:
@@ -143,6 +146,8 @@ def apply(
     wait: float | None = None,
 ) -> ApplyResult:
     """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock."""
+    from .apply import apply as apply_request
+
     request = _request(path, deployment, env, secrets, rerun, objective)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
@@ -150,18 +155,24 @@ def apply(
 
 def status(deployment: str | None = None, *, refresh: bool = True, home: Home = None) -> tuple[DeploymentStatus, ...]:
     """What is there and how it is. `refresh` False: as last recorded, without asking any node."""
+    from . import inspect
+
     with open_session(home) as session:
         return inspect.status(session, deployment, refresh=refresh)
 
 
 def logs(deployment: str, job: str | None = None, *, follow: bool = False, home: Home = None) -> Iterator[str]:
     """A job's output in pieces; the newest job without `job`. `follow`: until the job is over."""
+    from . import inspect
+
     with open_session(home) as session:
         yield from inspect.logs(session, deployment, job, follow_it=follow)
 
 
 def queue(deployment: str, *, home: Home = None) -> tuple[JobRecord, ...]:
     """Every job of a deployment, in the order of submission."""
+    from . import inspect
+
     with open_session(home) as session:
         return inspect.queue(session, deployment)
 
@@ -175,12 +186,16 @@ def exec(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ApplyResult:
     """Run a shell command on the nodes of a deployment that is up."""
+    from . import inspect
+
     with open_session(home, on_progress=on_progress) as session:
         return inspect.execute(session, deployment, command, nodes=nodes)
 
 
 def cancel(deployment: str, job: str | None = None, *, home: Home = None) -> tuple[JobRecord, ...]:
     """Stop a job, or all that are going on."""
+    from . import inspect
+
     with open_session(home) as session:
         return inspect.cancel(session, deployment, job)
 
@@ -195,6 +210,8 @@ def destroy(
     wait: float | None = None,
 ) -> DestroyResult:
     """Remove everything of a deployment except persistent storage; with `purge` that too."""
+    from .destroy import destroy as destroy_deployment
+
     with open_session(home, on_progress=on_progress) as session:
         return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
 

@@ -13,7 +13,7 @@ from ..compiler.optimize.explain import WhyNot
 from ..compiler.pipeline import capabilities_of
 from ..compiler.report import proof_line
 from .apply import refused
-from .planning import Request, compile_request
+from .request import Request, compile_request
 from .session import open_session
 
 Home = Path | str | None

@@ -9,54 +9,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, SkycError, Span, error, has_errors, warning
-from ..compiler.ir import (
-    Action,
-    ChangeSet,
-    DeploymentId,
-    JobAction,
-    JobPlan,
-    Objective,
-    ResourceGraph,
-    Secret,
-    SiteId,
-    Task,
-    TaskId,
-)
-from ..compiler.parse import read_source
-from ..compiler.pipeline import Compilation, CompileOptions, compile_source
-from ..compiler.resolve import EnvOverrides
+from ..compiler.ir import Action, ChangeSet, DeploymentId, JobAction, JobPlan, ResourceGraph, Secret, SiteId, Task, TaskId
+from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
-from .access import access_of
 from .clusters import task_of
 from .job import JobState
-from .mirror import mirrored
 from .places import checkpoint_place
-from .quotas import read_quotas
 from .reconcile import reconcile
 from .records import DeploymentState, JobRecord, RunState, SiteRecord
+from .request import Request
 from .runs import LastRun, plan_job, task_digest
 from .session import Session
 from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
 from .standing import never_submitted, refresh_jobs, working
-from .state import deployment_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the user asked for, besides the file."""
-
-    path: Path
-    deployment: str | None = None
-    env: Mapping[str, str]
-    secrets: Mapping[str, Secret]
-    rerun: bool = False
-    objective: Objective = Objective.COST
-    offline: bool = False
-    """Compile for a plan that asks nobody (`offline.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,34 +52,6 @@ class Planned:
     def task(self, task: TaskId) -> Task:
         assert self.compilation.graph is not None
         return next(item for item in self.compilation.graph.tasks if item.id == task)
-
-
-def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
-    """Compile the file. Raises SkycError for a file that cannot be read; other mistakes are in the result's diagnostics."""
-    source, said = read_source(request.path)
-    if source is None:
-        raise SkycError(*said)
-    session.step("compile", f"compiling {request.path}")
-    return compile_source(
-        source,
-        CompileOptions(
-            providers=session.providers,
-            home=session.home,
-            runtime=session.runtime,
-            overrides=EnvOverrides.of(
-                env=request.env,
-                secrets={name: secret.reveal() for name, secret in request.secrets.items()},
-                environ=session.environ,
-            ),
-            deployment=None if request.deployment is None else deployment_id(request.deployment),
-            objective=request.objective,
-            quotas=read_quotas(session.home),
-            access=partial(access_of, session.home),
-            offline=request.offline,
-            versions=mirrored(session.environ),
-        ),
-        until=until,
-    )
 
 
 def shared_deployment(session: Session, request: Request, compilation: Compilation) -> tuple[Diagnostic, ...]:
@@ -318,9 +258,7 @@ def secret_texts(secrets: Mapping[str, Secret]) -> tuple[str, ...]:
 
 __all__ = [
     "Planned",
-    "Request",
     "cannot_ask",
-    "compile_request",
     "last_run",
     "loses_cluster",
     "newest_attempt",

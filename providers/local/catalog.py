@@ -143,9 +143,8 @@ def price(home: Path) -> Price:
 
 def _memory_bytes() -> int:
     """Physical memory, or the limit of the control group this process is in when that is smaller."""
-    import psutil
-
-    return min([int(psutil.virtual_memory().total), *_cgroup_limits(Path("/"))])
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *_cgroup_limits(Path("/"))])
 
 
 def _cgroup_limits(root: Path) -> list[int]:

@@ -29,9 +29,9 @@ from skyc.runtime.job import JobKind, JobState, JobStatus
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.logbook import log_path, save_log, saved_log
 from skyc.runtime.places import STORAGES, settle_storages
-from skyc.runtime.planning import Request
 from skyc.runtime.reconcile import known_ids
 from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
+from skyc.runtime.request import Request
 from skyc.runtime.results import DestroyOutcome, Plan
 from skyc.runtime.runs import task_digest
 from skyc.runtime.session import Session, known_deployment, open_session

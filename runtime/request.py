@@ -1,0 +1,65 @@
+"""What the user asked for, and its compilation.
+
+A module of its own, because a stage's output (`plan --emit`) needs neither Terraform nor a node: what plans and applies is not even
+imported for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..compiler.diagnostics import SkycError
+from ..compiler.ir import Objective, Secret
+from ..compiler.parse import read_source
+from ..compiler.pipeline import Compilation, CompileOptions, compile_source
+from ..compiler.resolve import EnvOverrides
+from .access import access_of
+from .mirror import mirrored
+from .quotas import read_quotas
+from .session import Session
+from .state import deployment_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for, besides the file."""
+
+    path: Path
+    deployment: str | None = None
+    env: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+    rerun: bool = False
+    objective: Objective = Objective.COST
+    offline: bool = False
+    """Compile for a plan that asks nobody (`offline.py`)."""
+
+
+def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
+    """Compile the file. Raises SkycError for a file that cannot be read; other mistakes are in the result's diagnostics."""
+    source, said = read_source(request.path)
+    if source is None:
+        raise SkycError(*said)
+    session.step("compile", f"compiling {request.path}")
+    return compile_source(
+        source,
+        CompileOptions(
+            providers=session.providers,
+            home=session.home,
+            runtime=session.runtime,
+            overrides=EnvOverrides.of(
+                env=request.env,
+                secrets={name: secret.reveal() for name, secret in request.secrets.items()},
+                environ=session.environ,
+            ),
+            deployment=None if request.deployment is None else deployment_id(request.deployment),
+            objective=request.objective,
+            quotas=read_quotas(session.home),
+            access=partial(access_of, session.home),
+            offline=request.offline,
+            versions=mirrored(session.environ),
+        ),
+        until=until,
+    )
