@@ -31,6 +31,7 @@ from ..ir.flows import flow_sources, is_straight
 from .atlas import PENALTY, Atlas, nano, price_of, stepped
 from .costs import MONTH, Choices, checkpoint_hours, choices
 from .problem import Pair, Problem, Stage, Variable
+from .prune import before_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,12 +138,17 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     for task in graph.tasks:
         for affinity in task.affinities:
             state.bind(_head(task, groups), _head(_task(graph, affinity.task), groups), _bound(affinity))
+    state.variables = [
+        _with_fixed(variable, state.fixed_costs.get(i), state.fixed_hours.get(i)) for i, variable in enumerate(state.variables)
+    ]
+    if not timed and not limited:
+        # A table per pair of zones instead of regions is ten times the size, for the same answer.
+        joined = {index for pair in (*state.flows, *state.bounds) for index in pair}
+        asked = {bound for bounds in state.bounds.values() for bound in bounds}
+        state.variables = before_pairs(state.variables, joined, asked, atlas)
     pairs, numbers = _pairs(state)
     problem = Problem(
-        variables=tuple(
-            _with_fixed(variable, state.fixed_costs.get(i), state.fixed_hours.get(i))
-            for i, variable in enumerate(state.variables)
-        ),
+        variables=tuple(state.variables),
         pairs=pairs,
         stages=tuple(_stages(graph, groups, places, flows, numbers, atlas.penalty)),
     )

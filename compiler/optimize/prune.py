@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .atlas import Atlas
-from .problem import Problem
+from .problem import Problem, Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +75,17 @@ def one_zone_per_region(problem: Problem, atlas: Atlas) -> tuple[Problem, tuple[
     Moving everything in a region to that zone makes no single value dearer or slower, data within the region free, and changes nothing
     for data that leaves it. So no zone but that one is needed, unless something asks for distinct zones.
     """
+    bounds = {bound for pair in problem.pairs for bound in pair.bounds}
+    if len(problem.pairs) == 0 or "distinct zone" in bounds:
+        return problem, everything(problem)
+    return _one_zone(problem, atlas, bounds)
+
+
+def _one_zone(problem: Problem, atlas: Atlas, bounds: set[str]) -> tuple[Problem, tuple[NDArray[Any], ...]]:
+    """bounds: all that the problem's pairs have, also where the pairs are not made yet."""
     import numpy
 
     kept = everything(problem)
-    bounds = {bound for pair in problem.pairs for bound in pair.bounds}
-    if len(problem.pairs) == 0 or "distinct zone" in bounds:
-        return problem, kept
     regions = [atlas.region_of[variable.place] for variable in problem.variables]
     zones = [atlas.zone_of[variable.place] for variable in problem.variables]
     dropped: set[int] = set()
@@ -100,6 +105,23 @@ def one_zone_per_region(problem: Problem, atlas: Atlas) -> tuple[Problem, tuple[
             kept = tuple(rows[keep] if i == index else rows for i, rows in enumerate(kept))
             dropped.add(index)
     return problem.only({index: kept[index] for index in dropped}), kept
+
+
+def before_pairs(variables: list[Variable], joined: set[int], bounds: set[str], atlas: Atlas) -> list[Variable]:
+    """What `settle` and then `one_zone_per_region` leave of the joined variables, before a table is made for any pair of them.
+
+    For cost without limits. bounds: all that the pairs will have. The others are left as they are: they take part in no table.
+    """
+    import numpy
+
+    if not joined or "distinct zone" in bounds or any(len(variable) == 0 for variable in variables):
+        return variables
+    settled = tuple(
+        variable if index in joined else variable.only(numpy.array([int(variable.cost.argmin())]))
+        for index, variable in enumerate(variables)
+    )
+    cut, _ = _one_zone(Problem(variables=settled, pairs=(), stages=()), atlas, bounds)
+    return [cut.variables[index] if index in joined else variable for index, variable in enumerate(variables)]
 
 
 def _zones_for_all(problem: Problem, regions: list[NDArray[Any]], zones: list[NDArray[Any]]) -> dict[int, int]:
