@@ -99,26 +99,24 @@ class _Printer:
 
     def entry(self, indent: str, name: str, value: object) -> None:
         shape = _shape(value)
-        match shape.form:
-            case _Form.LEAF:
-                self.lines.append(f"{indent}{name}: {_leaf(value)}")
-            case _Form.TEXT:
-                assert isinstance(value, str)
-                self._text(indent, name, value)
-            case _Form.RECORD:
-                if _is_leaf(value):
-                    self.lines.append(f"{indent}{name}: {_leaf(value)}")
-                else:
-                    self.lines.append(f"{indent}{name}: {type(value).__name__}")
-                    self.fields(value, shape, indent + "  ")
-            case _Form.ITEMS:
-                assert isinstance(value, tuple | frozenset)
-                if value:
-                    self._shared(indent, name, value)
-            case _Form.MAP:
-                assert isinstance(value, FrozenMap)
-                if value:
-                    self._map(indent, name, value)
+        form = shape.form
+        # The commonest first: this runs for every line.
+        if form is _Form.TEXT:
+            assert isinstance(value, str)
+            self._text(indent, name, value)
+        elif form is _Form.LEAF or (form is _Form.RECORD and shape.few and _is_leaf(value)):
+            self.lines.append(f"{indent}{name}: {_leaf(value)}")
+        elif form is _Form.RECORD:
+            self.lines.append(f"{indent}{name}: {type(value).__name__}")
+            self.fields(value, shape, indent + "  ")
+        elif form is _Form.ITEMS:
+            assert isinstance(value, tuple | frozenset)
+            if value:
+                self._shared(indent, name, value)
+        elif form is _Form.MAP:
+            assert isinstance(value, FrozenMap)
+            if value:
+                self._map(indent, name, value)
 
     def _text(self, indent: str, name: str, value: str) -> None:
         if "\n" in value:
@@ -174,6 +172,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _leaf(value: object) -> str:
+    if type(value) is Decimal:
+        return decimal_text(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
