@@ -17,6 +17,8 @@ from .figures import Figure
 
 BEGIN = "<!-- figures: written by `make bench` -->"
 END = "<!-- end of figures -->"
+GROWTH = "<!-- growth: written by `python -m tests.bench --growth` -->"
+END_GROWTH = "<!-- end of growth -->"
 PEER = "SkyPilot 0.14.1"
 
 
@@ -47,11 +49,11 @@ def machine(load_before: float) -> str:
     )
 
 
-def write(place: Path, header: str, body: str) -> None:
-    """Replace what stands between the markers. Raises ValueError when the file does not have both."""
-    text = place.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+def write(place: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
+    """Replace what stands between two markers. Raises ValueError when the file does not have both."""
+    old = place.read_text(encoding="utf-8")
+    before, first, rest = old.partition(begin)
+    _, last, after = rest.partition(end)
+    if not first or not last:
         raise ValueError(f"{place.name} has lost the markers that say where the figures go")
-    place.write_text(f"{before}{BEGIN}\n{header}\n\n{body}\n{END}{after}", encoding="utf-8")
+    place.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
