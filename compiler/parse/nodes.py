@@ -9,7 +9,8 @@ It never raises for any text. Differences from `yaml.compose`, each for a reason
 - merge keys (`<<`) are resolved here, since everything after this sees mappings only.
 
 The pure Python scanner of PyYAML is used on purpose: its marks are exact and its messages do not depend on whether libyaml was
-there when PyYAML was built. A file of 60 lines takes about two milliseconds.
+there when PyYAML was built: libyaml ends a mapping elsewhere when the file does not end with a line end. A file of 60 lines takes about
+two milliseconds, one of a thousand documents a quarter of a second.
 """
 
 from __future__ import annotations
