@@ -30,7 +30,8 @@ from .ir import (
 )
 from .ir.accelerators import asked, canonical, close
 from .ir.catalog import UNKNOWN
-from .match import Filter, Match, Size, match, node_shape, requirement_field, sentence
+from .match import Filter, Match, Size, match, node_shape, requirement_field
+from .sentences import sentence
 from .shelves import Shelves
 
 LISTED = 20

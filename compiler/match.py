@@ -25,7 +25,6 @@ from .ir import (
     NodeShape,
     Quota,
     ResourceRequest,
-    decimal_text,
 )
 from .ir.accelerators import asked, matching
 from .ir.catalog import MILLI, NANO, UNKNOWN
@@ -430,76 +429,6 @@ def matching_accelerator(request: ResourceRequest, kind: InstanceType) -> Accele
             if device.name in matching(name) and enough:
                 return Accelerator(name=device.name, count=count, memory_gb=device.memory_gb)
     return None
-
-
-def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int, spot: bool, size: Size) -> str:
-    """Why one offer is ruled out by one filter, with the numbers."""
-    kind = part.instance_type(int(part.offers.type[row]))
-    offering = part.offering(row, Market.SPOT if spot else Market.ON_DEMAND)
-    place = "/".join(p for p in (part.provider, offering.region, offering.zone) if p)
-    match rule:
-        case Filter.PLACE:
-            return f"The task asks for {request.infra}; {place} is elsewhere."
-        case Filter.TYPE:
-            return f"The task asks for {request.instance_type}."
-        case Filter.FEW_CPUS | Filter.OTHER_CPUS:
-            return _cpu_sentence(request, kind, size)
-        case Filter.LITTLE_MEMORY | Filter.OTHER_MEMORY:
-            return _memory_sentence(request, kind, size)
-        case Filter.ACCELERATOR:
-            wanted = " or ".join(f"{a.name}:{decimal_text(a.count)}" for a in request.accelerators or ())
-            has = ", ".join(f"{a.name}:{decimal_text(a.count)}" for a in kind.accelerators) or "no accelerator"
-            return f"The task asks for {wanted}; {kind.name} has {has}."
-        case Filter.MARKET:
-            return f"The task asks for {request.market.value} machines; this one is {offering.market.value}."
-        case Filter.PRICE:
-            return (
-                f"The ceiling is ${decimal_text(request.max_hourly_cost or Decimal(0))} per hour;"
-                f" {kind.name} costs ${decimal_text(offering.hourly or Decimal(0))}."
-            )
-        case Filter.UNKNOWN_PRICE:
-            return f"There is a ceiling, and nobody knows what {kind.name} costs in {place}."
-        case Filter.ARCH:
-            return f"The task runs on {request.arch or 'x86_64'}; {kind.name} is {kind.arch}."
-        case Filter.LOCAL_DISK:
-            return f"The task asks for a disk inside the machine ({request.local_disk}); {kind.name} has none that large."
-        case Filter.PORTS:
-            return f"The task opens ports, and skyc cannot open any at {part.provider}."
-        case Filter.SMALL:
-            return (
-                f"The task asks for no size, and {kind.name} has less than {FLOOR_CPUS} CPUs or {FLOOR_MEMORY_GB} GiB,"
-                " too little for Ray and a job."
-            )
-        case Filter.QUOTA:
-            nodes = f"{size.group_nodes} × " if size.group_nodes > 1 else ""
-            return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."
-        case Filter.MACHINES:
-            return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."
-
-
-def _cpu_sentence(request: ResourceRequest, kind: InstanceType, size: Size) -> str:
-    if not kind.divisible:
-        asked = decimal_text(request.cpus.amount if request.cpus else Decimal(0))
-        return f"The task asks for {asked} CPUs; {kind.name} has {decimal_text(kind.cpus)}."
-    nodes = size.task_nodes
-    needed = max(node_shape(request, kind, nodes).cpus, Decimal(1))
-    several = f"{nodes} nodes × " if nodes > 1 else ""
-    total = f"{decimal_text(needed * nodes)}" if several else "wanted"
-    return f"{several}{decimal_text(needed)} CPUs are {total}; {kind.name} has {decimal_text(kind.cpus)}."
-
-
-def _memory_sentence(request: ResourceRequest, kind: InstanceType, size: Size) -> str:
-    has = decimal_text(kind.memory_gb)
-    if kind.divisible:
-        nodes, memory = size.task_nodes, node_shape(request, kind, size.task_nodes).memory_gb
-        several = f"{nodes} nodes × " if nodes > 1 else ""
-        total = f"{decimal_text(memory * nodes)} GiB" if several else "wanted"
-        return f"{several}{decimal_text(memory)} GiB are {total}; {kind.name} has {has} GiB."
-    if request.memory_per_cpu is not None:
-        asked = decimal_text(request.memory_per_cpu.amount)
-        return f"The task asks for {asked} GiB per CPU; {kind.name} has {has} GiB for {decimal_text(kind.cpus)}."
-    asked = decimal_text(request.memory_gb.amount if request.memory_gb else Decimal(0))
-    return f"The task asks for {asked} GiB; {kind.name} has {has}."
 
 
 def requirement_field(rule: Filter, request: ResourceRequest) -> str:

@@ -37,9 +37,10 @@ from .atlas import Atlas, stepped, transfer_hours
 from .costs import calm_hours, cost_lines, expected_hours, total
 from .decide import decide
 from .infeasible import nothing_satisfies
-from .model import Flow, Model, build, storage_months, storage_rate, traffic_share
+from .model import Flow, Model, build, traffic_share
 from .problem import Answer, finish_hours
 from .rank import Ranked, rank
+from .storages import storage_months, storage_rate
 
 ALTERNATIVES_SHOWN = 3
 FALLBACKS_KEPT = 8

@@ -30,8 +30,9 @@ from ..ir import (
 )
 from ..ir.accelerators import asked, canonical, matching
 from ..ir.catalog import UNKNOWN, dollars
-from ..match import Filter, Size, codes_of, requirement_field, sentence
+from ..match import Filter, Size, codes_of, requirement_field
 from ..parse.nearest import nearest
+from ..sentences import sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
