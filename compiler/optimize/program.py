@@ -195,9 +195,14 @@ class Program:
 
     def _solve(self) -> tuple[str, float]:
         """`optimal`, `infeasible` or `stopped`, and the proven bound of the goal (for `stopped` only)."""
+        answer = self._solved(presolve="on")
+        # HiGHS's presolve (1.13.1) has called programs infeasible that are not: before a user is told so, it is asked without.
+        return answer if answer[0] != "infeasible" else self._solved(presolve="off")
+
+    def _solved(self, *, presolve: str) -> tuple[str, float]:
         pulp = self._pulp
         try:
-            solver = pulp.HiGHS(msg=False, timeLimit=SECONDS, gapRel=0.0, gapAbs=1e-7, threads=1)
+            solver = pulp.HiGHS(msg=False, timeLimit=SECONDS, gapRel=0.0, gapAbs=1e-7, threads=1, presolve=presolve)
             available = solver.available()
         except (pulp.PulpError, AttributeError, ImportError):
             available = False

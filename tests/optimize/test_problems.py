@@ -321,3 +321,15 @@ def test_one_zone_of_a_region_is_enough(name: str, rng: Random) -> None:
         merged, _ = one_zone_per_region(model.problem, model.atlas)
         assert cheapest(merged) == cheapest(model.problem)
         assert quickest(merged) == quickest(model.problem)
+
+
+@pytest.mark.parametrize("seed", [327145180, 48551])
+def test_a_program_is_not_infeasible_because_presolve_says_so(seed: int) -> None:
+    """HiGHS 1.13.1 said so of the programs of these two worlds."""
+    rng = Random(seed)
+    made = problem(rng, staged=True, scattered=True)
+    rng.random()
+    made = with_limits(rng, made)
+    best = min((cost_of(made, values) for values in solutions(made) if allowed(made, values, slack=0.0)), default=INF)
+    assert best < INF
+    agree(made, decide(made, ATLAS, Objective.COST), best)
