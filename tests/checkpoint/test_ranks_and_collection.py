@@ -278,7 +278,7 @@ def test_snapshots_and_collections_at_the_same_time(store: FileStore, tmp_path: 
                     (ranks.directories[rank] / name).write_text(str(generator.randrange(6)))
                 snapshot(store, PREFIX, ranks.directories[rank], rank=rank, counted=True)
                 # Which thread gets its turn is the machine's choice: they go on until the two have met.
-                if number >= 24 and sum(swept):
+                if number >= 24 and sum(swept) > 0:
                     break
         finally:
             over.set()
