@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics import SkycError, error
 from ..ir import Objective
 from .ascent import tighten
 from .atlas import Atlas
@@ -179,6 +180,16 @@ def _best(problem: Problem, program: Program, goal: Any) -> Answer | None:
     """The program's best solution that keeps all limits by the problem's own arithmetic: a solver works within tolerances."""
     for _ in range(REFUSALS):
         answer = program.minimize(goal)
+        if answer is None and program.out_of_time:
+            # Nothing was found and nothing is proven: this is no "nothing satisfies".
+            raise SkycError(
+                error(
+                    "no-answer-in-time",
+                    "No placement was found in time",
+                    "The limits on money and time leave a problem that the solver could not finish. There may be a placement.",
+                    hint="loosen a `deadline` or `budget`, or narrow the places and machines that tasks may use",
+                )
+            )
         if answer is None or (cost_of(problem, answer.values) < float("inf") and allowed(problem, answer.values)):
             return answer
         program.exclude(answer.values)

@@ -52,6 +52,8 @@ class Program:
         self._atlas = atlas
         self._model = pulp.LpProblem("placement", pulp.LpMinimize)
         self._count = 0
+        self.out_of_time = False
+        """Whether the last `minimize` was ended by its time limit: without an answer nothing is proven then."""
         self._forbidding = forbidding * SCALE * (1 + 1e-9)
         self._timed = timed or any(stage.deadline is not None for stage in problem.stages)
         self._chosen = [self._choice(len(variable)) for variable in problem.variables]
@@ -165,6 +167,7 @@ class Program:
         """The solution with the least `goal` (`cost`, `finish` or `rank`). None: there is none. Raises RuntimeError without a solver."""
         self._model.setObjective(goal)
         status, bound = self._solve()
+        self.out_of_time = status == "stopped"
         if status != "optimal" and not any(x.value() for x in self._chosen[0]):
             return None
         values = tuple(_taken(chosen) for chosen in self._chosen)
