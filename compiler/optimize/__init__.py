@@ -339,6 +339,8 @@ class _Assembly:
         if any(line.estimated for line in lines):
             notes["prices"] = "some are estimates: derived, of another region, or years old; `--format json` says which"
         for name, where in self.model.storages.items():
+            if where.storage.auto and name not in self.model.storage_variables:
+                notes[f"storage {name}"] = "no place for it is known within its `infra`; it is not placed and not priced"
             if where.assumed and where.place is not None and any(name in (f.source, f.destination) for f in self.model.flows):
                 place = self.model.atlas.locations[where.place]
                 notes[f"storage {name}"] = f"its region is not said: {place} is assumed; `infra` under `storage` says it"
