@@ -1,17 +1,16 @@
-"""The target `aws`. Machines can be planned, made by Terraform and removed; starting jobs on them comes later (`Capability.RUN`)."""
+"""The target `aws`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
-from ..base import Capability, CheckReport, LowerContext, Node, OwnedResource
-from ..priced import PricedProvider
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
+from ..base import LowerContext, OwnedResource
+from ..rented.provider import RentedProvider
 from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
 
@@ -19,28 +18,8 @@ if TYPE_CHECKING:
     from .inventory import Inventory
 
 
-class AwsProvider(PricedProvider):
+class AwsProvider(RentedProvider):
     name = PROVIDER
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return frozenset(
-            {
-                Capability.LOWER,
-                Capability.LOGIN,
-                Capability.SPOT,
-                Capability.MULTI_NODE,
-                Capability.DISK_SIZE,
-                Capability.OPEN_PORTS,
-                Capability.CUSTOM_IMAGE,
-            }
-        )
-
-    def check(self, *, home: Path) -> CheckReport:
-        """Not usable for jobs yet; whether a plan could ask AWS is a fact beside it."""
-        priced = super().check(home=home)
-        facts = {**priced.facts, "state": "plans, starts no jobs yet"}
-        return CheckReport(provider=self.name, usable=False, facts=FrozenMap(facts), diagnostics=priced.diagnostics)
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
@@ -70,11 +49,6 @@ class AwsProvider(PricedProvider):
                 commands=("aws configure",),
             ),
         )
-
-    def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
-        """Raises nothing for a site without outputs: it has no nodes."""
-        found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
-        return tuple(sorted(found, key=lambda node: node.rank))
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
