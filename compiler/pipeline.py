@@ -55,6 +55,8 @@ class CompileOptions:
     quotas: tuple[Quota, ...] = ()
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -159,6 +161,7 @@ def _lower(state: Compilation) -> Compilation:
         runtime=state.options.runtime,
         sources=state.sources,
         access=state.options.access,
+        images=state.options.images,
         offline=state.options.offline,
         versions=state.options.versions,
     )
