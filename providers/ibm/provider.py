@@ -16,9 +16,6 @@ from .facts import PROVIDER
 if TYPE_CHECKING:
     from .inventory import Inventory
 
-KEYS = ("IC_API_KEY", "IBMCLOUD_API_KEY")
-"""Where the key is looked for, by Terraform's provider as well."""
-
 
 class IbmProvider(PricedProvider):
     name = PROVIDER
@@ -56,6 +53,8 @@ class IbmProvider(PricedProvider):
 
     def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
         """Whether there is a key. Whether IBM accepts it, Terraform finds out."""
+        from .client import KEYS
+
         if any(os.environ.get(name) for name in KEYS):
             return ()
         return (
