@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def leave(cloud: FakeCloud, deployment: str, *, tagged: bool = True) -> Left:
     inside = mine if tagged else ()
     name = f"skyc-{deployment}"
     vpc = cloud.add("vpcs", name, mine)
-    here = {"vpc": {"id": vpc}}
+    here: dict[str, Any] = {"vpc": {"id": vpc}}
     own = cloud.add("security_groups", f"{name}-closed", **here), cloud.add("network_acls", f"{name}-closed", **here)
     cloud.rows["vpcs"][vpc] |= {"default_security_group": {"id": own[0]}, "default_network_acl": {"id": own[1]}}
     acl = cloud.add("network_acls", f"{name}-nodes", inside, **here)
