@@ -49,7 +49,7 @@ def lower(
     """One ResourceGraph per (task, provider, region), in task order.
 
     sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
-    only when a target needs them. images: those the user's configuration names (`LowerContext.images`). versions: Terraform
+    only when a target needs them. images: `LowerContext.images`. versions: Terraform
     provider source → version to use instead of the pinned one.
     """
     graphs: list[ResourceGraph] = []

@@ -1,9 +1,10 @@
-"""Which image a machine starts from: one the user names, for a task or for all.
+"""Which image a machine starts from: one the user names, for a task or for all, else the newest the catalog knows.
 
-Contract: pure; nothing is looked up. An image of IBM's has another id in every region and another for every update, the provider
-takes the id alone, and no name stands for the newest one. So skyc can know none without asking: a task says `image_id`, or
-config.yaml says for each region which image it is. Images with a GPU's driver are named apart, since IBM's own Ubuntu images have
-none. Source: cloud.ibm.com/docs/vpc, "x86 virtual server images" and "Managing GPUs"; the documentation of `ibm_is_instance`.
+Contract: pure; nothing is looked up here. An image of IBM's has another id in every region and another for every update, the provider
+takes the id alone, and no name stands for the newest one. So the id has to come from somewhere: the task (`image_id`), config.yaml
+(`images`), or a catalog that was refreshed with a key. Images with a GPU's driver are named apart, and by the user alone, since
+IBM's own Ubuntu images have none. Source: cloud.ibm.com/docs/vpc, "x86 virtual server images" and "Managing GPUs"; the
+documentation of `ibm_is_instance`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class NoImage:
 
 
 def image_of(wanted: str | None, region: str, has_devices: bool, images: Mapping[str, str]) -> str | NoImage:
-    """The image's id. `images`: those config.yaml names (`LowerContext.images`)."""
+    """The image's id. `images`: those config.yaml names or the catalog knows (`LowerContext.images`)."""
     if wanted is not None:
         if _ID.fullmatch(wanted):
             return wanted
@@ -46,8 +47,9 @@ def image_of(wanted: str | None, region: str, has_devices: bool, images: Mapping
     if found is None:
         which = "an Ubuntu image with the device's driver" if has_devices else "an Ubuntu image"
         return NoImage(
-            why=f"IBM's images have another id in every region, and none is named for {place}. skyc does not look one up.",
-            hint=f"name {which}: `image_id` in the task, or `images: {{ibm: {{{place}: IMAGE_ID}}}}` in config.yaml below skyc's home",
+            why=f"IBM's images have another id in every region, and none is known for {place}. Planning looks nothing up.",
+            hint=f"name {which}: `image_id` in the task, or `images: {{ibm: {{{place}: IMAGE_ID}}}}` in config.yaml below skyc's home"
+            + ("" if has_devices else "; with a key, a refresh of the catalog finds IBM's newest"),
         )
     if not _ID.fullmatch(found):
         return NoImage(

@@ -151,7 +151,11 @@ def _group(
         detail = f"`{field}` on `{PROVIDER}`: {image.why}"
         summary = "The target cannot do this" if request.image_id is not None else "No image is named for these machines"
         slug = "unsupported-here" if request.image_id is not None else "no-image"
-        commands = () if (request.image_id or "").startswith("docker:") else (f"ibmcloud target -r {placement.region}", LIST)
+        listing = (f"ibmcloud target -r {placement.region}", LIST)
+        refreshed = (
+            () if placement.shape.accelerators or request.image_id is not None else ("skyc catalog refresh --cloud ibm",)
+        )
+        commands = () if (request.image_id or "").startswith("docker:") else (*refreshed, *listing)
         said.append(error(slug, summary, detail, hint=image.hint, commands=commands))
         return None, tuple(said)
     if request.image_id is not None:

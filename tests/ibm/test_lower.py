@@ -36,7 +36,20 @@ from skyc.providers.ibm.network import head_address, zone_range
 from skyc.providers.ibm.provider import IbmProvider
 from skyc.providers.ibm.resources import Site
 from skyc.providers.schemas.references import references
-from tests.ibm.conftest import ACCESS, GPU_IMAGE, IMAGE, KEY, REGIONS, TASK, changed, compilation, compiled, of_type, slugs
+from tests.ibm.conftest import (
+    ACCESS,
+    GPU_IMAGE,
+    IMAGE,
+    IMAGES,
+    KEY,
+    REGIONS,
+    TASK,
+    changed,
+    compilation,
+    compiled,
+    of_type,
+    slugs,
+)
 
 COS = TASK + "file_mounts: {data: cos://team-data/imagenet}\nstorage: {out: {uri: cos://team-out/train}}\n"
 RULE = "ibm_is_security_group_rule"
@@ -193,7 +206,6 @@ def test_tags_are_single_texts_without_case_and_of_one_deployment(tmp_path: Path
     ours = ("skyc-deployment:demo", "skyc-site:train.ibm-us-south")
     assert of_type(graph, "ibm_is_instance")["main-0"]["tags"] == ("alone", *ours, "team:research")
     assert of_type(graph, "ibm_is_vpc")["site"]["tags"] == ours
-    assert all(node.ignore_changes == () for node in graph.resources)
 
 
 @pytest.mark.parametrize("label", ["skyc-deployment: other", "SKYC-SITE: x", "a/b: c", "a: 'b,c'", f"a: {'x' * 130}"])
@@ -245,9 +257,18 @@ def test_an_image_is_the_tasks_or_the_regions_and_never_a_guess(tmp_path: Path) 
     made = compilation(TASK, tmp_path, images=FrozenMap())
     (said,) = [found for found in made.diagnostics if has_errors((found,))]
     assert said.slug == "no-image" and said.commands == (
+        "skyc catalog refresh --cloud ibm",
         "ibmcloud target -r us-south",
         "ibmcloud is images --visibility public --status available",
     )
+
+
+def test_the_catalogs_image_is_taken_where_the_user_names_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(IbmProvider().catalog(home=tmp_path), images=FrozenMap({"us-south": GPU_IMAGE}))
+    monkeypatch.setattr(IbmProvider, "catalog", lambda self, *, home: known)
+    for images, taken in ((FrozenMap(), GPU_IMAGE), (IMAGES, IMAGE)):
+        graph = compiled(TASK, tmp_path, images=images)
+        assert of_type(graph, "ibm_is_instance")["main-0"]["image"] == taken
 
 
 def test_a_faster_network_is_ignored_aloud(tmp_path: Path) -> None:
