@@ -81,7 +81,7 @@ def ref(node: ResourceNode, attribute: str = "id") -> Ref:
 
 def requirement(site: Site) -> ProviderRequirement:
     """The IBM provider, at the version whose schema skyc checks against. The key is not here: the provider takes it from IC_API_KEY
-    when Terraform runs, and the resource group from IC_RESOURCE_GROUP where it is not the account's default one."""
+    when Terraform runs."""
     schema = load_schema("ibm")
     config: dict[str, Value] = {"region": site.region, "max_retries": RETRIES}
     if site.context.offline:

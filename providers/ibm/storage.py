@@ -9,6 +9,8 @@ all of IBM's customers, so a bucket needs no instance of the service beside it. 
 
 from __future__ import annotations
 
+import re
+
 from ...compiler.diagnostics import Diagnostic, error
 from ...compiler.ir import FrozenMap, ResourceNode, Task, Value
 from ..rented.buckets import Place, bucket_places
@@ -21,6 +23,7 @@ WRITES = ("Object Deleter", *READS, "Object Writer")
 """Roles of the service that are about objects alone, and the only ones that take conditions: `Writer` also removes buckets."""
 PATTERN = "attribute-based-condition:resource:literal-and-wildcard"
 _PROFILE_NAME_LIMIT = 63
+_PLAIN = re.compile(r"[a-z0-9-]*")
 
 
 def not_yet(task: Task) -> tuple[Diagnostic, ...]:
@@ -87,4 +90,9 @@ def _condition(attribute: str, texts: tuple[str, ...]) -> FrozenMap[Value]:
 
 
 def _named(place: Place) -> str:
-    return short(f"{'write' if place.writes else 'read'}-{place.bucket}-{place.prefix}", 60)
+    """What Terraform calls the policy of a place: `read_bucket_prefix`. Neither part holds an underscore as it stands, so two places never
+    share a name; where one holds what a name cannot, a hash of both tells them apart."""
+    word = "write" if place.writes else "read"
+    if _PLAIN.fullmatch(place.bucket) and _PLAIN.fullmatch(place.prefix) and len(place.bucket + place.prefix) <= 80:
+        return f"{word}_{place.bucket}_{place.prefix}".rstrip("_")
+    return f"{word}_{short(f'{place.bucket}//{place.prefix}', 60)}"

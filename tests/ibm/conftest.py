@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from skyc.compiler.diagnostics import SourceFile, has_errors
-from skyc.compiler.ir import DeploymentId, FrozenMap, NodeRuntime, ResourceGraph
+from skyc.compiler.ir import (
+    DeploymentId,
+    FrozenMap,
+    GroupName,
+    GroupPlacement,
+    InstanceType,
+    Market,
+    NodeGroup,
+    NodeRuntime,
+    NodeShape,
+    ResourceGraph,
+    ResourceRequest,
+    SiteId,
+    SpecPath,
+    Task,
+    TaskId,
+)
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
-from skyc.providers.base import Access
+from skyc.providers.base import Access, LowerContext
 from skyc.providers.ibm.provider import IbmProvider
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
@@ -75,3 +92,54 @@ def changed(graph: ResourceGraph, address: str, **arguments: Any) -> ResourceGra
         for node in graph.resources
     )
     return replace(graph, resources=nodes)
+
+
+# Machines by their placement, which no price stands in the way of
+
+
+def context(region: str) -> LowerContext:
+    return LowerContext(
+        deployment=DeploymentId("demo"),
+        site=SiteId(f"train.ibm-{region}"),
+        home="/home/me/.skyc",
+        runtime=NodeRuntime(python="3.11"),
+        access=ACCESS,
+        images=FrozenMap({f"ibm/{region}": IMAGE, f"ibm/{region}/gpu": GPU_IMAGE}),
+    )
+
+
+def placed(kind: InstanceType, region: str, market: Market = Market.ON_DEMAND) -> tuple[Task, GroupPlacement]:
+    origin = SpecPath(("resources",))
+    group = NodeGroup(
+        name=GroupName("main"),
+        origin=origin,
+        num_nodes=2,
+        requests=(ResourceRequest(origin=origin),),
+        ordered=False,
+        run="true",
+    )
+    task = Task(
+        id=TaskId("train"),
+        origin=SpecPath(("name",)),
+        groups=(group,),
+        setup="",
+        envs=FrozenMap(),
+        secrets=(),
+        workdir=None,
+    )
+    shape = NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
+    placement = GroupPlacement(
+        task=task.id,
+        group=group.name,
+        provider="ibm",
+        region=region,
+        zone=f"{region}-1",
+        instance_type=kind.name,
+        market=market,
+        num_nodes=2,
+        shape=shape,
+        hourly=None,
+        hours=Decimal(1),
+        lines=(),
+    )
+    return task, placement

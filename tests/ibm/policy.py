@@ -67,11 +67,12 @@ def _inbound(body: Mapping[str, Any], ssh_from: tuple[str, ...], ports: tuple[tu
         return
     if any(first <= high and low <= last for low, high in RAY):
         yield "open-ray"
-    if (first, last) == (22, 22):
-        if remote not in ssh_from:
-            yield "open-ssh"
-    elif (first, last) not in ports:
+    if (first, last) in ports:
+        return
+    if (first, last) != (22, 22):
         yield "open-port"
+    elif remote not in ssh_from:
+        yield "open-ssh"
 
 
 def _packet_may_pass(row: Mapping[str, Any], ssh_from: tuple[str, ...], ports: tuple[tuple[int, int], ...]) -> bool:

@@ -10,24 +10,7 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import has_errors
-from skyc.compiler.ir import (
-    DeploymentId,
-    FrozenMap,
-    GroupName,
-    GroupPlacement,
-    InstanceType,
-    Market,
-    NodeGroup,
-    NodeRuntime,
-    NodeShape,
-    Ref,
-    ResourceRequest,
-    SiteId,
-    SpecPath,
-    Task,
-    TaskId,
-)
-from skyc.providers.base import LowerContext
+from skyc.compiler.ir import FrozenMap, Market, Ref, ResourceRequest, SpecPath
 from skyc.providers.ibm.facts import DISK_GB
 from skyc.providers.ibm.images import NoImage, image_of
 from skyc.providers.ibm.lower import check_graph, lower
@@ -47,7 +30,9 @@ from tests.ibm.conftest import (
     changed,
     compilation,
     compiled,
+    context,
     of_type,
+    placed,
     slugs,
 )
 
@@ -178,8 +163,8 @@ def test_without_a_bucket_there_is_no_identity(tmp_path: Path) -> None:
 def test_the_identity_reaches_its_prefixes_and_nothing_else(tmp_path: Path) -> None:
     graph = compiled(COS, tmp_path)
     policies = of_type(graph, "ibm_iam_trusted_profile_policy")
-    assert set(policies) == {"read-team-data-imagenet", "write-team-out-train"}
-    read, write = policies["read-team-data-imagenet"], policies["write-team-out-train"]
+    assert set(policies) == {"read_team-data_imagenet", "write_team-out_train"}
+    read, write = policies["read_team-data_imagenet"], policies["write_team-out_train"]
     assert read["roles"] == ("Object Lister", "Object Reader")
     assert set(write["roles"]) - set(read["roles"]) == {"Object Deleter", "Object Writer"}
     paths = [condition["value"] for condition in read["rule_conditions"]]
@@ -190,7 +175,15 @@ def test_the_identity_reaches_its_prefixes_and_nothing_else(tmp_path: Path) -> N
     for node in graph.resources:
         if node.address.type == "ibm_is_instance":
             assert str(node.arguments["default_trusted_profile_target"]) == "${ibm_iam_trusted_profile.nodes.id}"
-            assert {"ibm_iam_trusted_profile_policy.write-team-out-train"} <= {str(address) for address in node.depends_on}
+            assert {"ibm_iam_trusted_profile_policy.write_team-out_train"} <= {str(address) for address in node.depends_on}
+
+
+def test_no_two_places_share_a_policy(tmp_path: Path) -> None:
+    """However alike they look once slashes and dots are gone."""
+    uris = ("a-b/c", "a/b-c", "a-b-c", "a.b/c", "a-b/c.d", "a-b/c/d", "a-b/C", "a-b/c_d", "x" * 60 + "/" + "y" * 60)
+    mounts = "".join(f"  d{index}: cos://{uri}\n" for index, uri in enumerate(uris))
+    policies = of_type(compiled(f"{TASK}file_mounts:\n{mounts}", tmp_path), "ibm_iam_trusted_profile_policy")
+    assert len(policies) == len(uris)
 
 
 def test_a_whole_bucket_has_no_condition(tmp_path: Path) -> None:
@@ -275,55 +268,7 @@ def test_a_faster_network_is_ignored_aloud(tmp_path: Path) -> None:
     assert "ignored-here" in slugs(TASK.replace("ports: [8080]", "network_tier: best"), tmp_path)
 
 
-# Machines by their placement, which no price stands in the way of
-
-
-def context(region: str) -> LowerContext:
-    return LowerContext(
-        deployment=DeploymentId("demo"),
-        site=SiteId(f"train.ibm-{region}"),
-        home="/home/me/.skyc",
-        runtime=NodeRuntime(python="3.11"),
-        access=ACCESS,
-        images=FrozenMap({f"ibm/{region}": IMAGE, f"ibm/{region}/gpu": GPU_IMAGE}),
-    )
-
-
-def placed(kind: InstanceType, region: str, market: Market = Market.ON_DEMAND) -> tuple[Task, GroupPlacement]:
-    origin = SpecPath(("resources",))
-    group = NodeGroup(
-        name=GroupName("main"),
-        origin=origin,
-        num_nodes=2,
-        requests=(ResourceRequest(origin=origin),),
-        ordered=False,
-        run="true",
-    )
-    task = Task(
-        id=TaskId("train"),
-        origin=SpecPath(("name",)),
-        groups=(group,),
-        setup="",
-        envs=FrozenMap(),
-        secrets=(),
-        workdir=None,
-    )
-    shape = NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
-    placement = GroupPlacement(
-        task=task.id,
-        group=group.name,
-        provider="ibm",
-        region=region,
-        zone=f"{region}-1",
-        instance_type=kind.name,
-        market=market,
-        num_nodes=2,
-        shape=shape,
-        hourly=None,
-        hours=Decimal(1),
-        lines=(),
-    )
-    return task, placement
+# The whole catalog
 
 
 def test_every_machine_of_the_catalog_is_lowered_or_has_a_reason(tmp_path: Path) -> None:

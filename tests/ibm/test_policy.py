@@ -5,12 +5,20 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
-from tests.ibm.policy import findings
+from skyc.compiler.diagnostics import has_errors
+from skyc.compiler.ir import FileMount, FrozenMap, InstanceType, MountMode, Ref, ResourceGraph
+from skyc.providers.ibm.lower import check_graph, lower
+from tests.ibm.conftest import ACCESS, context, placed
+from tests.ibm.policy import RAY, findings
 
 GOLDEN = Path(__file__).parents[1] / "filetests" / "synth"
 SSH = ("203.0.113.0/24",)
@@ -47,7 +55,7 @@ def interface(module: Module) -> Any:
 
 
 def rights(module: Module) -> Any:
-    return module["resource"]["ibm_iam_trusted_profile_policy"]["write-team-checkpoints-tune"]
+    return module["resource"]["ibm_iam_trusted_profile_policy"]["write_team-checkpoints_tune"]
 
 
 def packets(module: Module, name: str) -> Any:
@@ -106,3 +114,78 @@ def test_every_way_of_breaking_it_is_caught(name: str) -> None:
     module = copy.deepcopy(golden("ibm-gang"))
     change(module)
     assert {found.partition(":")[0] for found in findings(module, SSH, PORTS)} >= {wanted}
+
+
+def as_module(graph: ResourceGraph) -> Module:
+    """What synth would write, as far as the policy looks at it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, FrozenMap):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, tuple) else str(value) if isinstance(value, Ref) else value
+
+    resources: Module = {}
+    for node in graph.resources:
+        resources.setdefault(node.address.type, {})[node.address.name] = plain(node.arguments)
+    return {"resource": resources, "provider": {"ibm": [plain(need.config) for need in graph.requirements]}}
+
+
+RANGES = some.lists(some.ip_addresses(v=4).map(lambda address: f"{address}/32") | some.just("2001:db8::/32"), max_size=3)
+PORT_RANGES = some.tuples(some.integers(1, 65535), some.integers(0, 3000)).map(
+    lambda row: (row[0], min(row[0] + row[1], 65535))
+)
+KIND = InstanceType(
+    name="bx2-8x32",
+    provider="ibm",
+    cpus=Decimal(8),
+    memory_gb=Decimal(32),
+    accelerators=(),
+    arch="x86_64",
+)
+WORD = some.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=3, max_size=40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    ssh=RANGES,
+    ports=some.lists(PORT_RANGES, max_size=4),
+    nodes=some.integers(1, 3),
+    buckets=some.lists(some.tuples(WORD, WORD | some.just(""), some.booleans()), max_size=3),
+    labels=some.dictionaries(WORD, WORD, max_size=2),
+    disk=some.none() | some.integers(1, 400),
+)
+def test_whatever_a_task_asks_for_it_is_refused_or_keeps_the_policy(
+    ssh: list[str],
+    ports: list[tuple[int, int]],
+    nodes: int,
+    buckets: list[tuple[str, str, bool]],
+    labels: dict[str, str],
+    disk: int | None,
+) -> None:
+    task, placement = placed(KIND, "us-south")
+    (group,) = task.groups
+    request = replace(
+        group.requests[0],
+        ports=tuple(f"{first}-{last}" for first, last in ports),
+        labels=FrozenMap(labels),
+        disk_gb=None if disk is None else Decimal(disk),
+    )
+    mounts = tuple(
+        FileMount(
+            origin=request.origin,
+            source=f"cos://{bucket}/{prefix}",
+            target=f"/data/{index}",
+            mode=MountMode.MOUNT if writes else MountMode.COPY,
+        )
+        for index, (bucket, prefix, writes) in enumerate(buckets)
+    )
+    task = replace(task, groups=(replace(group, num_nodes=nodes, requests=(request,)),), file_mounts=mounts)
+    where = replace(context("us-south"), access=replace(ACCESS, ssh_from=tuple(ssh)))
+    graph, said = lower(task, (placement,), where)
+    of_ray = any(first <= high and low <= last for first, last in ports for low, high in RAY)
+    if graph is None:
+        assert has_errors(said)
+        return
+    assert not of_ray, "a port of Ray's was not refused"
+    assert check_graph(graph, None) == ()
+    assert findings(as_module(graph), tuple(ssh), tuple(ports)) == set()
