@@ -156,14 +156,15 @@ def _group(
             () if placement.shape.accelerators or request.image_id is not None else ("skyc catalog refresh --cloud ibm",)
         )
         commands = () if (request.image_id or "").startswith("docker:") else (*refreshed, *listing)
-        said.append(error(slug, summary, detail, hint=image.hint, commands=commands))
+        said.append(error(slug, summary, detail, hint=image.hint, commands=commands, subject=field))
         return None, tuple(said)
     if request.image_id is not None:
+        field = request.origin.child("image_id")
         detail = (
-            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
             " and systemd; machines with GPUs need the driver in it."
         )
-        said.append(warning("own-image", "The image must be of a form skyc expects", detail))
+        said.append(warning("own-image", "The image must be of a form skyc expects", detail, subject=field))
     return Group(group=group, placement=placement, request=request, image=image, first_rank=rank), tuple(said)
 
 
@@ -173,13 +174,16 @@ def _about_machine(request: ResourceRequest, placement: GroupPlacement) -> Itera
         detail = (
             f"`{field}` on `{PROVIDER}`: {placement.instance_type} is an IBM Z machine (s390x), and Ray has no build for it."
         )
-        yield error("unsupported-here", "The target cannot do this", detail, hint="choose a profile without `z` in its family")
+        hint = "choose a profile without `z` in its family"
+        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
     if placement.market is Market.SPOT:
+        field = request.origin.child("market")
         detail = (
-            f"`{request.origin.child('market')}` on `{PROVIDER}`: IBM sells spot machines to select customers and publishes no price,"
+            f"`{field}` on `{PROVIDER}`: IBM sells spot machines to select customers and publishes no price,"
             " so skyc cannot choose one."
         )
-        yield error("unsupported-here", "The target cannot do this", detail, hint="choose another `infra` for spot machines")
+        hint = "choose another `infra` for spot machines"
+        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
 
 
 def _about_disk(request: ResourceRequest) -> Iterator[Diagnostic]:
@@ -187,10 +191,11 @@ def _about_disk(request: ResourceRequest) -> Iterator[Diagnostic]:
     field = request.origin.child("disk_size")
     if size > MOST_GB:
         detail = f"`{field}` on `{PROVIDER}`: a boot volume has at most {MOST_GB} GB, and {size} are asked for."
-        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for less, or read from a bucket")
+        hint = "ask for less, or read from a bucket"
+        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
     if request.disk_gb is not None and request.disk_gb < LEAST_GB:
         detail = f"`{field}`: IBM's images need {LEAST_GB} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail)
+        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
 
 
 def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
@@ -198,11 +203,13 @@ def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
         tag = label_tag(name, value)
         ours = name.lower().partition(":")[0] in (DEPLOYMENT_TAG, SITE_TAG)
         if len(tag) > TAG_LIMIT or not _TAG.fullmatch(tag) or ours:
+            field = request.origin.child("labels")
             detail = (
-                f"`{request.origin.child('labels')}`: IBM takes no tag {tag!r}. A name, a colon and a value have at most {TAG_LIMIT}"
+                f"`{field}`: IBM takes no tag {tag!r}. A name, a colon and a value have at most {TAG_LIMIT}"
                 f" letters, digits, spaces and `_-.:` together, and `{DEPLOYMENT_TAG}` and `{SITE_TAG}` are skyc's own."
             )
-            yield error("unsupported-here", "The target cannot do this", detail, hint="shorten or rename the label")
+            hint = "shorten or rename the label"
+            yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
 
 
 def _about_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
