@@ -146,7 +146,7 @@ def _instance(
     }
     if shared.profile is not None:
         # IBM links the machine to the profile when it makes it, and takes the link away with the machine.
-        arguments["default_trusted_profile_target"] = ref(shared.profile)
+        arguments |= {"default_trusted_profile_target": ref(shared.profile), "default_trusted_profile_auto_link": True}
     return site.tagged(
         "ibm_is_instance",
         label,
