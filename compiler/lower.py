@@ -42,13 +42,15 @@ def lower(
     runtime: NodeRuntime,
     sources: SourceMap,
     access: Callable[[DeploymentId], Access] = lambda deployment: Access(),
+    images: FrozenMap[str] | None = None,
     offline: bool = False,
     versions: Mapping[str, str] | None = None,
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """One ResourceGraph per (task, provider, region), in task order.
 
     sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
-    only when a target needs them. versions: Terraform provider source → version to use instead of the pinned one.
+    only when a target needs them. images: `LowerContext.images`. versions: Terraform
+    provider source → version to use instead of the pinned one.
     """
     graphs: list[ResourceGraph] = []
     diagnostics: list[Diagnostic] = []
@@ -62,6 +64,7 @@ def lower(
                 home=home,
                 runtime=runtime,
                 access=access_of(deployment) if Capability.LOGIN in provider.capabilities else Access(),
+                images=images or FrozenMap(),
                 plan=plan.digest[:12],
                 offline=offline,
             )

@@ -55,6 +55,8 @@ class CompileOptions:
     quotas: tuple[Quota, ...] = ()
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -80,6 +82,8 @@ class Compilation:
     graph: TaskGraph | None = None
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     candidates: CandidateSet | None = None
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images the catalog knows, as `CompileOptions.images` names them."""
     placement: PlacementPlan | None = None
     graphs: tuple[ResourceGraph, ...] | None = None
     synthesized: tuple[SynthFile, ...] | None = None
@@ -132,7 +136,10 @@ def _candidates(state: Compilation) -> Compilation:
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     found, more = candidates(state.graph, catalog, state.sources, capabilities_of(providers))
-    return dataclasses.replace(state, candidates=found, diagnostics=(*state.diagnostics, *said, *more))
+    images = {f"{part.provider}/{place}": image for part in parts for place, image in part.images.items()}
+    return dataclasses.replace(
+        state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *more)
+    )
 
 
 def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Capability]]:
@@ -159,6 +166,8 @@ def _lower(state: Compilation) -> Compilation:
         runtime=state.options.runtime,
         sources=state.sources,
         access=state.options.access,
+        # What the user names counts for more than what the catalog knows.
+        images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )

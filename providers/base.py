@@ -81,6 +81,8 @@ class LowerContext:
     """Absolute path of SKYC_HOME on the machine that runs Terraform."""
     runtime: NodeRuntime
     access: Access = field(default_factory=Access)
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images that config.yaml names, or the catalog knows: `<target>/<region>`, with `/gpu` for machines with devices → id."""
     plan: str = ""
     """Short id of the placement plan, for the tag that says which plan made a resource."""
     offline: bool = False

@@ -17,6 +17,7 @@ from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from .access import access_of
+from .images import read_images
 from .mirror import mirrored
 from .quotas import read_quotas
 from .session import Session
@@ -58,6 +59,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             objective=request.objective,
             quotas=read_quotas(session.home),
             access=partial(access_of, session.home),
+            images=read_images(session.home),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),
