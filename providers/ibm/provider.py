@@ -1,4 +1,4 @@
-"""The target `ibm`: IBM Cloud (VPC). Machines can be planned, made by Terraform and removed; starting jobs on them comes later."""
+"""The target `ibm`: IBM Cloud (VPC)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
-from ..base import Capability, CheckReport, LowerContext, OwnedResource
-from ..priced import PricedProvider
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
+from ..base import Capability, LowerContext, OwnedResource
+from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .facts import PROVIDER
 
@@ -17,27 +17,13 @@ if TYPE_CHECKING:
     from .inventory import Inventory
 
 
-class IbmProvider(PricedProvider):
+class IbmProvider(RentedProvider):
     name = PROVIDER
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset(
-            {
-                Capability.LOWER,
-                Capability.LOGIN,
-                Capability.MULTI_NODE,
-                Capability.DISK_SIZE,
-                Capability.OPEN_PORTS,
-                Capability.CUSTOM_IMAGE,
-            }
-        )
-
-    def check(self, *, home: Path) -> CheckReport:
-        """Not usable for jobs yet; how much it is priced by is a fact beside it."""
-        priced = super().check(home=home)
-        facts = {**priced.facts, "state": "plans, starts no jobs yet"}
-        return CheckReport(provider=self.name, usable=False, facts=FrozenMap(facts), diagnostics=priced.diagnostics)
+        # Spot machines are sold to select customers, and without a published price.
+        return RENTED - {Capability.SPOT}
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
