@@ -1,8 +1,8 @@
 """What follows from a machine size's name: processor, image generation, and what its disk, network and boot can be.
 
 Contract: pure. Names follow `Standard_<family><vCPUs>[-<vCPUs in use>]<features>[_<accelerator or more>][_v<version>]`
-(learn.microsoft.com/azure/virtual-machines/vm-naming-conventions): `s` takes Premium disks, `p` is Arm. A size of another form gets
-what every size has. Sources, in learn.microsoft.com/azure/virtual-machines: generation-2, trusted-launch,
+(learn.microsoft.com/azure/virtual-machines/vm-naming-conventions): `s` takes Premium disks, `p` is Arm. A size of another form or family
+gets what every size has. Sources, in learn.microsoft.com/azure/virtual-machines: generation-2, trusted-launch,
 confidential-vm-overview; and in ../virtual-network: accelerated-networking-overview. Where a page says that only part of a
 family has something, none of it gets it: a machine without it starts, and one that is promised too much does not.
 """
@@ -14,6 +14,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 _NAME = re.compile(r"(?:Standard|Basic)_([A-Z]+)\d+(?:-\d+)?([a-z]*)((?:_(?!v\d)[A-Za-z0-9]+)*)(?:_v(\d+))?(?:_Promo)?")
+_FAMILIES = frozenset(
+    {
+        *("A", "B", "D", "DC", "DS", "E", "EC", "F", "FX", "G", "GS", "HB", "HC", "HX", "L", "M"),
+        *("NC", "NCC", "ND", "NP", "NV"),
+    }
+)
 _FIRST_GENERATION = frozenset({"DS", "F", "GS", "L"})
 """Families whose first version takes generation 1 and is not said to take generation 2 in every size."""
 _TRUSTED = frozenset({"B", "D", "DS", "E", "F", "FX", "HB", "HC", "HX", "L", "NC", "NV"})
@@ -37,7 +43,7 @@ class Size:
 
 def size_of(name: str) -> Size:
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or match[1] not in _FAMILIES:
         return Size(name=name, arch="x86_64", generation=2, premium=True, trusted_launch=False, confidential=False)
     family, features, middle, version = match[1], match[2], match[3], int(match[4] or 1)
     arch = "arm64" if "p" in features else "x86_64"

@@ -54,7 +54,7 @@ def refused(task: Task, context: LowerContext) -> Iterator[Diagnostic]:
                 subject=origin,
             )
         elif _scope(place.account, known) is None:
-            yield _not_placed(place.account, offline=context.offline)
+            yield _not_placed(place.account, origin, offline=context.offline)
 
 
 def no_place(name: str) -> Diagnostic:
@@ -66,7 +66,7 @@ def no_place(name: str) -> Diagnostic:
     )
 
 
-def _not_placed(account: str, *, offline: bool) -> Diagnostic:
+def _not_placed(account: str, origin: SpecPath, *, offline: bool) -> Diagnostic:
     """An error for a plan that can be applied; who plans offline mostly lacks the configuration."""
     return Diagnostic(
         severity=Severity.WARNING if offline else Severity.ERROR,
@@ -76,6 +76,7 @@ def _not_placed(account: str, *, offline: bool) -> Diagnostic:
         " id: its address does not tell the subscription and the resource group.",
         hint=f"write it into config.yaml below skyc's home, as `access: {{storage_accounts: {{{account}: /subscriptions/…}}}}`",
         commands=(f"az storage account show --name {account} --query id --output tsv",),
+        subject=origin,
     )
 
 
