@@ -69,7 +69,9 @@ def size_of(name: str) -> Size:
 def accelerated(size: Size, cpus: Decimal) -> bool:
     """Whether the network interface may be a virtual function of the host's (SR-IOV). One CPU is never enough."""
     family, version = size.family, size.version
-    if not family or (family in _SLOW_NETWORK and not (family == "NV" and version >= 5)) or cpus < 2:
+    if not family or size.confidential or cpus < 2:
+        return False
+    if family in _SLOW_NETWORK and (family, version) != ("NV", 5):
         return False
     if family in ("D", "DS", "L") and version == 1:
         return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
+import itertools
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -10,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from skyc.compiler.diagnostics import Diagnostic
 from skyc.compiler.ir import (
     FrozenMap,
+    InstanceType,
     Ref,
     ResourceAddress,
     ResourceGraph,
@@ -23,13 +28,14 @@ from skyc.compiler.ir import (
 )
 from skyc.providers.azure.facts import DISK_GB
 from skyc.providers.azure.images import Image
-from skyc.providers.azure.lower import check_graph
+from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.machines import disk_gb, root_disk, zone_of
 from skyc.providers.azure.network import HEAD, SUBNET
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.azure.sizes import size_of
+from skyc.providers.rented.ports import PortRange, is_rays, read
 from skyc.providers.schemas.references import references
-from tests.azure.conftest import ACCESS, ACCOUNTS, changed, compiled, of_type, said_of
+from tests.azure.conftest import ACCESS, ACCOUNTS, changed, compiled, context, of_type, placed, said_of
 
 TASK = """\
 name: train
@@ -45,6 +51,15 @@ RULE = "azurerm_network_security_rule"
 VM = "azurerm_linux_virtual_machine"
 IMAGE = Image(name="Canonical:ubuntu-24_04-lts:server:latest", least_gb=30, trusted=True)
 PLAIN = size_of("Standard_D4s_v5")
+D4S = InstanceType(
+    name="Standard_D4s_v5",
+    provider="azure",
+    cpus=Decimal(4),
+    memory_gb=Decimal(16),
+    accelerators=(),
+    arch="x86_64",
+    divisible=False,
+)
 
 
 def on(size: str, **more: str) -> str:
@@ -143,6 +158,37 @@ def test_a_rule_written_inside_the_group_is_seen_too(tmp_path: Path) -> None:
     )
     graph = changed(compiled(TASK, tmp_path), "azurerm_network_security_group.nodes", security_rule=(inner,))
     assert slugs(check_graph(graph, None)) == ["port-of-ray"]
+
+
+PORTS = some.one_of(some.sampled_from([22, 80, 443, 6379, 8080, 8265, 10001]), some.integers(1, 65_535))
+RANGES = some.lists(some.tuples(PORTS, some.integers(0, 200)), max_size=4)
+ADDRESSES = some.lists(some.tuples(some.integers(0, 2**32 - 1), some.integers(3, 32)), max_size=5)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ranges=RANGES, addresses=ADDRESSES)
+def test_whatever_is_declared_exactly_that_is_open(
+    tmp_path: Path, ranges: list[tuple[int, int]], addresses: list[tuple[int, int]]
+) -> None:
+    wanted = [PortRange(first, min(first + more, 65_535)) for first, more in ranges]
+    networks = [ipaddress.IPv4Network((address, length), strict=False) for address, length in addresses]
+    task, placement = placed(D4S)
+    request = replace(task.groups[0].requests[0], ports=tuple(map(str, wanted)))
+    task = replace(task, groups=(replace(task.groups[0], requests=(request,)),))
+    access = replace(ACCESS, ssh_from=tuple(map(str, networks)))
+    graph, said = lower(task, (placement,), replace(context(tmp_path), access=access))
+    if any(map(is_rays, wanted)):
+        assert graph is None and "port-of-ray" in slugs(said)
+        return
+    assert graph is not None and check_graph(graph, None) == ()
+    rules = of_type(graph, RULE)
+    opened = [read(text) for text in rules["ports"]["destination_port_ranges"]] if "ports" in rules else []
+    numbers = [number for range_ in opened for number in range(range_.first, range_.last + 1)]
+    assert len(numbers) == len(set(numbers)), "two ranges overlap"
+    assert set(numbers) == {number for range_ in wanted for number in range(range_.first, range_.last + 1)}
+    reached = [ipaddress.IPv4Network(text) for text in (rules["ssh"]["source_address_prefixes"] if "ssh" in rules else ())]
+    assert reached == list(ipaddress.collapse_addresses(networks))
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(reached, 2))
 
 
 def node(graph: ResourceGraph, address: str) -> ResourceNode:

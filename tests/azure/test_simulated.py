@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from skyc.providers.azure.inventory import written
 from skyc.providers.azure.provider import AzureProvider
 from tests.azure.conftest import compiled
 from tests.simulator.conftest import Site, opened, said
@@ -48,6 +49,10 @@ def test_a_spot_gang_is_made_changed_and_removed(site: Site, tmp_path: Path) -> 
     assert all(node.address.startswith("198.") for node in nodes), "reached from outside at the public address"
     assert len({node.id for node in nodes}) == 2
     assert site.changes() == {}
+    # What is found by tag is written as the state has it; otherwise it would be removed as an orphan.
+    ids = [found.id for found in site.world.resources() if "tags" in found.attributes]
+    assert ids and [written(id_.upper()) for id_ in ids] == ids
+    assert [written(id_) for id_ in ids] == ids
 
     # Labels and open ports change in place, and only there.
     site.write(compiled(GANG.replace("research", "platform").replace("[8080]", "[8080, 9000-9010]"), tmp_path, offline=True))

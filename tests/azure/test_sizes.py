@@ -10,27 +10,13 @@ import pytest
 
 from skyc.compiler.diagnostics import has_errors
 from skyc.compiler.ir import (
-    DeploymentId,
-    FrozenMap,
-    GroupName,
-    GroupPlacement,
     InstanceType,
-    Market,
-    NodeGroup,
-    NodeRuntime,
-    NodeShape,
-    ResourceRequest,
-    SiteId,
-    SpecPath,
-    Task,
-    TaskId,
 )
 from skyc.providers.azure.images import image_of
 from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.azure.sizes import accelerated, size_of
-from skyc.providers.base import LowerContext
-from tests.azure.conftest import ACCESS, of_type
+from tests.azure.conftest import context, of_type, placed
 
 
 @pytest.mark.parametrize(
@@ -94,6 +80,8 @@ def test_which_sizes_are_confidential(name: str, confidential: bool) -> None:
         ("Standard_D4s_v3", 4, True),
         ("Standard_D2s_v5", 2, True),
         ("Standard_DC8_v2", 8, False),
+        ("Standard_DC16as_v6", 16, False),
+        ("Standard_DC16as_cc_v5", 16, True),
         ("Standard_NC6s_v3", 6, False),
         ("Standard_NC4as_T4_v3", 4, True),
         ("Standard_NV12s_v3", 12, False),
@@ -146,41 +134,6 @@ def test_every_machine_of_the_catalog_is_lowered_to_what_fits_it(kinds: tuple[In
         assert (machine["os_disk"].get("security_encryption_type") is not None) == (sku == "cvm"), kind.name
         assert machine.get("secure_boot_enabled") == machine.get("vtpm_enabled")
         assert machine["os_disk"]["storage_account_type"] == ("Premium_LRS" if size.premium else "StandardSSD_LRS")
-
-
-def placed(kind: InstanceType) -> tuple[Task, GroupPlacement]:
-    """One node of it, with the best disk it takes."""
-    origin = SpecPath(("resources",))
-    tier = "best" if size_of(kind.name).premium else "medium"
-    request = ResourceRequest(origin=origin, disk_tier=tier)
-    group = NodeGroup(name=GroupName("main"), origin=origin, num_nodes=1, requests=(request,), ordered=False, run="true")
-    task = Task(id=TaskId("sample"), origin=origin, groups=(group,), setup="", envs=FrozenMap(), secrets=(), workdir=None)
-    placement = GroupPlacement(
-        task=task.id,
-        group=group.name,
-        provider="azure",
-        region="eastus",
-        zone=None,
-        instance_type=kind.name,
-        market=Market.ON_DEMAND,
-        num_nodes=1,
-        shape=NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators),
-        hourly=None,
-        hours=Decimal(1),
-        lines=(),
-    )
-    return task, placement
-
-
-def context(home: Path) -> LowerContext:
-    return LowerContext(
-        deployment=DeploymentId("demo"),
-        site=SiteId("sample.azure-eastus"),
-        home=str(home),
-        runtime=NodeRuntime(python="3.11"),
-        access=ACCESS,
-        plan="0123456789ab",
-    )
 
 
 def test_a_zone_that_was_asked_for_holds_machine_and_address(kinds: tuple[InstanceType, ...], tmp_path: Path) -> None:
