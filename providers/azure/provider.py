@@ -42,7 +42,7 @@ class AzureProvider(PricedProvider):
         )
 
     def check(self, *, home: Path) -> CheckReport:
-        """Not usable for jobs yet; whether a plan could ask Azure is a fact beside it."""
+        """Not usable for jobs yet. Whether a plan could ask Azure, `ready` says."""
         priced = super().check(home=home)
         facts = {**priced.facts, "state": "plans, starts no jobs yet"}
         return CheckReport(provider=self.name, usable=False, facts=FrozenMap(facts), diagnostics=priced.diagnostics)

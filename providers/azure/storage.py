@@ -25,6 +25,7 @@ _ACCOUNT = re.compile(
     r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.\-()]{1,90}/providers/Microsoft\.Storage/storageAccounts/([a-z0-9]{3,24})",
     re.IGNORECASE,
 )
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*|\$(?:logs|root|web)")
 READER = "Storage Blob Data Reader"
 WRITER = "Storage Blob Data Contributor"
 
@@ -39,17 +40,18 @@ class Place:
 
 
 def refused(task: Task, context: LowerContext) -> Iterator[Diagnostic]:
-    """Storages that skyc would have to make here, addresses without a container, and accounts nobody has placed."""
+    """Storages that skyc would have to make here, addresses that name no container, and accounts nobody has placed."""
     for storage in task.storages:
         if storage.uri is None:
             yield no_place(storage.name)
     known = context.access.storage_accounts
     for place, origin in _found(task):
-        if not place.container:
+        if not re.fullmatch(r"[a-z0-9]{3,24}", place.account) or not _CONTAINER.fullmatch(place.container):
+            # What is wrong is not repeated: an address can hold a signature that gives access.
             yield error(
                 "unsupported-here",
                 "The target cannot do this",
-                f"`{origin}` on `azure`: the address names the account `{place.account}` and no container in it.",
+                f"`{origin}` on `azure`: the address does not name an account and a container in it.",
                 hint="write az://account/container/path",
                 subject=origin,
             )
@@ -133,7 +135,7 @@ def _role(site: Site, own: ResourceNode, place: Place) -> ResourceNode:
         unknown = f"/subscriptions/{NOBODY}/resourceGroups/not-configured/providers/Microsoft.Storage/storageAccounts"
         account = f"{unknown}/{place.account}"
     word = "write" if place.writes else "read"
-    name = re.sub(r"[^a-z0-9-]", "-", place.container.lower())
+    name = place.container.replace("$", "-")
     arguments: dict[str, Value] = {
         "scope": f"{account}/blobServices/default/containers/{place.container}",
         "role_definition_name": WRITER if place.writes else READER,

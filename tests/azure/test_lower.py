@@ -295,10 +295,21 @@ def test_an_account_nobody_has_placed_stops_a_plan_and_not_an_offline_one(tmp_pa
     assert role["scope"].startswith("/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/not-configured/")
 
 
-@pytest.mark.parametrize("uri", ["az://teamdata", "https://teamdata.blob.core.windows.net/"])
-def test_a_whole_account_is_no_place(tmp_path: Path, uri: str) -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "az://teamdata",
+        "https://teamdata.blob.core.windows.net/",
+        "az://container@teamdata.blob.core.windows.net/x",
+        "az://teamdata/Imagenet/x",
+        "az://teamdata/a--b/x",
+        "https://teamdata.blob.core.windows.net/imagenet?sv=2024&sig=s3cr3t",
+    ],
+)
+def test_an_address_without_a_container_is_refused_and_not_repeated(tmp_path: Path, uri: str) -> None:
     graphs, said = said_of(TASK + f"file_mounts: {{data: '{uri}'}}\n", tmp_path)
     assert graphs == () and slugs(said) == ["unsupported-here"]
+    assert "s3cr3t" not in said[0].detail
 
 
 def test_a_storage_without_a_container_is_refused(tmp_path: Path) -> None:
