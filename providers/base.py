@@ -59,7 +59,8 @@ class Capability(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may log in to a deployment's machines, and the keys of both sides. One per deployment."""
+    """Who may log in to a deployment's machines, the keys of both sides, and what they need to reach what is the user's own.
+    One per deployment."""
 
     ssh_from: tuple[str, ...] = ()
     """CIDR ranges, in file order. Empty: SSH is closed."""
@@ -69,6 +70,8 @@ class Access:
     """OpenSSH private key a machine introduces itself with the first time, and never again: who logs in first replaces it
     before anything secret is sent. It is worth nothing afterwards, which is why user data may hold it."""
     host_key_public: str = ""
+    storage_accounts: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Name of a storage account → the cloud's own id of it, for clouds whose addresses do not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""HTTP to the clouds' price lists, through httpx: a time limit for everything, retries, and no secret in any message.
+"""HTTP to the clouds, through httpx: a time limit for everything, retries, and no secret in any message.
 
 Contract
 - A request ends: a connection that is silent for `silence` seconds, and an answer that is not complete after `limit`, count as
@@ -54,6 +54,8 @@ class Request:
     body: Any = None
     """Sent as JSON."""
     secret_form: Mapping[str, str | Secret] | None = None
+    accepts: frozenset[int] = frozenset()
+    """Statuses that are an answer besides the good ones, as 404 is to a question whether something exists."""
 
     @property
     def label(self) -> str:
@@ -67,6 +69,14 @@ class Answered(SourceFailure):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`body`: its JSON; None where it has none."""
+
+    status: int
+    body: Any = None
 
 
 class Http:
@@ -101,20 +111,27 @@ class Http:
     def json(self, request: Request) -> Any:
         """The answer as JSON. Raises SourceFailure."""
 
-        def attempt() -> Any:
-            with self._answer(request) as answer:
-                body = bytearray()
-                for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
-                    body += chunk
-                    if len(body) > LARGEST_JSON:
-                        raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
-            try:
-                return json.loads(bytes(body), parse_float=Decimal)
-            except (ValueError, RecursionError):
-                # A proxy's error page and a body that was cut off look alike here; another attempt tells them apart.
-                raise Again(f"{request.label} answered with something that is not JSON") from None
+        return patiently(self.schedule, lambda: self._read(request, bare=False).body)
 
-        return patiently(self.schedule, attempt)
+    def ask(self, request: Request) -> Answer:
+        """Status and body, for services that also answer without one. Raises SourceFailure."""
+        return patiently(self.schedule, lambda: self._read(request, bare=True))
+
+    def _read(self, request: Request, *, bare: bool) -> Answer:
+        """`bare`: an empty body is an answer too."""
+        with self._answer(request) as answer:
+            body = bytearray()
+            for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
+                body += chunk
+                if len(body) > LARGEST_JSON:
+                    raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
+        if bare and not body.strip():
+            return Answer(status=answer.status_code)
+        try:
+            return Answer(status=answer.status_code, body=json.loads(bytes(body), parse_float=Decimal))
+        except (ValueError, RecursionError):
+            # A proxy's error page and a body that was cut off look alike here; another attempt tells them apart.
+            raise Again(f"{request.label} answered with something that is not JSON") from None
 
     def send(self, request: Request) -> None:
         """Only whether it succeeds counts: what a deletion answers is mostly nothing. Raises SourceFailure."""
@@ -172,7 +189,7 @@ class Http:
 
     def _judge(self, request: Request, answer: httpx.Response) -> None:
         status = answer.status_code
-        if 200 <= status < 300:
+        if 200 <= status < 300 or status in request.accepts:
             return
         said = f"{request.label} answered {status}"
         if status in TRY_AGAIN:

@@ -1,4 +1,4 @@
-"""Who may log in to rented machines: the ranges the user declares, and two keys per deployment.
+"""Who may log in to rented machines, and what these may reach: what the user declares, and two keys per deployment.
 
 Invariants
 - Private keys are made here, lie at `<home>/deployments/<name>/ssh/` with mode 0600, and go with the deployment.
@@ -13,9 +13,10 @@ import ipaddress
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
-from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import DeploymentId
+from ..compiler.diagnostics import Diagnostic, SkycError, error
+from ..compiler.ir import DeploymentId, FrozenMap
 from ..providers.base import Access
 from .state import deployment_directory
 
@@ -27,7 +28,13 @@ def access_of(home: Path, deployment: DeploymentId) -> Access:
     directory = ssh_directory(home, deployment)
     _, login_public = _key(directory / "login", f"skyc-{deployment}")
     host, host_public = _key(directory / "host", "skyc-first-boot")
-    return Access(ssh_from=ssh_ranges(home), login_key=login_public, host_key=host, host_key_public=host_public)
+    return Access(
+        ssh_from=ssh_ranges(home),
+        login_key=login_public,
+        host_key=host,
+        host_key_public=host_public,
+        storage_accounts=storage_accounts(home),
+    )
 
 
 def ssh_directory(home: Path, deployment: DeploymentId) -> Path:
@@ -37,23 +44,36 @@ def ssh_directory(home: Path, deployment: DeploymentId) -> Path:
 
 def ssh_ranges(home: Path) -> tuple[str, ...]:
     """`access.ssh_from` of config.yaml: addresses and CIDR ranges, as ranges, in file order. Raises SkycError."""
+    given = _section(home).get("ssh_from")
+    rows = [] if given is None else given if isinstance(given, list) else [given]
+    return tuple(dict.fromkeys(_range(row, home / CONFIG) for row in rows))
+
+
+def storage_accounts(home: Path) -> FrozenMap[str]:
+    """`access.storage_accounts` of config.yaml: name → the cloud's own id. What an id must be, the cloud says. Raises SkycError."""
+    given = _section(home).get("storage_accounts") or {}
+    if not isinstance(given, dict) or not all(isinstance(part, str) for row in given.items() for part in row):
+        raise SkycError(_bad_config(home / CONFIG, "`access.storage_accounts` must say `name: id` for each account"))
+    return FrozenMap(given)
+
+
+def _section(home: Path) -> dict[str, Any]:
+    """`access` of config.yaml; empty without one. Raises SkycError."""
     import yaml
 
     path = home / CONFIG
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ()
+        return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
-        raise SkycError(
-            error(
-                "bad-config", "The configuration file cannot be read", f"{path}: {failure}", hint="correct or remove the file"
-            )
-        ) from failure
+        raise SkycError(_bad_config(path, failure)) from failure
     section = config.get("access") if isinstance(config, dict) else None
-    given = section.get("ssh_from") if isinstance(section, dict) else None
-    rows = [] if given is None else given if isinstance(given, list) else [given]
-    return tuple(dict.fromkeys(_range(row, path) for row in rows))
+    return section if isinstance(section, dict) else {}
+
+
+def _bad_config(path: Path, why: object) -> Diagnostic:
+    return error("bad-config", "The configuration file cannot be read", f"{path}: {why}", hint="correct or remove the file")
 
 
 def _range(text: object, path: Path) -> str:

@@ -1,7 +1,8 @@
 """A plan that asks nobody: no credentials, no network, no state. What a pull request from a fork can run.
 
 Contract: the module is compiled with configurations that hold no credentials, and planned in a folder that is gone afterwards, so
-that there is no plan file anybody could apply. Terraform providers are the released ones where a mirror has them, else simulated.
+that there is no plan file anybody could apply. Terraform providers are the released ones where a mirror has them and they can plan
+without an account, else simulated.
 The result is schema-valid: of the shape the providers accept. It is compared with nothing, and no cloud has seen it.
 """
 
@@ -25,6 +26,9 @@ from .results import Plan
 from .session import Session
 from .sites import write_module
 
+_LOGS_IN = frozenset({"azurerm"})
+"""Released providers that fetch a token while they are configured (its `internal/clients/auth.go`), so that they cannot plan
+without an account. They are simulated, whatever a mirror has."""
 _PASSED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT")
 """All a run needs that asks nobody. Credentials, profiles and endpoints of the caller's would only mislead a provider."""
 
@@ -97,7 +101,7 @@ def _attachments(session: Session, graph: ResourceGraph, scratch: Path) -> Itera
 
 
 def _is_simulated(session: Session, source: str, name: str) -> bool:
-    return name in SIMULATED and source not in mirrored(session.environ)
+    return name in SIMULATED and (name in _LOGS_IN or source not in mirrored(session.environ))
 
 
 def _named(session: Session, graph: ResourceGraph) -> Iterator[str]:

@@ -51,7 +51,10 @@ _OTHER_CONTINENT = FrozenMap(
     }
 )
 """skyplane azure_cloud_provider.py, `get_transfer_cost`, below 10 TB."""
-_SIZES = (32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
+DISK_SIZES = (32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
+"""GiB a managed disk is sold in; a size between two is paid as the larger."""
+DISK_GB = Decimal(256)
+"""Of a task that asks for no size."""
 _LADDERS = (
     ("low", "Standard HDD", ("1.54", "3.01", "5.89", "11.33", "21.76", "40.96", "77.83", "143.36")),
     ("medium", "Standard SSD", ("2.40", "4.80", "9.60", "19.20", "38.40", "76.80", "153.60", "307.20")),
@@ -97,7 +100,7 @@ def part(facts: Facts) -> CatalogPart:
                 as_of="2026-07-01",
             ),
         ),
-        disk_gb=Decimal(256),
+        disk_gb=DISK_GB,
         schemes=("az", "https"),
         reference_region=REFERENCE,
     )
@@ -156,7 +159,7 @@ def _transfers(facts: Facts) -> Iterator[TransferRule]:
 def _disks(facts: Facts) -> Iterator[DiskRate]:
     """Raises ValueError where a ladder and the collected facts differ."""
     for tier, name, prices in _LADDERS:
-        ladder = tuple((Decimal(size), Decimal(price)) for size, price in zip(_SIZES, prices, strict=True))
+        ladder = tuple((Decimal(size), Decimal(price)) for size, price in zip(DISK_SIZES, prices, strict=True))
         for row in facts.disks:
             if row["disk_type"].startswith(name) and (Decimal(row["size_gib"]), Decimal(row["price"])) not in ladder:
                 raise ValueError(f"{row['disk_type']} costs {row['price']}, which is not in the ladder")

@@ -2,8 +2,120 @@
 
 from __future__ import annotations
 
-from ..priced import PricedProvider
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
+from ..base import LowerContext, OwnedResource
+from ..rented.provider import RentedProvider
+from ..retry import SourceFailure
+from .facts import PROVIDER
+
+if TYPE_CHECKING:
+    from .inventory import Inventory
+
+_MADE_IN = re.compile(r"/subscriptions/([0-9a-f-]{36})/resourceGroups/skyc-", re.IGNORECASE)
+"""Where a state says that something of skyc's is."""
 
 
-class AzureProvider(PricedProvider):
-    name = "azure"
+class AzureProvider(RentedProvider):
+    name = PROVIDER
+
+    def lower(
+        self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .lower import lower
+
+        return lower(task, placements, context)
+
+    def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+        from .lower import check_graph
+
+        return check_graph(graph, sources)
+
+    def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
+        """Subscription and credentials, where Terraform looks for them."""
+        from .credentials import missing
+
+        why = missing(os.environ)
+        if why is None:
+            return ()
+        return (
+            error(
+                "not-logged-in",
+                "The target cannot be asked from here",
+                f"A plan is compared with what exists, and `azure` tells that only to an account. {why}",
+                hint="`skyc plan --offline` needs no account: it says whether the result is schema-valid, and compares nothing",
+                commands=("az login", "export ARM_SUBSCRIPTION_ID=$(az account show --query id --output tsv)"),
+            ),
+        )
+
+    def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
+        """In the subscription Terraform works in, and in those where a state of the deployment says that something is. Raises
+        SkycError when these cannot be asked: nobody may take that for nothing being there."""
+        sites = sorted((home / "deployments" / deployment / "sites").glob(f"*.{PROVIDER}-*"))
+        if not sites:
+            return ()
+        subscriptions = _subscriptions(sites)
+        if not subscriptions:
+            raise SkycError(_cannot_look("ARM_SUBSCRIPTION_ID is not set."))
+        try:
+            with _inventory() as inventory:
+                return inventory.observe(deployment, subscriptions)
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            with _inventory() as inventory:
+                inventory.remove(resource)
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def storage_uri(self, name: str, *, home: Path) -> str:
+        from .storage import no_place
+
+        raise SkycError(no_place(name))
+
+
+def _subscriptions(sites: list[Path]) -> tuple[str, ...]:
+    """Whoever has changed ARM_SUBSCRIPTION_ID since would otherwise hear that nothing is left."""
+    from .credentials import subscription
+
+    now = subscription(os.environ)
+    found = {now.lower()} if now else set()
+    for site in sites:
+        try:
+            text = (site / "terraform.tfstate").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        found |= {match.lower() for match in _MADE_IN.findall(text)}
+    return tuple(sorted(found))
+
+
+@contextmanager
+def _inventory() -> Iterator[Inventory]:
+    from ..http import Http
+    from .client import Arm
+    from .inventory import Inventory
+
+    with Http() as http:
+        yield Inventory(Arm(http, os.environ))
+
+
+def _cannot_look(why: str) -> Diagnostic:
+    return error(
+        "cannot-observe",
+        "What exists at a target cannot be seen",
+        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
+        hint="set the credentials up, then run the command again",
+    )
+
+
+def _not_asked(failure: SourceFailure) -> Diagnostic:
+    return _cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")

@@ -1,8 +1,7 @@
 """What Azure's machine types are: Microsoft.Compute's ResourceSkus, for those who have a subscription.
 
-Protocol: https://learn.microsoft.com/rest/api/compute/resource-skus/list; the token by client credentials
-(https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow). Permission:
-`Microsoft.Compute/skus/read`, part of Reader. Zone numbers are left out: they mean other places in every subscription.
+Protocol: https://learn.microsoft.com/rest/api/compute/resource-skus/list. Permission: `Microsoft.Compute/skus/read`, part of
+Reader. Zone numbers are left out: they mean other places in every subscription.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ...compiler.ir import Accelerator, Secret
+from ...compiler.ir import Accelerator
 from ..http import Http, Request, endpoint, same_origin
-from ..refresh import MOST_PAGES, accelerator, key_from, money, objects, part_of
+from ..refresh import MOST_PAGES, accelerator, money, objects, part_of
 from ..retry import BadAnswer
 from ..snapshot import TypeRow
+from .credentials import MANAGEMENT_URL, token
 
-MANAGEMENT_URL = "https://management.azure.com"
-LOGIN_URL = "https://login.microsoftonline.com"
 API_VERSION = "2021-07-01"
 _GPU = re.compile(r"_(A100|H100|H200|A10|T4|V100|MI300X)_v")
 """The accelerator as a type's own name says it. ResourceSkus tells how many there are and not which."""
@@ -31,11 +29,11 @@ the smaller A100 is in ND96asr, whose name does not say it."""
 def machine_types(http: Http, environ: Mapping[str, str]) -> tuple[tuple[TypeRow, ...], frozenset[str]] | None:
     """(types, names of those with accelerators of an unknown kind); None without credentials. Raises SourceFailure."""
     subscription = environ.get("AZURE_SUBSCRIPTION_ID") or environ.get("ARM_SUBSCRIPTION_ID")
-    token = _token(http, environ)
-    if not subscription or token is None:
+    access = token(http, environ)
+    if not subscription or access is None:
         return None
     base = endpoint(environ, "SKYC_AZURE_MANAGEMENT_URL", MANAGEMENT_URL)
-    auth = {"Authorization": ("Bearer ", token)}
+    auth = {"Authorization": ("Bearer ", access)}
     request = Request(
         url=f"{base}/subscriptions/{subscription}/providers/Microsoft.Compute/skus",
         params=(("api-version", API_VERSION),),
@@ -59,27 +57,6 @@ def machine_types(http: Http, environ: Mapping[str, str]) -> tuple[tuple[TypeRow
             break
         request = Request(url=following, secret_headers=auth)
     raise BadAnswer("the next page of Azure's machine types is not one of its own")
-
-
-def _token(http: Http, environ: Mapping[str, str]) -> Secret | None:
-    ready = key_from(environ, "AZURE_ACCESS_TOKEN")
-    if ready is not None:
-        return ready
-    tenant, client, secret = (
-        key_from(environ, f"AZURE_{name}", f"ARM_{name}") for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET")
-    )
-    if tenant is None or client is None or secret is None:
-        return None
-    base = endpoint(environ, "SKYC_AZURE_LOGIN_URL", LOGIN_URL)
-    form: dict[str, str | Secret] = {
-        "grant_type": "client_credentials",
-        "client_id": client,
-        "client_secret": secret,
-        "scope": f"{MANAGEMENT_URL}/.default",
-    }
-    # A tenant's id is no secret; it is part of the address by design.
-    answer = http.json(Request(url=f"{base}/{tenant.reveal()}/oauth2/v2.0/token", method="POST", secret_form=form))
-    return Secret(part_of(answer, "access_token", str))
 
 
 def described(sku: dict[str, Any]) -> TypeRow | None:

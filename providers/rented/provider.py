@@ -93,4 +93,5 @@ class RentedProvider(PricedProvider):
             there = self.observe(node.login.deployment, home=home)
         except SkycError as failure:
             return f"{UNREACHABLE}: {why}; {failure.diagnostics[0].detail}"
-        return f"{UNREACHABLE}: {why}" if any(item.id == node.id for item in there) else "gone"
+        # At Azure a machine made anew has the old one's id; `detail` tells them apart.
+        return f"{UNREACHABLE}: {why}" if any(node.id in (item.id, item.detail) for item in there) else "gone"

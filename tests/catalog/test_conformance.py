@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.base import Provider
 from skyc.providers.catalog_conformance import PricedConformance
 from skyc.providers.gcp.provider import GcpProvider
@@ -10,11 +9,6 @@ from skyc.providers.jarvislabs.provider import JarvisLabsProvider
 from skyc.providers.lambdalabs.provider import LambdaProvider
 from skyc.providers.owned.provider import OwnedProvider
 from skyc.providers.runpod.provider import RunPodProvider
-
-
-class TestAzure(PricedConformance):
-    def make_provider(self) -> Provider:
-        return AzureProvider()
 
 
 class TestGcp(PricedConformance):

@@ -116,6 +116,7 @@ MACHINES = {
     "rented": Catalog(parts=(RENTED,)),
     # As shipped. Its tests name machine and zone, so that no price changes what they expect.
     "aws": Catalog(parts=(PROVIDERS["aws"].catalog(home=Path(HOME)),)),
+    "azure": Catalog(parts=(PROVIDERS["azure"].catalog(home=Path(HOME)),)),
     "ibm": Catalog(parts=(PROVIDERS["ibm"].catalog(home=Path(HOME)),)),
 }
 ACCESS = Access(
@@ -123,6 +124,13 @@ ACCESS = Access(
     login_key="ssh-ed25519 the-login-key",
     host_key="the one-time host key, in private\n",
     host_key_public="ssh-ed25519 the-host-key",
+    storage_accounts=FrozenMap(
+        {
+            name: "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/data/providers/Microsoft.Storage"
+            f"/storageAccounts/{name}"
+            for name in ("teamdata", "teamout")
+        }
+    ),
 )
 """What a deployment's own would be."""
 IMAGES = FrozenMap(

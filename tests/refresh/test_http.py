@@ -9,7 +9,7 @@ import pytest
 
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import Secret
-from skyc.providers.http import Http, Request, endpoint, same_origin
+from skyc.providers.http import Answer, Http, Request, endpoint, same_origin
 from skyc.providers.refresh import key_from
 from skyc.providers.retry import Refused, Schedule, SourceFailure
 
@@ -164,3 +164,16 @@ def test_a_stopped_command_asks_nothing_more(good: FakeServer) -> None:
     with Http(schedule=Schedule(pauses=(), stopped=lambda: True)) as http, pytest.raises(SourceFailure, match="stopped"):
         ask(http, good)
     assert good.asked == []
+
+
+def test_an_answer_without_a_body_and_a_status_that_is_asked_for(http: Http, server: FakeServer) -> None:
+    server.get("/bare", lambda _: Reply(status=202))
+    server.get("/full", lambda _: {"fine": True})
+    gone = frozenset({404})
+    assert http.ask(Request(url=f"{server.url}/bare")) == Answer(status=202)
+    assert http.ask(Request(url=f"{server.url}/full")) == Answer(status=200, body={"fine": True})
+    assert http.ask(Request(url=f"{server.url}/none", accepts=gone)).status == 404
+    with pytest.raises(SourceFailure, match="answered 404"):
+        http.ask(Request(url=f"{server.url}/none"))
+    with pytest.raises(SourceFailure, match="not JSON"):
+        http.json(Request(url=f"{server.url}/bare"))

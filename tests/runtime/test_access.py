@@ -12,7 +12,7 @@ import pytest
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import DeploymentId
 from skyc.providers.base import Access
-from skyc.runtime.access import access_of, ssh_ranges
+from skyc.runtime.access import access_of, ssh_ranges, storage_accounts
 
 DEMO = DeploymentId("demo")
 
@@ -46,6 +46,16 @@ def test_ranges_are_read_in_order_and_addresses_are_ranges_too(tmp_path: Path) -
     assert ssh_ranges(tmp_path) == ("203.0.113.7/32", "198.51.100.0/24", "2001:db8::/32")
     (tmp_path / "config.yaml").write_text("access: {ssh_from: 203.0.113.7/32}\n")
     assert ssh_ranges(tmp_path) == ("203.0.113.7/32",)
+
+
+def test_storage_accounts_are_read_and_nothing_else_is_taken_for_one(tmp_path: Path) -> None:
+    assert dict(storage_accounts(tmp_path)) == {}
+    (tmp_path / "config.yaml").write_text("access:\n  storage_accounts: {teamdata: /subscriptions/s/teamdata}\n")
+    assert dict(access_of(tmp_path, DEMO).storage_accounts) == {"teamdata": "/subscriptions/s/teamdata"}
+    (tmp_path / "config.yaml").write_text("access: {storage_accounts: [teamdata]}\n")
+    with pytest.raises(SkycError) as caught:
+        storage_accounts(tmp_path)
+    assert caught.value.diagnostics[0].slug == "bad-config"
 
 
 @pytest.mark.parametrize("text", ["here", "203.0.113.7/24", "[1, 2"])

@@ -107,14 +107,33 @@ def fact(making: Making, name: str) -> Any:
         case "primary_access_key" | "secondary_access_key":
             return making.hex(64, name)
         case "private_ip_addresses" | "public_ip_addresses":
-            return [making.private_ip(name)] if name.startswith("private") else []
-        case "private_ip_address":
-            return making.private_ip("private_ip_addresses")
+            return [text for text in (_address(making, name.startswith("public")),) if text]
+        case "private_ip_address" | "public_ip_address":
+            return _address(making, name.startswith("public"))
+        case "ip_address":
+            return making.public_ip(name)
         case "principal_type":
             return "ServicePrincipal"
         case "primary_location":
             return making.text("location")
     return None
+
+
+def _address(making: Making, public: bool) -> str:
+    """Of an interface, what it was given, else one of its own; of a machine, its first interface's."""
+    if making.type in MACHINES:
+        ids = making.known("network_interface_ids") or ()
+        found = making.world.resources.get(f"azurerm_network_interface/{ids[0]}") if ids else None
+        if found is None:
+            return ""
+        if not public:
+            return str(found.attributes.get("private_ip_address") or "")
+        lent = [inner.get("public_ip_address_id") for inner in found.attributes.get("ip_configuration") or ()]
+        address = making.world.resources.get(f"azurerm_public_ip/{lent[0]}") if lent else None
+        return str(address.attributes.get("ip_address") or "") if address is not None else ""
+    inner = making.known("ip_configuration") or ()
+    given = inner[0].get("private_ip_address") if inner else None
+    return given if isinstance(given, str) and given else making.private_ip("private_ip_addresses")
 
 
 def zones(making: Making) -> tuple[str, ...]:

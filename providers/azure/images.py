@@ -1,0 +1,86 @@
+"""Which image a machine starts from: one of the marketplace's by name, or the user's own.
+
+Contract: pure; nothing is looked up. Version `latest` is resolved by Azure when the machine is made, so a plan needs no read and
+the newest security updates are in it; a machine that exists keeps its image. Sources: documentation.ubuntu.com/azure, "Find Ubuntu
+images" (offer `ubuntu-24_04-lts`, SKUs `server`, `server-gen1`, `server-arm64`, `cvm`); github.com/Azure/azhpc-images README
+(`microsoft-dsvm:ubuntu-hpc`, SKUs `2204`, `2204-v100`, `2204-rocm`, all generation 2) and its issues 398 (no driver for A10) and
+406 (V100 has an image of its own).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...compiler.ir import FrozenMap, Value
+from .sizes import Size
+
+UBUNTU = "Canonical:ubuntu-24_04-lts:{sku}:latest"
+HPC = "microsoft-dsvm:ubuntu-hpc:{sku}:latest"
+UBUNTU_GB = 30
+HPC_GB = 64
+
+_HPC_SKUS = {
+    "A100": "2204",
+    "A100-80GB": "2204",
+    "H100": "2204",
+    "H100-NVL": "2204",
+    "H200": "2204",
+    "MI300X": "2204-rocm",
+    "T4": "2204",
+    "V100": "2204-v100",
+    "V100-32GB": "2204-v100",
+}
+"""Accelerator → SKU of the image with its driver. A10, M60 and MI25 are shared between machines (GRID, MxGPU) and need a driver that
+none of these has."""
+_URN = re.compile(r"[\w.\-]+:[\w.\-]+:[\w.\-]+:(?:latest|[\w.\-]+)")
+_ID = re.compile(
+    r"/subscriptions/[\w\-]+/resourceGroups/[\w.\-()]+/providers/Microsoft\.Compute/(?:images/[\w.\-]+"
+    r"|galleries/[\w.]+/images/[\w.\-]+(?:/versions/[\w.]+)?)"
+    r"|/(?:communityGalleries|sharedGalleries)/[\w.\-]+/images/[\w.\-]+(?:/versions/[\w.]+)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """`name`: `publisher:offer:sku:version`, or a resource's id. least_gb: what its own contents need; the user's own is not known.
+    trusted: it boots with secure boot and a TPM. Images whose drivers are not signed do not load them then."""
+
+    name: str
+    least_gb: int
+    trusted: bool = False
+    own: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Value]:
+        if self.name.startswith("/"):
+            return {"source_image_id": self.name}
+        publisher, offer, sku, version = self.name.split(":")
+        reference: dict[str, Value] = {"publisher": publisher, "offer": offer, "sku": sku, "version": version}
+        return {"source_image_reference": FrozenMap(reference)}
+
+
+def image_of(wanted: str | None, size: Size, accelerators: Iterable[str]) -> Image | str:
+    """The image for a machine, or why there is none, as a sentence."""
+    if wanted is not None:
+        if wanted.startswith("docker:"):
+            return "A container image is not a machine image, and skyc runs jobs on the machine itself."
+        if _URN.fullmatch(wanted) or _ID.fullmatch(wanted):
+            return Image(name=wanted, least_gb=UBUNTU_GB, own=True)
+        return "It must be `publisher:offer:sku:version` of the marketplace, or the id of an image or of a gallery's image."
+    names = sorted(set(accelerators))
+    strange = [name for name in names if name not in _HPC_SKUS]
+    if strange:
+        return f"skyc knows no image with a driver for {', '.join(strange)} at Azure; name one with `image_id`."
+    if names and size.confidential:
+        return f"skyc knows no image with a driver that a confidential machine ({size.name}) boots; name one with `image_id`."
+    if names:
+        return Image(name=HPC.format(sku=_HPC_SKUS[names[0]]), least_gb=HPC_GB)
+    if size.confidential:
+        return Image(name=UBUNTU.format(sku="cvm"), least_gb=UBUNTU_GB)
+    if size.arch == "arm64":
+        return Image(name=UBUNTU.format(sku="server-arm64"), least_gb=UBUNTU_GB)
+    sku = "server" if size.generation == 2 else "server-gen1"
+    return Image(name=UBUNTU.format(sku=sku), least_gb=UBUNTU_GB, trusted=size.generation == 2)

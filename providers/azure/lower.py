@@ -1,0 +1,259 @@
+"""Lower a task's placements in one region of Azure to the Terraform a platform engineer would have written.
+
+Contract: pure, and no look-ups: nothing here is a data source. The three tables name every field of a ResourceRequest exactly once
+(`check_tables` proves it). Names, ranges and the head's address follow from the deployment and the site, so growing a group changes
+nothing that was there. `network`, `machines`, `images`, `sizes` and `storage` say what is emitted and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    NodeGroup,
+    ResourceGraph,
+    ResourceNode,
+    ResourceRequest,
+    Task,
+    Value,
+)
+from ..base import LowerContext
+from ..rented import ports
+from ..schemas import check
+from ..schemas.load import load_schema
+from ..tables import Unsupported, gaps, unclassified
+from .facts import PROVIDER
+from .images import Image, image_of
+from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
+from .network import SUBNET, left_out, network, ssh_ranges
+from .resources import Site, own_tags, requirement
+from .sizes import Size, size_of
+from .storage import identity
+from .storage import refused as refused_places
+
+SUPPORTED = frozenset(
+    {
+        "infra",
+        "cpus",
+        "memory_gb",
+        "memory_per_cpu",
+        "accelerators",
+        "instance_type",
+        "market",
+        "disk_gb",
+        "disk_tier",
+        "local_disk",
+        "network_tier",
+        "image_id",
+        "ports",
+        "labels",
+        "arch",
+    }
+)
+"""Met by the placement, or carried into resources."""
+LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
+"""Used up before lowering: by the optimizer, or to point at the user's line."""
+UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
+"""What single values cannot do is said where they are read: container images, odd labels, disks beyond Azure's limits."""
+
+MOST_TAGS = 50
+_NEVER_IN_TAGS = frozenset("<>%&\\?/")
+_RESERVED = ("azure", "microsoft", "windows")
+
+
+def check_tables() -> tuple[str, ...]:
+    """Fields that are not exactly once in a table. Empty, or we have a bug."""
+    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+
+
+def lower(
+    task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+    """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
+    where = {placement.group: placement for placement in placements}
+    ssh_from = context.access.ssh_from
+    diagnostics = [*refused_places(task, context), *left_out(ssh_from, PROVIDER)]
+    # Ranges nobody can come from open nothing.
+    diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
+    if any(group.name not in where for group in task.groups):
+        diagnostics.append(_apart(task))
+    groups: list[Group] = []
+    rank = 0
+    for group in task.groups:
+        placement = where.get(group.name)
+        if placement is not None:
+            found, said = _group(group, placement, context, rank)
+            diagnostics += said
+            groups += [found] if found is not None else []
+        rank += group.num_nodes
+    if has_errors(diagnostics):
+        return None, tuple(dict.fromkeys(diagnostics))
+    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    resources, nodes = _resources(site, task, groups)
+    graph = ResourceGraph(
+        deployment=context.deployment,
+        site=context.site,
+        provider=PROVIDER,
+        requirements=(requirement(site),),
+        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
+        outputs=FrozenMap({"nodes": tuple(nodes)}),
+    )
+    return graph, tuple(dict.fromkeys(diagnostics))
+
+
+def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
+    opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
+    made = network(site, sorted(opened.items(), key=lambda item: item[0]))
+    rights = identity(site, task)
+    resources = [site.group(), *made.resources, *rights]
+    nodes: list[Value] = []
+    for group in groups:
+        for resource, output in machines(site, group, Shared(task=task, network=made, rights=rights)):
+            resources.append(resource)
+            nodes += [output] if output is not None else []
+    return resources, nodes
+
+
+def _group(
+    group: NodeGroup, placement: GroupPlacement, context: LowerContext, rank: int
+) -> tuple[Group | None, tuple[Diagnostic, ...]]:
+    request = group.requests[placement.request]
+    size = size_of(placement.instance_type)
+    image = image_of(request.image_id, size, [device.name for device in placement.shape.accelerators])
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request), *_odd_labels(request, context)]
+    if isinstance(image, str):
+        said.append(_refused(request, "image_id", image, hint="name an image, as `publisher:offer:sku:version` or by its id"))
+        return None, tuple(said)
+    said += _about_disk(request, size, image)
+    if image.own:
+        said.append(_own_image(request, size))
+    return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)
+
+
+def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
+    subject = request.origin.child(field)
+    detail = f"`{subject}` on `{PROVIDER}`: {why}"
+    return error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=subject)
+
+
+def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[Diagnostic]:
+    tier = tier_of(request)
+    if tier not in DISK_TYPES:
+        why = "An Ultra disk is a data disk at Azure, and skyc's root disk holds everything."
+        yield _refused(request, "disk_tier", why, hint="ask for `disk_tier: best`, which is Premium SSD")
+        return
+    if DISK_TYPES[tier].startswith("Premium") and not size.premium:
+        why = f"{size.name} takes no Premium SSD; sizes with an `s` among the letters after their number do."
+        yield _refused(request, "disk_tier", why, hint="ask for `disk_tier: medium`, or for such a size with `instance_type`")
+    gigabytes = disk_gb(request, image)
+    most = MOST_FIRST_GENERATION_GB if size.generation == 1 else MOST_GB
+    if gigabytes > most:
+        why = f"a root disk of {size.name} has at most {most} GB, and {gigabytes} are asked for."
+        yield _refused(request, "disk_size", why, hint="ask for less, or for another machine")
+    if request.disk_gb is not None and request.disk_gb < image.least_gb and not image.own:
+        field = request.origin.child("disk_size")
+        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {gigabytes} GB."
+        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
+
+
+def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
+    field = request.origin.child("image_id")
+    detail = (
+        f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init and systemd, for {size.arch},"
+        f" of a generation that {size.name} boots, and without a purchase plan. It boots without secure boot, which not every image"
+        " bears."
+    )
+    return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
+
+
+def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Diagnostic]:
+    """Azure compares the names of tags without regard to case."""
+    ours = own_tags(context)
+    taken = {name.lower(): name for name in ours}
+    for name, value in request.labels.items():
+        why = ""
+        if not name or len(name) > 512 or _NEVER_IN_TAGS & set(name) or len(value) > 256:
+            why = f"Azure takes no tag {name!r} with this value. A name has at most 512 characters without `<>%&\\?/`, and a value 256."
+        elif name.lower().startswith(_RESERVED):
+            why = f"Azure keeps names such as {name!r} for itself."
+        elif name.lower() in taken:
+            why = f"Azure cannot tell {name!r} from {taken[name.lower()]!r}: it compares names of tags without regard to case."
+        taken.setdefault(name.lower(), name)
+        if why:
+            yield _refused(request, "labels", why, hint="shorten or rename the label")
+    if len(request.labels) + len(ours) > MOST_TAGS:
+        why = f"Azure takes {MOST_TAGS} tags, of which {len(ours)} are skyc's, and there are {len(request.labels)} labels."
+        yield _refused(request, "labels", why, hint="drop some labels")
+
+
+def _apart(task: Task) -> Diagnostic:
+    return error(
+        "cannot-compile-yet",
+        "The target is priced and cannot be compiled yet",
+        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
+        hint="give the task one region with `infra`",
+    )
+
+
+def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+    """Against the provider's schema, and closed by default: inbound from outside the subnet only SSH and declared ports, never
+    Ray's, and everything else denied."""
+    return (*check(graph, (load_schema("azurerm"),), sources), *_opened(graph, sources))
+
+
+def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnostic]:
+    closed = False
+    for node in graph.resources:
+        span = sources.find(node.origin) if sources is not None else None
+        for rule in _inbound(node):
+            source = _source(rule)
+            if rule.get("access") == "Deny":
+                closed = closed or (source, rule.get("protocol"), rule.get("destination_port_range")) == ("*", "*", "*")
+            elif source != str(SUBNET) and (rule.get("protocol") != "Tcp" or any(map(_reaches_ray, _port_texts(rule)))):
+                yield _port_of_ray(f"{node.address} lets {source} reach Ray, which runs commands for whoever does.", span)
+    if not closed:
+        yield _port_of_ray("No rule denies what none allows, so whatever joins the network reaches Ray.", None)
+
+
+def _inbound(node: ResourceNode) -> Iterator[Mapping[str, Value]]:
+    """The inbound rules of a resource, its own or those written inside a group."""
+    rules: tuple[Value, ...] = ()
+    if node.address.type == "azurerm_network_security_rule":
+        rules = (node.arguments,)
+    elif node.address.type == "azurerm_network_security_group":
+        inner = node.arguments.get("security_rule")
+        rules = inner if isinstance(inner, tuple) else (inner,)
+    for rule in rules:
+        if isinstance(rule, FrozenMap) and rule.get("direction") == "Inbound":
+            yield rule
+
+
+def _source(rule: Mapping[str, Value]) -> str:
+    several = rule.get("source_address_prefixes")
+    return ", ".join(map(str, several)) if isinstance(several, tuple) else str(rule.get("source_address_prefix"))
+
+
+def _port_texts(rule: Mapping[str, Value]) -> tuple[str, ...]:
+    several = rule.get("destination_port_ranges")
+    return tuple(map(str, several)) if isinstance(several, tuple) else (str(rule.get("destination_port_range")),)
+
+
+def _reaches_ray(text: str) -> bool:
+    """Also what is no port or range: `*` is everything."""
+    try:
+        return ports.is_rays(ports.read(text))
+    except ValueError:
+        return True
+
+
+def _port_of_ray(detail: str, span: Span | None) -> Diagnostic:
+    return error(
+        "port-of-ray",
+        "A port that must stay closed",
+        detail,
+        span=span,
+        hint="have the task listen on another port; skyc reaches Ray itself through SSH",
+    )

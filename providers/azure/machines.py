@@ -1,0 +1,224 @@
+"""A group's machines: for each node a public address, a network interface and a virtual machine.
+
+Contract: pure. A scale set would hide the single node, which is what the runtime replaces and a reviewer looks for.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_CEILING
+
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    Market,
+    NodeGroup,
+    ResourceNode,
+    ResourceRequest,
+    Task,
+    Value,
+)
+from ..rented import nodes
+from ..rented.cloud_init import USER, user_data
+from ..rented.names import short
+from .facts import DISK_GB, DISK_SIZES
+from .images import Image
+from .network import HEAD, Network
+from .resources import Site, ref
+from .sizes import Size, accelerated
+
+MOST_GB = 4_095
+"""Of a root disk; the ladder's last step is sold as 4,096."""
+MOST_FIRST_GENERATION_GB = 2_048
+"""A generation 1 machine boots from a partition table that ends there."""
+DISK_TYPES: FrozenMap[str] = FrozenMap(
+    {"low": "Standard_LRS", "medium": "StandardSSD_LRS", "high": "Premium_LRS", "best": "Premium_LRS"}
+)
+"""Tier → kind, as `facts.py` prices them. An Ultra disk cannot be a root disk."""
+_NAME = 60
+"""Characters of a machine's name, which is also its host name (64), with room for what its parts add."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A node group at its place."""
+
+    group: NodeGroup
+    placement: GroupPlacement
+    request: ResourceRequest
+    """The one of the group's requests that the placement meets."""
+    image: Image
+    size: Size
+    first_rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all groups of a site use. `rights`: the identity and what it may do; empty for none."""
+
+    task: Task
+    network: Network
+    rights: tuple[ResourceNode, ...]
+
+
+def zone_of(zone: str | None) -> str | None:
+    """`eastus-2` and `2` are zone 2."""
+    return None if zone is None else zone.rpartition("-")[2]
+
+
+def tier_of(request: ResourceRequest) -> str:
+    return "medium" if request.disk_tier in (None, "none") else str(request.disk_tier)
+
+
+def disk_gb(request: ResourceRequest, image: Image) -> int:
+    """The root disk in GiB: the next size it is sold in, since that is what is paid for."""
+    wanted = max(int((request.disk_gb or DISK_GB).to_integral_value(ROUND_CEILING)), image.least_gb)
+    return min(next((size for size in DISK_SIZES if size >= wanted), wanted), max(wanted, MOST_GB))
+
+
+def root_disk(request: ResourceRequest, image: Image, size: Size) -> FrozenMap[Value]:
+    """Encrypted at rest by Azure in any case, and gone with the machine. It has no name of its own: Azure's are never used twice, so
+    a new machine does not meet an old one's disk."""
+    disk: dict[str, Value] = {
+        "caching": "ReadWrite",
+        "storage_account_type": DISK_TYPES[tier_of(request)],
+        "disk_size_gb": disk_gb(request, image),
+    }
+    if size.confidential:
+        disk["security_encryption_type"] = "VMGuestStateOnly"
+    return FrozenMap(disk)
+
+
+def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
+    """The group's resources, each with its entry in the output `nodes` (None for what is no node)."""
+    packed: ResourceNode | None = None
+    if group.request.network_tier == "best" and group.group.num_nodes > 1:
+        # Machines close together. ForceNew: name.
+        name = str(group.group.name)
+        packed = site.placed("azurerm_proximity_placement_group", name, {"name": short(name, 80)})
+        yield packed, None
+    for index in range(group.group.num_nodes):
+        address = _address(site, group, shared, index)
+        interface = _interface(site, group, shared, address, index)
+        machine = _machine(site, group, shared, interface, packed, index)
+        yield address, None
+        yield interface, None
+        yield machine, _output(site, group, shared, (machine, address), index)
+
+
+def _address(site: Site, group: Group, shared: Shared, index: int) -> ResourceNode:
+    """There is no NAT gateway: SSH comes in and packages come through the machine's own address."""
+    name = machine_name(shared.task, group, index)
+    # ForceNew: name, sku, zones.
+    arguments: dict[str, Value] = {"name": f"{name}-ip", "sku": "Standard", "allocation_method": "Static"}
+    zone = zone_of(group.placement.zone)
+    if zone is not None:
+        arguments["zones"] = (zone,)
+    return site.placed("azurerm_public_ip", f"{group.group.name}-{index}", arguments, origin=group.request.origin)
+
+
+def _interface(site: Site, group: Group, shared: Shared, address: ResourceNode, index: int) -> ResourceNode:
+    name = machine_name(shared.task, group, index)
+    inner: dict[str, Value] = {
+        "name": "node",
+        "subnet_id": ref(shared.network.subnet),
+        "private_ip_address_allocation": "Dynamic",
+        "public_ip_address_id": ref(address),
+    }
+    if _is_head(group, index):
+        inner |= {"private_ip_address_allocation": "Static", "private_ip_address": HEAD}
+    arguments: dict[str, Value] = {
+        "name": f"{name}-nic",
+        "ip_configuration": FrozenMap(inner),
+        "accelerated_networking_enabled": accelerated(group.size, group.placement.shape.cpus),
+    }
+    return site.placed(
+        "azurerm_network_interface",
+        f"{group.group.name}-{index}",
+        arguments,
+        origin=group.request.origin,
+        # Nothing is reachable before the firewall is.
+        after=shared.network.firewall,
+    )
+
+
+def _machine(
+    site: Site, group: Group, shared: Shared, interface: ResourceNode, packed: ResourceNode | None, index: int
+) -> ResourceNode:
+    placement = group.placement
+    arguments: dict[str, Value] = {
+        # ForceNew from here, but size and network_interface_ids.
+        "name": machine_name(shared.task, group, index),
+        "size": placement.instance_type,
+        "network_interface_ids": (ref(interface),),
+        "admin_username": USER,
+        "disable_password_authentication": True,
+        "admin_ssh_key": FrozenMap[Value]({"username": USER, "public_key": site.context.access.login_key}),
+        "custom_data": _first_boot(site, group, shared, index),
+        "os_disk": root_disk(group.request, group.image, group.size),
+        **group.image.arguments,
+        # Nobody runs commands on the machine through Azure's own management.
+        "allow_extension_operations": False,
+    }
+    if group.size.confidential or (group.size.trusted_launch and group.image.trusted):
+        arguments |= {"secure_boot_enabled": True, "vtpm_enabled": True}
+    zone = zone_of(placement.zone)
+    if zone is not None:
+        arguments["zone"] = zone
+    if placement.market is Market.SPOT:
+        # Delete: machine and disk go, and nothing is paid for any more. A deallocated machine keeps its disk, and its place in the
+        # state, while what follows an eviction is decided by skyc's recovery. -1: evicted for capacity only, never for the price,
+        # which is at most the on-demand one.
+        arguments |= {"priority": "Spot", "eviction_policy": "Delete", "max_bid_price": -1}
+    if packed is not None:
+        arguments["proximity_placement_group_id"] = ref(packed)
+    if shared.rights:
+        identity: dict[str, Value] = {"type": "UserAssigned", "identity_ids": (ref(shared.rights[0]),)}
+        arguments["identity"] = FrozenMap(identity)
+    return site.placed(
+        "azurerm_linux_virtual_machine",
+        f"{group.group.name}-{index}",
+        arguments,
+        labels=dict(group.request.labels),
+        origin=group.request.origin,
+        after=tuple(node.address for node in shared.rights[1:]),
+    )
+
+
+def _first_boot(site: Site, group: Group, shared: Shared, index: int) -> str:
+    """The user data in base64, as the provider takes it. It names the size: another one is then another machine, where the provider
+    would stop this one and resize it under whatever runs on it."""
+    name, head = node_name(shared.task, group, index), None if _is_head(group, index) else HEAD
+    boot = nodes.boot_of(name, group.size.arch, group.placement.shape, site.context, head)
+    text = f"{user_data(boot).rstrip()}\n# {group.placement.instance_type}\n"
+    return base64.b64encode(text.encode()).decode()
+
+
+def node_name(task: Task, group: Group, index: int) -> str:
+    return nodes.node_name(task.id, group.group.name, index)
+
+
+def machine_name(task: Task, group: Group, index: int) -> str:
+    """The node's name as Azure takes it."""
+    return short(node_name(task, group, index), _NAME)
+
+
+def _is_head(group: Group, index: int) -> bool:
+    return group.first_rank == 0 and index == 0
+
+
+def _output(site: Site, group: Group, shared: Shared, parts: tuple[ResourceNode, ResourceNode], index: int) -> Value:
+    machine, address = parts
+    return nodes.output(
+        node_name(shared.task, group, index),
+        group.group.name,
+        group.first_rank + index,
+        group.placement.shape,
+        site.context,
+        # A machine made anew has the same resource id, and another one of these.
+        id=ref(machine, "virtual_machine_id"),
+        ip=ref(machine, "private_ip_address"),
+        address=ref(address, "ip_address"),
+    )

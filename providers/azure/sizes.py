@@ -1,0 +1,87 @@
+"""What follows from a machine size's name: processor, image generation, and what its disk, network and boot can be.
+
+Contract: pure. Names follow `Standard_<family><vCPUs>[-<vCPUs in use>]<features>[_<accelerator or more>][_v<version>]`
+(learn.microsoft.com/azure/virtual-machines/vm-naming-conventions): `s` takes Premium disks, `p` is Arm. A size of another form or family
+gets what every size has. Sources, in learn.microsoft.com/azure/virtual-machines: generation-2, trusted-launch,
+confidential-vm-overview; and in ../virtual-network: accelerated-networking-overview. Where a page says that only part of a
+family has something, none of it gets it: a machine without it starts, and one that is promised too much does not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+_NAME = re.compile(r"(?:Standard|Basic)_([A-Z]+)\d+(?:-\d+)?([a-z]*)((?:_(?!v\d)[A-Za-z0-9]+)*)(?:_v(\d+))?(?:_Promo)?")
+_FAMILIES = frozenset(
+    {
+        *("A", "B", "D", "DC", "DS", "E", "EC", "F", "FX", "G", "GS", "HB", "HC", "HX", "L", "M"),
+        *("NC", "NCC", "ND", "NP", "NV"),
+    }
+)
+_FIRST_GENERATION = frozenset({"DS", "F", "GS", "L"})
+"""Families whose first version takes generation 1 and is not said to take generation 2 in every size."""
+_TRUSTED = frozenset({"B", "D", "DS", "E", "F", "FX", "HB", "HC", "HX", "L", "NC", "NV"})
+_SLOW_NETWORK = frozenset({"A", "G", "GS", "NV"})
+"""Families without accelerated networking; those with it in some sizes only are in `accelerated`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """generation: of the image it boots. confidential: a confidential machine, which boots an image made for it and no other."""
+
+    name: str
+    arch: str
+    generation: int
+    premium: bool
+    trusted_launch: bool
+    confidential: bool
+    family: str = ""
+    version: int = 1
+
+
+def size_of(name: str) -> Size:
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] not in _FAMILIES:
+        return Size(name=name, arch="x86_64", generation=2, premium=True, trusted_launch=False, confidential=False)
+    family, features, middle, version = match[1], match[2], match[3], int(match[4] or 1)
+    arch = "arm64" if "p" in features else "x86_64"
+    premium = "s" in features or family in ("DC", "DS", "GS")
+    # In DC and EC, AMD's and Intel's newer sizes are confidential machines; SGX enclaves (v2, v3) and `_cc` are ordinary ones.
+    confidential = family == "NCC" or (family in ("DC", "EC") and version >= 5 and middle != "_cc")
+    generation = 2
+    if family == "NP" or (not premium and version < 5) or (version == 1 and family in _FIRST_GENERATION):
+        generation = 1
+    trusted = generation == 2 and arch == "x86_64" and family in _TRUSTED
+    return Size(
+        name=name,
+        arch=arch,
+        generation=generation,
+        premium=premium,
+        trusted_launch=trusted,
+        confidential=confidential,
+        family=family,
+        version=version,
+    )
+
+
+def accelerated(size: Size, cpus: Decimal) -> bool:
+    """Whether the network interface may be a virtual function of the host's (SR-IOV). One CPU is never enough."""
+    family, version = size.family, size.version
+    if not family or size.confidential or cpus < 2:
+        return False
+    if family in _SLOW_NETWORK and (family, version) != ("NV", 5):
+        return False
+    if family in ("D", "DS", "L") and version == 1:
+        return False
+    if family == "B" and version == 1:
+        # B12ms, B16ms and B20ms.
+        return cpus >= 12
+    if (family, version) in (("DC", 2), ("NC", 3)):
+        # Of NC version 3 the sizes with a T4 have it, and those with V100 have not.
+        return "_T4_" in size.name
+    if (family, version) in (("D", 3), ("E", 3), ("F", 2), ("L", 2)) or (family == "M" and version <= 2):
+        # Sizes with hyperthreads begin at four.
+        return cpus >= 4
+    return True

@@ -1,0 +1,147 @@
+"""Blob storage: which containers a task's machines may use, as an identity that can do nothing else.
+
+A machine gets an identity only when the task names a place in Blob storage: `az://account/container/path`, or the container's https
+address. It may read the containers the task copies from, and read, write and delete in those of its storages: the least that a
+built-in role's scope can say. A role is never given on an account, a resource group or a subscription.
+
+A role's scope is a resource's id, which holds the subscription and the resource group of the account; an address does not tell them and
+nothing is looked up. So `access.storage_accounts` of config.yaml says where an account is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ...compiler.diagnostics import Diagnostic, Severity, error
+from ...compiler.ir import MountMode, ResourceNode, SpecPath, Task, Value
+from ..base import LowerContext
+from .resources import NOBODY, Site, ref
+
+SCHEME = "az://"
+_HTTPS = re.compile(r"https://([a-z0-9]{3,24})\.blob\.core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)(?:/|$)")
+_ACCOUNT = re.compile(
+    r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.\-()]{1,90}/providers/Microsoft\.Storage/storageAccounts/([a-z0-9]{3,24})",
+    re.IGNORECASE,
+)
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*|\$(?:logs|root|web)")
+READER = "Storage Blob Data Reader"
+WRITER = "Storage Blob Data Contributor"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A container of an account, and whether it is written."""
+
+    account: str
+    container: str
+    writes: bool
+
+
+def refused(task: Task, context: LowerContext) -> Iterator[Diagnostic]:
+    """Storages that skyc would have to make here, addresses that name no container, and accounts nobody has placed."""
+    for storage in task.storages:
+        if storage.uri is None:
+            yield no_place(storage.name)
+    known = context.access.storage_accounts
+    for place, origin in _found(task):
+        if not re.fullmatch(r"[a-z0-9]{3,24}", place.account) or not _CONTAINER.fullmatch(place.container):
+            # What is wrong is not repeated: an address can hold a signature that gives access.
+            yield error(
+                "unsupported-here",
+                "The target cannot do this",
+                f"`{origin}` on `azure`: the address does not name an account and a container in it.",
+                hint="write az://account/container/path",
+                subject=origin,
+            )
+        elif _scope(place.account, known) is None:
+            yield _not_placed(place.account, origin, offline=context.offline)
+
+
+def no_place(name: str) -> Diagnostic:
+    return error(
+        "cannot-compile-yet",
+        "The target is priced and cannot be compiled yet",
+        f"The storage `{name}` names no container, and skyc makes none at `azure` yet.",
+        hint="name a container of yours: `uri: az://account/container/path`",
+    )
+
+
+def _not_placed(account: str, origin: SpecPath, *, offline: bool) -> Diagnostic:
+    """An error for a plan that can be applied; who plans offline mostly lacks the configuration."""
+    return Diagnostic(
+        severity=Severity.WARNING if offline else Severity.ERROR,
+        slug="storage-account-unknown",
+        summary="Where a storage account is, is not known",
+        detail=f"The machines get a role on containers of `{account}`, and on nothing else. For that skyc must know the account's resource"
+        " id: its address does not tell the subscription and the resource group.",
+        hint=f"write it into config.yaml below skyc's home, as `access: {{storage_accounts: {{{account}: /subscriptions/…}}}}`",
+        commands=(f"az storage account show --name {account} --query id --output tsv",),
+        subject=origin,
+    )
+
+
+def places(task: Task) -> tuple[Place, ...]:
+    """What the task's machines must reach, sorted; one that is written is not listed for reading too."""
+    found = {place for place, _ in _found(task)}
+    return tuple(sorted(place for place in found if place.writes or Place(place.account, place.container, True) not in found))
+
+
+def _found(task: Task) -> Iterator[tuple[Place, SpecPath]]:
+    for storage in task.storages:
+        yield from _place(storage.uri, storage.origin, writes=True)
+    for mount in task.file_mounts:
+        yield from _place(mount.source, mount.origin, writes=mount.mode is not MountMode.COPY)
+    for flow in task.inputs:
+        yield from _place(flow.key, flow.origin, writes=False)
+    for flow in task.outputs:
+        yield from _place(flow.key, flow.origin, writes=True)
+
+
+def _place(uri: str | None, origin: SpecPath, *, writes: bool) -> Iterator[tuple[Place, SpecPath]]:
+    if uri is None:
+        return
+    match = _HTTPS.match(uri)
+    if match is not None:
+        account, rest = match[1], uri[match.end() :]
+    elif uri.startswith(SCHEME):
+        account, _, rest = uri.removeprefix(SCHEME).partition("/")
+    else:
+        return
+    yield Place(account, rest.partition("/")[0], writes), origin
+
+
+def _scope(account: str, known: Mapping[str, str]) -> str | None:
+    """The account's resource id, as it is configured; None for none, and for what is not this account's."""
+    text = known.get(account, "")
+    match = _ACCOUNT.fullmatch(text)
+    return text if match is not None and match[1].lower() == account else None
+
+
+def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:
+    """The identity, and then what it may do. Nothing when the task uses no container."""
+    wanted = places(task)
+    if not wanted:
+        return ()
+    # ForceNew: name. It is unique in its resource group.
+    own = site.placed("azurerm_user_assigned_identity", "nodes", {"name": "nodes"})
+    return own, *(_role(site, own, place) for place in wanted)
+
+
+def _role(site: Site, own: ResourceNode, place: Place) -> ResourceNode:
+    account = _scope(place.account, site.context.access.storage_accounts)
+    if account is None:
+        unknown = f"/subscriptions/{NOBODY}/resourceGroups/not-configured/providers/Microsoft.Storage/storageAccounts"
+        account = f"{unknown}/{place.account}"
+    word = "write" if place.writes else "read"
+    name = place.container.replace("$", "-")
+    arguments: dict[str, Value] = {
+        "scope": f"{account}/blobServices/default/containers/{place.container}",
+        "role_definition_name": WRITER if place.writes else READER,
+        "principal_id": ref(own, "principal_id"),
+        "principal_type": "ServicePrincipal",
+        # The directory learns of an identity later than the rest of Azure.
+        "skip_service_principal_aad_check": True,
+    }
+    return site.untagged("azurerm_role_assignment", f"{word}-{place.account}-{name}", arguments)

@@ -1,0 +1,145 @@
+"""What names of machine sizes tell, held against known sizes and against the whole catalog."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from skyc.compiler.diagnostics import has_errors
+from skyc.compiler.ir import (
+    InstanceType,
+)
+from skyc.providers.azure.images import image_of
+from skyc.providers.azure.lower import check_graph, lower
+from skyc.providers.azure.provider import AzureProvider
+from skyc.providers.azure.sizes import accelerated, size_of
+from tests.azure.conftest import context, of_type, placed
+
+
+@pytest.mark.parametrize(
+    ("name", "generation", "premium", "trusted"),
+    [
+        ("Standard_A4_v2", 1, False, False),
+        ("Standard_B2s", 2, True, True),
+        ("Standard_D4_v3", 1, False, False),
+        ("Standard_D4_v5", 2, False, True),
+        ("Standard_D4s_v3", 2, True, True),
+        ("Standard_D16as_v6", 2, True, True),
+        ("Standard_D16pds_v6", 2, True, False),
+        ("Standard_DS2_v2", 2, True, True),
+        ("Standard_DS11_v2_Promo", 2, True, True),
+        ("Standard_DS2", 1, True, False),
+        ("Standard_DC8_v2", 2, True, False),
+        ("Standard_DC16ads_cc_v5", 2, True, False),
+        ("Standard_E16-4as_v5", 2, True, True),
+        ("Standard_F16s", 1, True, False),
+        ("Standard_F16s_v2", 2, True, True),
+        ("Standard_M416ds_6_v3", 2, True, False),
+        ("Standard_M128", 1, False, False),
+        ("Standard_NC24ads_A100_v4", 2, True, True),
+        ("Standard_ND96asr_v4", 2, True, False),
+        ("Standard_NP10s", 1, True, False),
+        ("Standard_Q9000_new", 2, True, False),
+    ],
+)
+def test_what_a_size_boots(name: str, generation: int, premium: bool, trusted: bool) -> None:
+    size = size_of(name)
+    assert (size.generation, size.premium, size.trusted_launch) == (generation, premium, trusted)
+
+
+@pytest.mark.parametrize(
+    ("name", "confidential"),
+    [
+        ("Standard_DC16as_v5", True),
+        ("Standard_DC16es_v6", True),
+        ("Standard_EC96iads_v5", True),
+        ("Standard_NCC40ads_H100_v5", True),
+        ("Standard_DC16ads_cc_v5", False),
+        ("Standard_DC16s_v3", False),
+        ("Standard_D16as_v5", False),
+    ],
+)
+def test_which_sizes_are_confidential(name: str, confidential: bool) -> None:
+    assert size_of(name).confidential is confidential
+
+
+@pytest.mark.parametrize(
+    ("name", "cpus", "expected"),
+    [
+        ("Standard_A4_v2", 4, False),
+        ("Standard_B2s", 2, False),
+        ("Standard_B16ms", 16, True),
+        ("Standard_B2as_v2", 2, True),
+        ("Standard_D1_v2", 1, False),
+        ("Standard_D2_v2", 2, True),
+        ("Standard_D14", 16, False),
+        ("Standard_D2s_v3", 2, False),
+        ("Standard_D4s_v3", 4, True),
+        ("Standard_D2s_v5", 2, True),
+        ("Standard_DC8_v2", 8, False),
+        ("Standard_DC16as_v6", 16, False),
+        ("Standard_DC16as_cc_v5", 16, True),
+        ("Standard_NC6s_v3", 6, False),
+        ("Standard_NC4as_T4_v3", 4, True),
+        ("Standard_NV12s_v3", 12, False),
+        ("Standard_NV12ads_A10_v5", 12, True),
+        ("Standard_ND96isr_H100_v5", 96, True),
+        ("Standard_Q9000_new", 96, False),
+    ],
+)
+def test_where_the_network_may_be_accelerated(name: str, cpus: int, expected: bool) -> None:
+    assert accelerated(size_of(name), Decimal(cpus)) is expected
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[InstanceType, ...]:
+    part = AzureProvider().catalog(home=tmp_path_factory.mktemp("home"))
+    return tuple(part.instance_type(index) for index in range(len(part.offers.types.names)))
+
+
+def test_what_a_machine_runs_on_follows_from_its_name(kinds: tuple[InstanceType, ...]) -> None:
+    for kind in kinds:
+        size = size_of(kind.name)
+        assert size.family, f"{kind.name} is of a form nobody knows"
+        assert size.arch == kind.arch, kind.name
+
+
+def test_every_machine_with_a_device_has_an_image_or_a_reason(kinds: tuple[InstanceType, ...]) -> None:
+    without = {}
+    for kind in kinds:
+        image = image_of(None, size_of(kind.name), [device.name for device in kind.accelerators])
+        if isinstance(image, str):
+            without[kind.name] = image
+            assert "image_id" in image
+    assert {kind.accelerators[0].name for kind in kinds if kind.name in without} == {"A10", "H100-NVL", "M60", "MI25"}
+    assert [name for name in without if "H100" in name] == ["Standard_NCC40ads_H100_v5"], "only the confidential one"
+
+
+def test_every_machine_of_the_catalog_is_lowered_to_what_fits_it(kinds: tuple[InstanceType, ...], tmp_path: Path) -> None:
+    for kind in kinds:
+        size = size_of(kind.name)
+        if isinstance(image_of(None, size, [device.name for device in kind.accelerators]), str):
+            continue
+        task, placement = placed(kind)
+        graph, said = lower(task, (placement,), context(tmp_path))
+        assert graph is not None and not has_errors(said), (kind.name, said)
+        assert check_graph(graph, None) == (), kind.name
+        (machine,) = of_type(graph, "azurerm_linux_virtual_machine").values()
+        sku = machine["source_image_reference"]["sku"]
+        assert ("arm64" in sku) == (kind.arch == "arm64"), kind.name
+        assert ("gen1" in sku) == (size.generation == 1), kind.name
+        assert (machine["os_disk"].get("security_encryption_type") is not None) == (sku == "cvm"), kind.name
+        assert machine.get("secure_boot_enabled") == machine.get("vtpm_enabled")
+        assert machine["os_disk"]["storage_account_type"] == ("Premium_LRS" if size.premium else "StandardSSD_LRS")
+
+
+def test_a_zone_that_was_asked_for_holds_machine_and_address(kinds: tuple[InstanceType, ...], tmp_path: Path) -> None:
+    kind = next(kind for kind in kinds if kind.name == "Standard_D4s_v5")
+    task, placement = placed(kind)
+    graph, _ = lower(task, (replace(placement, zone="eastus-2"),), context(tmp_path))
+    assert graph is not None
+    assert of_type(graph, "azurerm_linux_virtual_machine")["main-0"]["zone"] == "2"
+    assert of_type(graph, "azurerm_public_ip")["main-0"]["zones"] == ("2",)
