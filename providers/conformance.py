@@ -46,6 +46,7 @@ from ..compiler.ir import (
 from ..compiler.ir.catalog import CatalogPart
 from .base import Access, Capability, LowerContext, Node, Provider
 from .catalog_conformance import CatalogConformance
+from .rented.names import describes
 from .schemas import check, load_schemas
 from .schemas.references import references
 
@@ -146,10 +147,15 @@ class ProviderConformance(CatalogConformance):
         graph, _ = self._lower(tmp_path, self.example_task(tmp_path))
         assert graph is not None
         assert graph.resources, "a graph without resources"
-        named = {node.address for node in graph.resources if f'"{DEPLOYMENT}"'.encode() in canonical(node.arguments)}
+        named = {
+            node.address
+            for node in graph.resources
+            if f'"{DEPLOYMENT}"'.encode() in canonical(node.arguments)
+            or describes(node.arguments.get("description"), DEPLOYMENT)
+        }
         schemas = {name: type_ for schema in load_schemas() for name, type_ in schema.types.items()}
         for node in graph.resources:
-            # A route, say, has no place for tags. It then belongs to what does, and goes with it.
+            # A route, say, has no place for tags: its description then says it, or it belongs to what does and goes with that.
             known = schemas.get(node.address.type)
             can = known is None or bool({"tags", "labels"} & set(known.body.attributes))
             goes_with = {ref.address for _, ref in references(node.arguments)} & named

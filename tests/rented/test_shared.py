@@ -45,6 +45,14 @@ def test_tags_name_deployment_site_and_plan() -> None:
     assert "skyc-plan" not in names.tags(replace(context, plan=""), "n")
 
 
+def test_a_description_names_its_deployment_and_no_other() -> None:
+    context = LowerContext(deployment=DeploymentId("ab"), site=SiteId("t.x"), home="/h", runtime=NodeRuntime(python="3.11"))
+    text = names.description(context)
+    assert names.describes(text, DeploymentId("ab"))
+    assert not any(names.describes(text, DeploymentId(other)) for other in ("a", "abc", "b", ""))
+    assert not names.describes(None, DeploymentId("ab"))
+
+
 @pytest.mark.parametrize("port", ["6379", "8265", "52365", "10001", "10500", "1-65535", "6000-7000"])
 def test_a_port_of_rays_is_refused_however_it_is_asked_for(port: str) -> None:
     request = ResourceRequest(origin=SpecPath(("resources",)), ports=(port,))
