@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...compiler.ir import NodeRuntime
+from ...compiler.ir import FrozenMap, NodeRuntime
 from ..base import Access
 from ..environments import Environments, packages_of, render, template
 from . import ports
@@ -53,6 +53,10 @@ class Boot:
     head: str | None
     cpus: int
     gpus: int
+    login_key: str = ""
+    """For clouds whose own way of bringing a login key depends on settings of the account."""
+    files: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Path → content: settings of the cloud's own software on the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,8 @@ def user_data(boot: Boot) -> str:
         ray=_ray_command(boot, where),
         host_key=boot.access.host_key,
         host_key_public=boot.access.host_key_public,
+        login_key=boot.login_key,
+        files=boot.files,
     )
     if len(text.encode()) > LIMIT:
         raise ValueError(f"{len(text.encode())} bytes of user data, and {LIMIT} are allowed")
