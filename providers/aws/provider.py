@@ -12,6 +12,7 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
 from ..base import Capability, CheckReport, LowerContext, Node, OwnedResource
 from ..priced import PricedProvider
+from ..rented.nodes import nodes_in
 from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
 
@@ -72,9 +73,7 @@ class AwsProvider(PricedProvider):
         )
 
     def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
-        """Raises nothing for a site without outputs: it has no nodes."""
-        found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
-        return tuple(sorted(found, key=lambda node: node.rank))
+        return nodes_in(outputs)
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
