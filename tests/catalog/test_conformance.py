@@ -5,7 +5,6 @@ from pathlib import Path
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.base import Provider
 from skyc.providers.catalog_conformance import PricedConformance
-from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.ibm.provider import IbmProvider
 from skyc.providers.jarvislabs.provider import JarvisLabsProvider
 from skyc.providers.lambdalabs.provider import LambdaProvider
@@ -16,11 +15,6 @@ from skyc.providers.runpod.provider import RunPodProvider
 class TestAzure(PricedConformance):
     def make_provider(self) -> Provider:
         return AzureProvider()
-
-
-class TestGcp(PricedConformance):
-    def make_provider(self) -> Provider:
-        return GcpProvider()
 
 
 class TestIbm(PricedConformance):
