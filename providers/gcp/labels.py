@@ -36,8 +36,10 @@ def labels_of(wanted: Mapping[str, str]) -> Labels:
     refused: list[str] = []
     for name, value in sorted(wanted.items()):
         key, text = _rewritten(name), _rewritten(value)
-        if not _KEY.fullmatch(key) or (value and not text):
-            refused.append(f"{name!r} with the value {value!r} has no letters or digits that could be kept.")
+        if not _KEY.fullmatch(key):
+            refused.append(f"{name!r} does not begin with a letter that Google takes.")
+        elif value and not text:
+            refused.append(f"{name!r} has a value of which nothing could be kept, {value!r}.")
         elif key.startswith(_RESERVED):
             refused.append(f"{name!r} begins with `{_RESERVED}`, which Google keeps to itself.")
         elif key in written:

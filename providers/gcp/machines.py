@@ -50,6 +50,11 @@ ATTACHED: FrozenMap[str] = FrozenMap(
 )
 """Devices that are attached to an N1 machine of one's choice, by the API's names. All others come with their machine type."""
 
+AS_MADE = ("boot_disk[0].initialize_params", "scratch_disk")
+"""What Google says of these is not what was asked for, and the provider would replace a machine for it at every plan: a family is an
+image by then, which it recognizes by its name at best (`DiskImageDiffSuppress`), and disks inside a machine follow from its type
+(hashicorp/terraform-provider-google#19648). What is asked for is in the digest."""
+
 AGENT: FrozenMap[str] = FrozenMap(
     {
         "/etc/default/instance_configs.cfg": "[Daemons]\naccounts_daemon = false\n[InstanceSetup]\nset_host_keys = false\n",
@@ -189,9 +194,7 @@ def _instance(site: Site, group: Group, shared: Shared, policy: ResourceNode | N
         labels=group.labels,
         origin=group.request.origin,
     )
-    # The disks inside a machine follow from its type and Google attaches them itself; the provider would take them for a change and
-    # replace the machine at every plan (hashicorp/terraform-provider-google#19648).
-    return replace(node, ignore_changes=(*node.ignore_changes, "scratch_disk"))
+    return replace(node, ignore_changes=(*node.ignore_changes, *AS_MADE))
 
 
 def _metadata(site: Site, group: Group, shared: Shared, index: int, is_head: bool) -> Value:

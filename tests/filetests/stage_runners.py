@@ -116,6 +116,7 @@ MACHINES = {
     "rented": Catalog(parts=(RENTED,)),
     # As shipped. Its tests name machine and zone, so that no price changes what they expect.
     "aws": Catalog(parts=(PROVIDERS["aws"].catalog(home=Path(HOME)),)),
+    "gcp": Catalog(parts=(PROVIDERS["gcp"].catalog(home=Path(HOME)),)),
 }
 ACCESS = Access(
     ssh_from=("203.0.113.0/24",),
