@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, has_errors
-from skyc.compiler.ir import DeploymentId, NodeRuntime, ResourceGraph
+from skyc.compiler.ir import DeploymentId, FrozenMap, NodeRuntime, ResourceGraph
 from skyc.compiler.pipeline import CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.base import Access
@@ -39,3 +39,8 @@ def compiled(text: str, home: Path, **options: Any) -> ResourceGraph:
     graph, diagnostics = said(text, home, **options)
     assert graph is not None and not has_errors(diagnostics), diagnostics
     return graph
+
+
+def of_type(graph: ResourceGraph, type_: str) -> dict[str, FrozenMap[Any]]:
+    """Name → arguments."""
+    return {node.address.name: node.arguments for node in graph.resources if node.address.type == type_}
