@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,8 +85,6 @@ def places(node: str, runtime: NodeRuntime) -> Places:
 
 def user_data(boot: Boot) -> str:
     """A `#cloud-config` document. Raises ValueError for one that no cloud would take."""
-    import jinja2
-
     where = places(boot.node, boot.runtime)
     environments = Environments(
         uv=str(ROOT / "uv"),
@@ -98,11 +95,7 @@ def user_data(boot: Boot) -> str:
         downloads=True,
     )
     wheel, sha256 = UV_WHEELS[boot.arch]
-    engine = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
-    engine.filters["quote"] = shlex.quote
-    # JSON is YAML, and quotes everything.
-    engine.filters["json"] = json.dumps
-    text = engine.from_string(template("cloud-init.yaml.j2")).render(
+    text = template("cloud-init.yaml.j2").render(
         user=USER,
         root=str(ROOT),
         directory=str(where.directory),
