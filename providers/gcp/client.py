@@ -8,7 +8,7 @@ endpoints. Credentials are those of `credentials`; an API key opens price lists 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ PROJECT_VARIABLES = ("GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT",
 """Where the Terraform provider looks for the project, in its order."""
 KEY_VARIABLES = ("GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON")
 """Where it looks for credentials, before the file of application-default credentials."""
+POLL_SECONDS = 2.0
 OPERATION_SECONDS = 600.0
 """A machine with much memory takes minutes to end."""
 
@@ -49,13 +50,12 @@ def has_login(environ: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Both APIs. `pause`: between looks at an operation. Every method raises SourceFailure."""
+    """Both APIs. Every method raises SourceFailure."""
 
     http: Http
     secret: Mapping[str, tuple[str, Secret]]
     compute: str
     iam: str
-    pause: Callable[[float], object] = time.sleep
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
         """The objects of every page of a list of Compute Engine's."""
@@ -85,8 +85,8 @@ class Cloud:
         while operation.get("status") != "DONE":
             if waited >= OPERATION_SECONDS:
                 raise SourceFailure(f"deleting {id_} was not done after {waited:.0f} s")
-            self.pause(2.0)
-            waited += 2.0
+            time.sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
             operation = self._ask("GET", f"{self.compute}/compute/v1/{scope}/operations/{operation.get('name')}")
         codes = tuple(str(row.get("code")) for row in objects(operation.get("error"), "errors")) if "error" in operation else ()
         if codes and set(codes) != {"RESOURCE_NOT_FOUND"}:
