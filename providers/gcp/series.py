@@ -1,8 +1,9 @@
 """What Google's machine series differ in: their processors, the disks they boot from, and whether they can be put close together.
 
 Sources: docs.cloud.google.com/compute/docs "About Persistent Disk", "About Hyperdisk Balanced" (machine series support), "Placement
-policies overview" and, for accelerators, AI Hypercomputer's "Compact placement policy and workload policy overview". Where pages
-disagree, only what all of them allow is used. Only Hyperdisk Balanced is both a Hyperdisk and a boot disk.
+policies overview"; AI Hypercomputer's "Compact placement policy and workload policy overview"; the machine families of GKE's cluster
+autoscaler, as Google publishes it. Where they disagree, only what all of them allow is used. Only Hyperdisk Balanced is both a
+Hyperdisk and a boot disk.
 
 A series that is not here is newer than this file: such machines have had Hyperdisk alone since C4.
 """
@@ -55,7 +56,9 @@ BOOT_DISKS: FrozenMap[tuple[str, ...]] = FrozenMap(
     }
 )
 """Series, or series and class where classes differ → what its machines boot from, of the types the catalog prices and Hyperdisk."""
-COMPACT = frozenset({"a2", "a3", "a4", "a4x", "c2", "c2d", "c3", "c3d", "c4", "c4d", "g2", "g4", "h3", "h4d", "n2", "n2d"})
+COMPACT = frozenset(
+    {"a2", "a3", "a4", "a4x", "c2", "c2d", "c3", "c3d", "c4", "c4d", "c4n", "g2", "g4", "h3", "h4d", "m4", "n2", "n2d"}
+)
 """Series that a compact placement policy takes."""
 ARM = frozenset({"a4x", "c4a", "n4a", "t2a"})
 """A test holds this against the whole catalog."""

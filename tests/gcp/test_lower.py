@@ -121,6 +121,26 @@ def test_the_head_has_an_address_google_gives_nobody_else(tmp_path: Path) -> Non
     assert ip_address(HEAD_ADDRESS) in CIDR and ip_address(HEAD_ADDRESS) not in (CIDR[-1], CIDR[-2])
 
 
+def test_every_name_is_one_google_takes_and_nobody_elses(tmp_path: Path) -> None:
+    groups = [
+        "a",
+        "b",
+        "a-1",
+        "a-group-with-a-name-of-more-characters-than-google-takes",
+        "the-same-name-but-longer-" * 2 + "x",
+    ]
+    task = "name: a-task-whose-name-is-rather-long\nresources: {infra: gcp/us-central1/us-central1-a, instance_type: n2-standard-4}\n"
+    rows = "".join(f"  {name}: {{run: hi, num_nodes: 2, resources: {{network_tier: best}}}}\n" for name in groups)
+    graph = compiled(f"{task}groups:\n{rows}", tmp_path)
+    names: dict[str, list[str]] = {}
+    for node in graph.resources:
+        names.setdefault(node.address.type, []).append(str(node.arguments["name"]))
+    assert len(names["google_compute_instance"]) == 2 * len(groups)
+    for type_, found in names.items():
+        assert len(set(found)) == len(found), type_
+        assert all(re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in found), type_
+
+
 # The machines
 
 HARDENED: dict[str, Callable[[FrozenMap[Any]], bool]] = {
