@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import Secret
-from .retry import Again, BadAnswer, NotThere, Refused, Schedule, SourceFailure, patiently
+from .retry import Again, BadAnswer, Refused, Schedule, SourceFailure, patiently
 
 if TYPE_CHECKING:
     import httpx
@@ -162,8 +162,6 @@ class Http:
             raise Again(said, after=self._wait_asked(answer.headers.get("Retry-After")))
         if status in (401, 403):
             raise Refused(said)
-        if status == 404:
-            raise NotThere(said)
         raise SourceFailure(said + (", a redirect" if 300 <= status < 400 else ""))
 
     def _wait_asked(self, header: str | None) -> float | None:

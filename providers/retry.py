@@ -29,10 +29,6 @@ class Refused(SourceFailure):
     """It does not accept these credentials, or they lack a permission."""
 
 
-class NotThere(SourceFailure):
-    """What was asked for does not exist (any more)."""
-
-
 class Again(Exception):
     """This attempt failed in a way that another may not. `after`: seconds the source asks to wait. `most`: attempts that are
     worth while, where the schedule has more."""

@@ -11,7 +11,7 @@ from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import Secret
 from skyc.providers.http import Http, Request, endpoint, same_origin
 from skyc.providers.refresh import key_from
-from skyc.providers.retry import NotThere, Refused, Schedule, SourceFailure
+from skyc.providers.retry import Refused, Schedule, SourceFailure
 
 from .fakes.server import FakeServer, Reply
 
@@ -53,7 +53,7 @@ def test_what_passes_is_asked_again(http: Http, good: FakeServer, fault: Reply) 
     assert len(good.asked) == 2
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, SourceFailure), (404, NotThere), (401, Refused), (403, Refused)])
+@pytest.mark.parametrize(("status", "kind"), [(400, SourceFailure), (404, SourceFailure), (401, Refused), (403, Refused)])
 def test_what_does_not_pass_is_not_asked_again(http: Http, server: FakeServer, status: int, kind: type[SourceFailure]) -> None:
     server.get("/list", lambda asked: Reply(status=status, body=f"no: {asked.headers['Authorization']}".encode()))
     with pytest.raises(kind, match=f"GET 127.0.0.1/list answered {status}") as caught:

@@ -98,9 +98,6 @@ def serving() -> Iterator[FakeServer]:
         def do_POST(self) -> None:
             self._do("POST")
 
-        def do_DELETE(self) -> None:
-            self._do("DELETE")
-
         def _do(self, method: str) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
