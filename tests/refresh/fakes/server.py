@@ -1,4 +1,4 @@
-"""A fake HTTP server for price lists: real sockets, documented shapes from a test, and faults on purpose.
+"""A fake HTTP server for price lists and other services: real sockets, documented shapes from a test, and faults on purpose.
 
 Nothing of a real cloud is behind it. Each cloud's fake beside this file builds the routes.
 """
@@ -56,6 +56,8 @@ class FakeServer:
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     faults: list[tuple[str, Reply]] = field(default_factory=list)
+    otherwise: Route | None = None
+    """Answers what has no route."""
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, path: str, route: Route) -> None:
@@ -71,7 +73,7 @@ class FakeServer:
                 if text in asked.path:
                     del self.faults[position]
                     return reply
-        route = self.routes.get((asked.method, asked.path))
+        route = self.routes.get((asked.method, asked.path), self.otherwise)
         made = route(asked) if route else Reply(status=404)
         return made if isinstance(made, Reply) else as_json(made)
 
@@ -97,6 +99,12 @@ def serving() -> Iterator[FakeServer]:
 
         def do_POST(self) -> None:
             self._do("POST")
+
+        def do_PUT(self) -> None:
+            self._do("PUT")
+
+        def do_DELETE(self) -> None:
+            self._do("DELETE")
 
         def _do(self, method: str) -> None:
             parts = urlsplit(self.path)
