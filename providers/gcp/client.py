@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...compiler.ir import Secret
-from ..http import Http, Request, endpoint
+from ..http import Answered, Http, Request, endpoint
 from ..refresh import key_from, objects, part_of
-from ..retry import BadAnswer, NotThere, SourceFailure
+from ..retry import BadAnswer, SourceFailure
 from .credentials import adc_file, headers
 
 COMPUTE_URL = "https://compute.googleapis.com"
@@ -27,14 +27,6 @@ KEY_VARIABLES = ("GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_CREDENTIALS", "GOOGLE_CLOU
 POLL_SECONDS = 2.0
 OPERATION_SECONDS = 600.0
 """A machine with much memory takes minutes to end."""
-
-
-class Answered(SourceFailure):
-    """An operation ended with an error that asking again does not change. `codes`: of the API, as `RESOURCE_NOT_FOUND`."""
-
-    def __init__(self, text: str, codes: tuple[str, ...]) -> None:
-        super().__init__(text)
-        self.codes = codes
 
 
 def project_of(environ: Mapping[str, str]) -> str | None:
@@ -75,9 +67,8 @@ class Cloud:
 
     def delete(self, id_: str) -> None:
         """Delete a resource of Compute Engine by its path, and wait until that is done. What is gone already is fine."""
-        try:
-            operation = self._ask("DELETE", f"{self.compute}/compute/v1/{id_}")
-        except NotThere:
+        operation = self._deleted(f"{self.compute}/compute/v1/{id_}")
+        if operation is None:
             return
         # Beside the collection it is in: projects/P/zones/Z/operations/…, projects/P/global/operations/…
         scope = id_.rsplit("/", 2)[0]
@@ -90,14 +81,20 @@ class Cloud:
             operation = self._ask("GET", f"{self.compute}/compute/v1/{scope}/operations/{operation.get('name')}")
         codes = tuple(str(row.get("code")) for row in objects(operation.get("error"), "errors")) if "error" in operation else ()
         if codes and set(codes) != {"RESOURCE_NOT_FOUND"}:
-            raise Answered(f"deleting {id_} answered {', '.join(codes)}", codes)
+            raise SourceFailure(f"deleting {id_} answered {', '.join(codes)}")
 
     def delete_account(self, id_: str) -> None:
         """`projects/P/serviceAccounts/EMAIL`. What is gone already is fine."""
+        self._deleted(f"{self.iam}/v1/{id_}")
+
+    def _deleted(self, url: str) -> dict[str, Any] | None:
+        """The answer, or None when there is nothing of that name any more."""
         try:
-            self._ask("DELETE", f"{self.iam}/v1/{id_}")
-        except NotThere:
-            return
+            return self._ask("DELETE", url)
+        except Answered as answer:
+            if answer.status == 404:
+                return None
+            raise
 
     def _pages(self, url: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         token, seen = "", set[str]()

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.refresh.fakes.server import Asked, Reply, as_json
+from tests.refresh.fakes.server import Asked, Reply
 
 PAGE = 2
 LINK = "https://www.googleapis.com/compute/v1"
@@ -36,11 +36,7 @@ class FakeGoogle:
         path = f"projects/{project}/serviceAccounts/{email}"
         self.accounts[path] = {"name": path, "email": email, "displayName": "Nodes", "description": description}
 
-    def reply(self, asked: Asked) -> Reply:
-        made = self._answer(asked)
-        return made if isinstance(made, Reply) else as_json(made)
-
-    def _answer(self, asked: Asked) -> Reply | Row:
+    def answer(self, asked: Asked) -> Reply | Row:
         if asked.headers.get("Authorization") != "Bearer a-token":
             return Reply(status=401)
         area, _, path = asked.path.removeprefix("/").partition("/v1/")

@@ -39,7 +39,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def google(bare: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGoogle]:
     with serving() as server:
         fake = FakeGoogle()
-        monkeypatch.setattr(server, "answer", fake.reply)
+        server.otherwise = fake.answer
         monkeypatch.setenv("SKYC_GCP_COMPUTE_URL", server.url)
         monkeypatch.setenv("SKYC_GCP_IAM_URL", server.url)
         monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")
