@@ -50,10 +50,10 @@ ATTACHED: FrozenMap[str] = FrozenMap(
 )
 """Devices that are attached to an N1 machine of one's choice, by the API's names. All others come with their machine type."""
 
-AS_MADE = ("boot_disk[0].initialize_params", "scratch_disk")
-"""What Google says of these is not what was asked for, and the provider would replace a machine for it at every plan: a family is an
-image by then, which it recognizes by its name at best (`DiskImageDiffSuppress`), and disks inside a machine follow from its type
-(hashicorp/terraform-provider-google#19648). What is asked for is in the digest."""
+AS_MADE = ("boot_disk[0].initialize_params", "network_interface[0].nic_type", "scratch_disk")
+"""What Google says of these may not be what was asked for, and the provider would replace a machine for it at every plan: a family is
+an image by then, which it recognizes by its name at best (`DiskImageDiffSuppress`); the kind of interface that Google chose; disks
+inside a machine, which follow from its type (hashicorp/terraform-provider-google#19648). What is asked for is in the digest."""
 
 AGENT: FrozenMap[str] = FrozenMap(
     {
@@ -226,8 +226,9 @@ def _scheduling(group: Group) -> Value:
 
 
 def _shielded(group: Group) -> Value:
-    """Secure boot takes only signed kernel modules, and nobody has said that those of a GPU's driver, or of an own image, are."""
-    signed = not group.placement.shape.accelerators and not group.image.own
+    """Secure boot takes only signed kernel modules, and nobody has said that those of a GPU's driver, or of an own image, are; nor that
+    every Arm machine has it."""
+    signed = group.arch == "x86_64" and not group.placement.shape.accelerators and not group.image.own
     return FrozenMap[Value]({"enable_integrity_monitoring": True, "enable_secure_boot": signed, "enable_vtpm": True})
 
 

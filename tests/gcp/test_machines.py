@@ -150,6 +150,8 @@ def test_every_machine_of_the_catalog_is_compiled_or_refused_with_a_reason(tmp_p
         assert disk["type"] in boot_disks(kind.name), kind.name
         assert ("arm64" in disk["image"]) == (kind.arch == "arm64"), kind.name
         assert ("nvidia" in disk["image"]) == bool(kind.accelerators), kind.name
+        secure = machine.get("shielded_instance_config", {}).get("enable_secure_boot", False)
+        assert secure == (kind.arch == "x86_64" and not kind.accelerators and not kind.name.endswith("-metal")), kind.name
         assert ("guest_accelerator" in machine) == (bool(kind.accelerators) and series(kind.name) == "n1"), kind.name
     assert refused["unsupported-here"] == {"V100"}, "its driver is in no image skyc knows"
     assert all(name.startswith("tpu-") for name in refused["cannot-compile-yet"])
