@@ -190,6 +190,8 @@ class OwnedResource:
     name: str
     deployment: DeploymentId
     detail: str = ""
+    node: str = ""
+    """A machine's `Node.id`, where `id` is made of names and so comes back with the next machine of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

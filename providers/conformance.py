@@ -46,7 +46,7 @@ from ..compiler.ir import (
 from ..compiler.ir.catalog import CatalogPart
 from .base import Access, Capability, LowerContext, Node, Provider
 from .catalog_conformance import CatalogConformance
-from .rented.names import DEPLOYMENT_TAG
+from .rented.names import DEPLOYMENT_TAG, describes
 from .schemas import check, load_schemas
 from .schemas.references import references
 
@@ -149,10 +149,15 @@ class ProviderConformance(CatalogConformance):
         assert graph.resources, "a graph without resources"
         # As a tag's value, or where a cloud's tags are single texts as such a text.
         marks = (f'"{DEPLOYMENT}"'.encode(), f'"{DEPLOYMENT_TAG}:{DEPLOYMENT}"'.encode())
-        named = {node.address for node in graph.resources if any(mark in canonical(node.arguments) for mark in marks)}
+        named = {
+            node.address
+            for node in graph.resources
+            if any(mark in canonical(node.arguments) for mark in marks)
+            or describes(node.arguments.get("description"), DEPLOYMENT)
+        }
         schemas = {name: type_ for schema in load_schemas() for name, type_ in schema.types.items()}
         for node in graph.resources:
-            # A route, say, has no place for tags. It then belongs to what does, and goes with it.
+            # A route, say, has no place for tags: its description then says it, or it belongs to what does and goes with that.
             known = schemas.get(node.address.type)
             can = known is None or bool({"tags", "labels"} & set(known.body.attributes))
             goes_with = {ref.address for _, ref in references(node.arguments)} & named
@@ -185,7 +190,7 @@ class ProviderConformance(CatalogConformance):
             for node in nodes:
                 self._check_transport(provider, node, tmp_path)
             seen = provider.observe(DEPLOYMENT, home=tmp_path)
-            assert {node.id for node in nodes} <= {resource.id for resource in seen}, "observe misses a node"
+            assert {node.id for node in nodes} <= {resource.node or resource.id for resource in seen}, "observe misses a node"
             assert provider.observe(DeploymentId("other"), home=tmp_path) == (), "observe lists another deployment's resources"
         finally:
             for resource in provider.observe(DEPLOYMENT, home=tmp_path):

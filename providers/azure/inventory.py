@@ -70,7 +70,7 @@ class Inventory:
             if thing is not None and not thing.get("managedBy"):
                 # A machine's id in Azure's own counting, which tells one that was made anew from the one before.
                 life = str((thing.get("properties") or {}).get("vmId") or "")
-                yield OwnedResource(id=id_, type=known[0], name=id_.rpartition("/")[2], deployment=deployment, detail=life)
+                yield OwnedResource(id=id_, type=known[0], name=id_.rpartition("/")[2], deployment=deployment, node=life)
 
     def remove(self, resource: OwnedResource) -> None:
         """Remove one resource and what uses it. What is gone already is fine."""

@@ -39,12 +39,16 @@ def headers(environ: Mapping[str, str], http: Http) -> dict[str, tuple[str, Secr
     return found if project is None else {**found, "X-Goog-User-Project": ("", project)}
 
 
-def _file(environ: Mapping[str, str]) -> dict[str, Any]:
+def adc_file(environ: Mapping[str, str]) -> Path:
+    """Where the application-default credentials are, if there are any."""
     place = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     home = environ.get("CLOUDSDK_CONFIG") or str(Path(environ.get("HOME", "~")).expanduser() / ".config" / "gcloud")
-    path = Path(place) if place else Path(home) / "application_default_credentials.json"
+    return Path(place) if place else Path(home) / "application_default_credentials.json"
+
+
+def _file(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(adc_file(environ).read_bytes())
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):

@@ -19,6 +19,8 @@ from ..snapshot import build_part
 
 PROVIDER = "gcp"
 REFERENCE = "us-central1"
+DISK_GB = Decimal(256)
+"""GiB of a root disk where a task names none."""
 # The parts of a G4's GPU are those of its CPUs: g4-standard-48 has 48 and one whole device.
 _READING = Reading(
     unlisted=FrozenMap(
@@ -104,7 +106,7 @@ def part(facts: Facts) -> CatalogPart:
                 as_of="2024",
             ),
         ),
-        disk_gb=Decimal(256),
+        disk_gb=DISK_GB,
         schemes=("gs",),
         reference_region=REFERENCE,
     )

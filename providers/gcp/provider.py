@@ -2,8 +2,144 @@
 
 from __future__ import annotations
 
-from ..priced import PricedProvider
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
+from ..base import LowerContext, OwnedResource
+from ..rented.provider import RentedProvider
+from ..retry import SourceFailure
+from .facts import PROVIDER
+
+if TYPE_CHECKING:
+    from .inventory import Inventory
+
+_IN_PROJECT = re.compile(
+    rb'"projects/([a-z][a-z0-9.:-]*)/(?:zones/[^/"]+/instances|regions/[^/"]+/subnetworks|global/networks)/'
+)
+"""In a state: the id of something skyc made."""
 
 
-class GcpProvider(PricedProvider):
-    name = "gcp"
+class GcpProvider(RentedProvider):
+    name = PROVIDER
+
+    def lower(
+        self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .lower import lower
+
+        return lower(task, placements, context)
+
+    def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+        from .lower import check_graph
+
+        return check_graph(graph, sources)
+
+    def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
+        """Credentials and a project, where the Terraform provider looks for them."""
+        from .client import has_login, project_of
+
+        hint = "`skyc plan --offline` needs no account: it says whether the result is schema-valid, and compares nothing"
+        missing = "A plan is compared with what exists, and `gcp` tells that only to an account."
+        found = []
+        if not has_login(os.environ):
+            found.append(
+                error(
+                    "not-logged-in",
+                    "The target cannot be asked from here",
+                    f"{missing} There are no Google credentials.",
+                    hint=hint,
+                    commands=("gcloud auth application-default login",),
+                )
+            )
+        if project_of(os.environ) is None:
+            found.append(
+                error(
+                    "no-project",
+                    "The target does not know in which project",
+                    "Everything at `gcp` is in a project, and the environment names none. It is not part of the task file, so that a"
+                    " task can be planned in another one.",
+                    hint=hint,
+                    commands=("export GOOGLE_CLOUD_PROJECT=my-project",),
+                )
+            )
+        return tuple(found)
+
+    def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
+        """In the regions where the home knows a site of the deployment; elsewhere it made nothing. In the environment's project, and in
+        those the sites' states name. Raises SkycError when they cannot be asked: nobody may take that for nothing being there."""
+        sites = _sites(deployment, home)
+        if not sites:
+            return ()
+        projects = _projects(sites)
+        if not projects:
+            raise SkycError(_cannot_look("GOOGLE_CLOUD_PROJECT is not set, and no state names a project."))
+        regions = [site.name.partition(f".{PROVIDER}-")[2] for site in sites]
+        with _inventory() as inventory:
+            return inventory.observe(deployment, projects, regions)
+
+    def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        with _inventory() as inventory:
+            inventory.remove(resource)
+
+    def storage_uri(self, name: str, *, home: Path) -> str:
+        from .storage import no_place
+
+        raise SkycError(no_place(name))
+
+
+def _sites(deployment: DeploymentId, home: Path) -> list[Path]:
+    """The deployment's site folders here: `train.gcp-us-central1`."""
+    return sorted((home / "deployments" / deployment / "sites").glob(f"*.{PROVIDER}-*"))
+
+
+def _projects(sites: list[Path]) -> set[str]:
+    """The environment may name another project today than when the machines were made; the states then still name theirs."""
+    from .client import project_of
+
+    here = project_of(os.environ)
+    found = {here} if here is not None else set()
+    for site in sites:
+        for state in sorted(site.glob("terraform.tfstate*")):
+            try:
+                text = state.read_bytes()
+            except OSError:
+                continue
+            found |= {name.decode() for name in _IN_PROJECT.findall(text)}
+    return found
+
+
+@contextmanager
+def _inventory() -> Iterator[Inventory]:
+    """Raises SkycError for whatever keeps the account from being asked."""
+    from ..http import Http
+    from ..refresh import MissingCredentials
+    from .client import connect
+    from .inventory import Inventory
+
+    try:
+        with Http() as http:
+            yield Inventory(connect(os.environ, http))
+    except MissingCredentials:
+        raise SkycError(
+            _cannot_look(
+                "There are no Google credentials that skyc reads: it needs application-default credentials (`gcloud auth"
+                " application-default login`, or a service account's file) or GOOGLE_OAUTH_ACCESS_TOKEN."
+            )
+        ) from None
+    except SourceFailure as failure:
+        raise SkycError(_cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")) from None
+
+
+def _cannot_look(why: str) -> Diagnostic:
+    return error(
+        "cannot-observe",
+        "What exists at a target cannot be seen",
+        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
+        hint="set the credentials up, then run the command again",
+    )

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...compiler.ir import NodeRuntime
+from ...compiler.ir import FrozenMap, NodeRuntime
 from ..base import LOGIN_USER, Access
 from ..environments import Environments, packages_of, render, template
 from . import ports
@@ -56,6 +55,10 @@ class Boot:
     head: str | None
     cpus: int
     gpus: int
+    login_key: str = ""
+    """For clouds whose own way of bringing a login key depends on settings of the account."""
+    files: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Path → content: settings of the cloud's own software on the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +88,6 @@ def places(node: str, runtime: NodeRuntime) -> Places:
 
 def user_data(boot: Boot) -> str:
     """A `#cloud-config` document. Raises ValueError for one that no cloud would take."""
-    import jinja2
-
     where = places(boot.node, boot.runtime)
     environments = Environments(
         uv=str(ROOT / "uv"),
@@ -97,11 +98,7 @@ def user_data(boot: Boot) -> str:
         downloads=True,
     )
     wheel, sha256 = UV_WHEELS[boot.arch]
-    engine = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
-    engine.filters["quote"] = shlex.quote
-    # JSON is YAML, and quotes everything.
-    engine.filters["json"] = json.dumps
-    text = engine.from_string(template("cloud-init.yaml.j2")).render(
+    text = template("cloud-init.yaml.j2").render(
         user=USER,
         root=str(ROOT),
         booted=BOOTED,
@@ -116,6 +113,8 @@ def user_data(boot: Boot) -> str:
         ray=_ray_command(boot, where),
         host_key=boot.access.host_key,
         host_key_public=boot.access.host_key_public,
+        login_key=boot.login_key,
+        files=boot.files,
     )
     if len(text.encode()) > LIMIT:
         raise ValueError(f"{len(text.encode())} bytes of user data, and {LIMIT} are allowed")

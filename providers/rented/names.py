@@ -1,6 +1,7 @@
 """Names and tags of rented resources. Deterministic: the same deployment and site give the same names.
 
-What belongs to a deployment is told by its tags, never by its name (DESIGN D6); names are for people and for uniqueness.
+What belongs to a deployment is told by its tags, or its description where a cloud has no tags for it, never by its name (DESIGN D6);
+names are for people and for uniqueness.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from ...compiler.ir import DeploymentId
 from ..base import LowerContext
 
 DEPLOYMENT_TAG = "skyc-deployment"
@@ -23,6 +25,16 @@ def tags(context: LowerContext, name: str) -> dict[str, str]:
     """The tags of a resource people see as `name`."""
     plan = {PLAN_TAG: context.plan} if context.plan else {}
     return {"Name": name, DEPLOYMENT_TAG: str(context.deployment), SITE_TAG: str(context.site), **plan}
+
+
+def description(context: LowerContext) -> str:
+    """For what has no tags and a description: the same facts, in a form that is found again."""
+    return f"{DEPLOYMENT_TAG}={context.deployment} {SITE_TAG}={context.site}"
+
+
+def describes(text: object, deployment: DeploymentId) -> bool:
+    """Whether a description names this deployment. A word of its own: `a` is not found in `ab`."""
+    return f"{DEPLOYMENT_TAG}={deployment}" in str(text).split()
 
 
 def site_name(context: LowerContext, limit: int) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
+from typing import Any
 
 from ...compiler.ir import Accelerator, FrozenMap, GroupName, NodeShape, TaskId, Value
-from ..base import LowerContext
+from ..base import LowerContext, Node
 from . import ports
 from .cloud_init import Boot, places
 
@@ -62,3 +63,9 @@ def output(
             "accelerators": FrozenMap[Value]({device.name: whole(device.count) for device in shape.accelerators}),
         }
     )
+
+
+def nodes_in(outputs: Mapping[str, Any]) -> tuple[Node, ...]:
+    """The nodes a site's outputs say, head first. A site without outputs has none."""
+    found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
+    return tuple(sorted(found, key=lambda node: node.rank))

@@ -17,6 +17,7 @@ from .. import doors
 from ..base import HEALTHY, UNREACHABLE, Capability, CheckReport, Node, Transport, TransportError
 from ..priced import PricedProvider
 from ..tokens import token_of
+from .nodes import nodes_in
 
 RENTED = frozenset(
     {
@@ -51,9 +52,7 @@ class RentedProvider(PricedProvider):
         )
 
     def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
-        """Raises nothing for a site without outputs: it has no nodes."""
-        found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
-        return tuple(sorted(found, key=lambda node: node.rank))
+        return nodes_in(outputs)
 
     def transport(self, node: Node) -> AbstractContextManager[Transport]:
         from ..ssh.transport import transport
@@ -93,5 +92,4 @@ class RentedProvider(PricedProvider):
             there = self.observe(node.login.deployment, home=home)
         except SkycError as failure:
             return f"{UNREACHABLE}: {why}; {failure.diagnostics[0].detail}"
-        # At Azure a machine made anew has the old one's id; `detail` tells them apart.
-        return f"{UNREACHABLE}: {why}" if any(node.id in (item.id, item.detail) for item in there) else "gone"
+        return f"{UNREACHABLE}: {why}" if any(node.id == (item.node or item.id) for item in there) else "gone"

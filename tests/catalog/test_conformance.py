@@ -4,16 +4,10 @@ from pathlib import Path
 
 from skyc.providers.base import Provider
 from skyc.providers.catalog_conformance import PricedConformance
-from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.jarvislabs.provider import JarvisLabsProvider
 from skyc.providers.lambdalabs.provider import LambdaProvider
 from skyc.providers.owned.provider import OwnedProvider
 from skyc.providers.runpod.provider import RunPodProvider
-
-
-class TestGcp(PricedConformance):
-    def make_provider(self) -> Provider:
-        return GcpProvider()
 
 
 class TestJarvisLabs(PricedConformance):

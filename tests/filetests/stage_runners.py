@@ -118,6 +118,7 @@ MACHINES = {
     "aws": Catalog(parts=(PROVIDERS["aws"].catalog(home=Path(HOME)),)),
     "azure": Catalog(parts=(PROVIDERS["azure"].catalog(home=Path(HOME)),)),
     "ibm": Catalog(parts=(PROVIDERS["ibm"].catalog(home=Path(HOME)),)),
+    "gcp": Catalog(parts=(PROVIDERS["gcp"].catalog(home=Path(HOME)),)),
 }
 ACCESS = Access(
     ssh_from=("203.0.113.0/24",),

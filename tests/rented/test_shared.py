@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
-from skyc.compiler.ir import DeploymentId, NodeRuntime, ResourceRequest, SiteId, SpecPath
+from skyc.compiler.ir import DeploymentId, FrozenMap, NodeRuntime, ResourceRequest, SiteId, SpecPath
 from skyc.providers.base import Access, LowerContext
 from skyc.providers.rented import cloud_init, names, ports
 
@@ -43,6 +43,14 @@ def test_tags_name_deployment_site_and_plan() -> None:
     )
     assert names.tags(context, "n") == {"Name": "n", "skyc-deployment": "d", "skyc-site": "t.x", "skyc-plan": "abc"}
     assert "skyc-plan" not in names.tags(replace(context, plan=""), "n")
+
+
+def test_a_description_names_its_deployment_and_no_other() -> None:
+    context = LowerContext(deployment=DeploymentId("ab"), site=SiteId("t.x"), home="/h", runtime=NodeRuntime(python="3.11"))
+    text = names.description(context)
+    assert names.describes(text, DeploymentId("ab"))
+    assert not any(names.describes(text, DeploymentId(other)) for other in ("a", "abc", "b", ""))
+    assert not names.describes(None, DeploymentId("ab"))
 
 
 @pytest.mark.parametrize("port", ["6379", "8265", "52365", "10001", "10500", "1-65535", "6000-7000"])
@@ -77,6 +85,15 @@ def test_the_first_boot_is_valid_and_holds_no_token() -> None:
         assert ("--address=10.64.16.10:6379" in unit) == (boot.head is not None)
         # Ray waits for the token, which is not here.
         assert files["/etc/systemd/system/skyc-ray.path"].count("PathExists=") == 1
+
+
+def test_a_cloud_may_add_a_login_key_and_files() -> None:
+    plain = yaml.safe_load(cloud_init.user_data(BOOT))
+    more = replace(BOOT, login_key="ssh-ed25519 BBBB me", files=FrozenMap({"/etc/agent.cfg": '[A]\nb = "c"\n'}))
+    document = yaml.safe_load(cloud_init.user_data(more))
+    assert document.pop("ssh_authorized_keys") == ["ssh-ed25519 BBBB me"]
+    assert document["write_files"].pop(0) == {"path": "/etc/agent.cfg", "content": '[A]\nb = "c"\n'}
+    assert document == plain
 
 
 def test_user_data_no_cloud_takes_is_a_mistake_of_ours() -> None:

@@ -1,0 +1,129 @@
+"""Google Cloud's REST APIs, for who has a project: Compute Engine and IAM, through httpx. Google's own libraries are not used.
+
+Protocol: cloud.google.com/compute/docs/reference/rest/v1 (paths, lists in pages, operations) and
+cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts. `SKYC_GCP_COMPUTE_URL` and `SKYC_GCP_IAM_URL` name other
+endpoints. Credentials are those of `credentials`; an API key opens price lists alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...compiler.ir import Secret
+from ..http import Answered, Http, Request, endpoint
+from ..refresh import key_from, objects, part_of
+from ..retry import BadAnswer, SourceFailure
+from .credentials import adc_file, headers
+
+COMPUTE_URL = "https://compute.googleapis.com"
+IAM_URL = "https://iam.googleapis.com"
+PROJECT_VARIABLES = ("GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT")
+"""Where the Terraform provider looks for the project, in its order."""
+KEY_VARIABLES = ("GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON")
+"""Where it looks for credentials, before the file of application-default credentials."""
+POLL_SECONDS = 2.0
+OPERATION_SECONDS = 600.0
+"""A machine with much memory takes minutes to end."""
+
+
+def project_of(environ: Mapping[str, str]) -> str | None:
+    return next((environ[name] for name in PROJECT_VARIABLES if environ.get(name)), None)
+
+
+def has_login(environ: Mapping[str, str]) -> bool:
+    """Whether there is anything to log in with. Nobody is asked, and nothing is opened."""
+    if any(environ.get(name) for name in KEY_VARIABLES):
+        return True
+    return adc_file(environ).is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Both APIs. Every method raises SourceFailure."""
+
+    http: Http
+    secret: Mapping[str, tuple[str, Secret]]
+    compute: str
+    iam: str
+
+    def rows(self, path: str) -> Iterator[dict[str, Any]]:
+        """The objects of every page of a list of Compute Engine's."""
+        for page in self._pages(f"{self.compute}/compute/v1/{path}", {}):
+            yield from objects(page, "items") if "items" in page else ()
+
+    def everywhere(self, project: str, kind: str, **query: str) -> Iterator[dict[str, Any]]:
+        """The objects of every page of an aggregated list, which holds them by zone or region."""
+        for page in self._pages(f"{self.compute}/compute/v1/projects/{project}/aggregated/{kind}", query):
+            for scope in part_of(page, "items", dict).values() if "items" in page else ():
+                # A zone without any has a warning instead.
+                yield from objects(scope, kind) if kind in scope else ()
+
+    def accounts(self, project: str) -> Iterator[dict[str, Any]]:
+        for page in self._pages(f"{self.iam}/v1/projects/{project}/serviceAccounts", {"pageSize": "100"}):
+            yield from objects(page, "accounts") if "accounts" in page else ()
+
+    def delete(self, id_: str) -> None:
+        """Delete a resource of Compute Engine by its path, and wait until that is done. What is gone already is fine."""
+        operation = self._deleted(f"{self.compute}/compute/v1/{id_}")
+        if operation is None:
+            return
+        # Beside the collection it is in: projects/P/zones/Z/operations/…, projects/P/global/operations/…
+        scope = id_.rsplit("/", 2)[0]
+        waited = 0.0
+        while operation.get("status") != "DONE":
+            if waited >= OPERATION_SECONDS:
+                raise SourceFailure(f"deleting {id_} was not done after {waited:.0f} s")
+            time.sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
+            operation = self._ask("GET", f"{self.compute}/compute/v1/{scope}/operations/{operation.get('name')}")
+        codes = tuple(str(row.get("code")) for row in objects(operation.get("error"), "errors")) if "error" in operation else ()
+        if codes and set(codes) != {"RESOURCE_NOT_FOUND"}:
+            raise SourceFailure(f"deleting {id_} answered {', '.join(codes)}")
+
+    def delete_account(self, id_: str) -> None:
+        """`projects/P/serviceAccounts/EMAIL`. What is gone already is fine."""
+        self._deleted(f"{self.iam}/v1/{id_}")
+
+    def _deleted(self, url: str) -> dict[str, Any] | None:
+        """The answer, or None when there is nothing of that name any more."""
+        try:
+            return self._ask("DELETE", url)
+        except Answered as answer:
+            if answer.status == 404:
+                return None
+            raise
+
+    def _pages(self, url: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        token, seen = "", set[str]()
+        while True:
+            page = self._ask("GET", url, {**query, **({"pageToken": token} if token else {})})
+            yield page
+            token = str(page.get("nextPageToken") or "")
+            if not token:
+                return
+            if token in seen:
+                raise BadAnswer(f"the list at {url} goes round in circles")
+            seen.add(token)
+
+    def _ask(self, method: str, url: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        params = tuple(sorted((query or {}).items()))
+        answer = self.http.json(Request(url=url, method=method, params=params, secret_headers=self.secret))
+        if not isinstance(answer, dict):
+            raise BadAnswer(f"{method} {url} answered with something else than an object")
+        return answer
+
+
+def connect(environ: Mapping[str, str], http: Http) -> Cloud:
+    """Raises MissingCredentials, SourceFailure from the exchange of a login for a token, SkycError for a bad endpoint."""
+    without_key = {name: value for name, value in environ.items() if name != "GOOGLE_API_KEY"}
+    token = key_from(environ, "GOOGLE_OAUTH_ACCESS_TOKEN")
+    secret = {"Authorization": ("Bearer ", token)} if token is not None else headers(without_key, http)
+    return Cloud(
+        http,
+        secret,
+        endpoint(environ, "SKYC_GCP_COMPUTE_URL", COMPUTE_URL),
+        endpoint(environ, "SKYC_GCP_IAM_URL", IAM_URL),
+    )

@@ -1,0 +1,97 @@
+"""What a deployment has at Google Cloud, found by its labels and descriptions and removed without a state.
+
+Contract: `observe` lists what a Terraform state would hold, under the ids it would have there. Machines and disks are found by label;
+networks, firewall rules, subnetworks, placement policies and service accounts have none and say in their description whose they are.
+A disk in use goes with its machine and is not listed. `remove` also removes what of the deployment is inside a network, a subnetwork or
+a policy, since those cannot go before; what is somebody else's there stays, and the removal then fails.
+
+A right on a bucket goes when Terraform destroys it. After a sweep it stays in the bucket's policy, for an account that is gone
+(`deleted:serviceAccount:…`), where it is good for nothing.
+
+Permissions: `list` and `delete` of `compute.instances`, `disks`, `networks`, `subnetworks`, `firewalls` and `resourcePolicies`, and of
+`iam.serviceAccounts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...compiler.ir import DeploymentId
+from ..base import OwnedResource
+from ..rented.names import DEPLOYMENT_TAG, describes
+from .client import Cloud
+
+INSTANCE, DISK = "google_compute_instance", "google_compute_disk"
+NETWORK, SUBNETWORK = "google_compute_network", "google_compute_subnetwork"
+FIREWALL, POLICY, ACCOUNT = "google_compute_firewall", "google_compute_resource_policy", "google_service_account"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    cloud: Cloud
+
+    def observe(self, deployment: DeploymentId, projects: Iterable[str], regions: Iterable[str]) -> tuple[OwnedResource, ...]:
+        """Everything of the deployment in these projects and regions, sorted by id. `detail` is the project."""
+        found: list[OwnedResource] = []
+        for project in sorted(set(projects)):
+            for type_, row in self._listed(deployment, project, sorted(set(regions))):
+                id_ = f"projects/{project}/serviceAccounts/{row['email']}" if type_ == ACCOUNT else _id(row["selfLink"])
+                name = str(row.get("displayName") if type_ == ACCOUNT else row["name"])
+                node = str(row.get("id") or "") if type_ == INSTANCE else ""
+                found.append(OwnedResource(id=id_, type=type_, name=name, deployment=deployment, detail=project, node=node))
+        return tuple(sorted(found, key=lambda item: (item.id, item.type)))
+
+    def _listed(self, deployment: DeploymentId, project: str, regions: list[str]) -> Iterator[tuple[str, Row]]:
+        yield from ((INSTANCE, row) for row in self._labelled(deployment, project, "instances"))
+        yield from ((DISK, row) for row in self._labelled(deployment, project, "disks") if not row.get("users"))
+        described = [(NETWORK, "global/networks"), (FIREWALL, "global/firewalls")]
+        for region in regions:
+            described += [(SUBNETWORK, f"regions/{region}/subnetworks"), (POLICY, f"regions/{region}/resourcePolicies")]
+        for type_, path in described:
+            for row in self.cloud.rows(f"projects/{project}/{path}"):
+                if describes(row.get("description"), deployment):
+                    yield type_, row
+        for row in self.cloud.accounts(project):
+            if describes(row.get("description"), deployment):
+                yield ACCOUNT, row
+
+    def _labelled(self, deployment: DeploymentId, project: str, kind: str) -> Iterator[Row]:
+        for row in self.cloud.everywhere(project, kind, filter=f"labels.{DEPLOYMENT_TAG}={deployment}"):
+            # The filter's syntax could change its meaning; whose a machine is does not.
+            if row.get("labels", {}).get(DEPLOYMENT_TAG) == deployment:
+                yield row
+
+    def remove(self, resource: OwnedResource) -> None:
+        """Remove one resource and what of its deployment is inside it. What is gone already is fine."""
+        if resource.type == ACCOUNT:
+            self.cloud.delete_account(resource.id)
+            return
+        if resource.type in (NETWORK, SUBNETWORK, POLICY):
+            self._empty(resource)
+        self.cloud.delete(resource.id)
+
+    def _empty(self, resource: OwnedResource) -> None:
+        project, deployment = resource.detail, resource.deployment
+        for row in list(self._labelled(deployment, project, "instances")):
+            if resource.id in _used(row):
+                self.cloud.delete(_id(row["selfLink"]))
+        if resource.type != NETWORK:
+            return
+        rows = [*self.cloud.rows(f"projects/{project}/global/firewalls"), *self.cloud.everywhere(project, "subnetworks")]
+        for row in rows:
+            if _id(row["network"]) == resource.id and describes(row.get("description"), deployment):
+                self.cloud.delete(_id(row["selfLink"]))
+
+
+def _id(link: object) -> str:
+    """The path Terraform uses as the id, of a link of the API's (`https://www.googleapis.com/compute/v1/projects/…`)."""
+    return "projects/" + str(link).partition("/projects/")[2]
+
+
+def _used(machine: Row) -> set[str]:
+    """Ids of the networks, subnetworks and policies a machine uses."""
+    links = [interface.get(key) for interface in machine.get("networkInterfaces", ()) for key in ("network", "subnetwork")]
+    return {_id(link) for link in (*links, *machine.get("resourcePolicies", ())) if link}

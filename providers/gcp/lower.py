@@ -1,0 +1,259 @@
+"""Lower a task's placements in one region of Google Cloud to the Terraform a platform engineer would have written.
+
+Contract: pure, and no look-ups: nothing here is a data source, and the project is nowhere in it. The three tables name every field of a
+ResourceRequest exactly once (`check_tables` proves it). Names, ranges and the head's address follow from the deployment and the site,
+so growing a group changes nothing that was there. `network`, `machines`, `images` and `storage` say what is emitted and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
+from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
+from ..base import LowerContext
+from ..rented import ports
+from ..schemas import check
+from ..schemas.load import load_schema
+from ..tables import Unsupported, gaps, unclassified
+from .facts import PROVIDER
+from .images import Image, image_of
+from .labels import Labels, labels_of
+from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
+from .network import network, ssh_ranges
+from .resources import Site, requirement, zone_of
+from .series import ARM, boot_disks, is_tpu, series
+from .storage import identity, not_yet
+
+SUPPORTED = frozenset(
+    {
+        "infra",
+        "cpus",
+        "memory_gb",
+        "memory_per_cpu",
+        "accelerators",
+        "instance_type",
+        "market",
+        "disk_gb",
+        "disk_tier",
+        "local_disk",
+        "network_tier",
+        "image_id",
+        "ports",
+        "labels",
+        "arch",
+    }
+)
+"""Met by the placement, or carried into resources."""
+LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
+"""Used up before lowering: by the optimizer, or to point at the user's line."""
+UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
+"""What single values cannot do is said where they are read: container images, TPUs, tier `ultra`, labels that Google would not take."""
+
+
+def check_tables() -> tuple[str, ...]:
+    """Fields that are not exactly once in a table. Empty, or we have a bug."""
+    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+
+
+def lower(
+    task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+    """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
+    where = {placement.group: placement for placement in placements}
+    diagnostics = [*not_yet(task), *_said_of_ssh(context.access.ssh_from)]
+    if any(group.name not in where for group in task.groups):
+        diagnostics.append(_apart(task))
+    groups: list[Group] = []
+    rank = 0
+    for group in task.groups:
+        placement = where.get(group.name)
+        if placement is not None:
+            found, said = _group(group, placement, rank)
+            diagnostics += said
+            groups += [found] if found is not None else []
+        rank += group.num_nodes
+    if has_errors(diagnostics):
+        return None, tuple(dict.fromkeys(diagnostics))
+    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    resources, nodes = _resources(site, task, groups)
+    graph = ResourceGraph(
+        deployment=context.deployment,
+        site=context.site,
+        provider=PROVIDER,
+        requirements=(requirement(site),),
+        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
+        outputs=FrozenMap({"nodes": tuple(nodes)}),
+    )
+    return graph, tuple(dict.fromkeys(diagnostics))
+
+
+def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
+    opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
+    made = network(site, sorted(opened.items(), key=lambda item: item[0]))
+    rights = identity(site, task)
+    shared = Shared(task=task, network=made, account=rights[0] if rights else None)
+    resources = [*made.resources, *rights]
+    nodes: list[Value] = []
+    for group in groups:
+        for resource, output in machines(site, group, shared):
+            resources.append(resource)
+            nodes += [output] if output is not None else []
+    return resources, nodes
+
+
+def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Group | None, tuple[Diagnostic, ...]]:
+    request = group.requests[placement.request]
+    arch = "arm64" if series(placement.instance_type) in ARM else "x86_64"
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request)]
+    if is_tpu(placement.instance_type):
+        return None, (*said, _no_tpu(request, placement))
+    image = image_of(request.image_id, arch, [device.name for device in placement.shape.accelerators])
+    labels = labels_of(request.labels)
+    said += _about_labels(request, labels)
+    if isinstance(image, str):
+        field = request.origin.child("image_id")
+        said.append(
+            error(
+                "unsupported-here",
+                "The target cannot do this",
+                f"`{field}` on `{PROVIDER}`: {image}",
+                hint="name an image of yours or a family",
+                subject=field,
+            )
+        )
+        return None, tuple(said)
+    found = Group(
+        group=group,
+        placement=placement,
+        request=request,
+        image=image,
+        arch=arch,
+        labels=FrozenMap(labels.written),
+        first_rank=rank,
+    )
+    said += [*_about_disk(request, image, placement.instance_type), *_about_place(found)]
+    return found, tuple(said)
+
+
+def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> Iterator[Diagnostic]:
+    size, field, tier = disk_gb(request, image), request.origin.child("disk_size"), request.origin.child("disk_tier")
+    if size > MOST_GB:
+        detail = f"`{field}` on `{PROVIDER}`: a root disk has at most {MOST_GB} GB, and {size} are asked for."
+        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for less", subject=field)
+    if request.disk_tier == "ultra":
+        detail = f"`{tier}` on `{PROVIDER}`: Hyperdisk Extreme is no boot disk, and the catalog has no price for pd-extreme."
+        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for `best`", subject=tier)
+        return
+    if request.disk_gb is not None and request.disk_gb < image.least_gb:
+        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
+        yield warning("disk-raised", "The disk is larger than asked for", detail)
+    kind = root_disk(request, image, machine_type)["type"]
+    if kind != priced_disk(request):
+        detail = (
+            f"`{tier}`: {machine_type} does not boot from {priced_disk(request)}, only from {', '.join(boot_disks(machine_type))}; it gets "
+            f"{kind}. The price in the plan is that of {priced_disk(request)}, since the catalog knows no other."
+        )
+        yield warning("disk-of-another-kind", "The disk is of another kind than the one priced", detail)
+    if image.own:
+        detail = (
+            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            " and systemd, and no larger than the disk."
+        )
+        yield warning("own-image", "The image must be of a form skyc expects", detail)
+
+
+def _about_place(group: Group) -> Iterator[Diagnostic]:
+    request, placement = group.request, group.placement
+    if placement.zone is None:
+        zone = zone_of(placement.region, None)
+        yield warning(
+            "zone-not-known",
+            "The catalog does not know in which zones the machine is",
+            f"{placement.instance_type} is priced for all of {placement.region}, and Google makes machines in a zone. `{zone}` is taken;"
+            " when there are none of these in it, Terraform says so when one is made.",
+            hint="choose another `instance_type` to be sure",
+        )
+    if request.network_tier == "best" and group.group.num_nodes > 1 and not is_close(group):
+        field = request.origin.child("network_tier")
+        detail = (
+            f"`{field}` on `{PROVIDER}`: machines of the series {series(placement.instance_type)} cannot be put close together."
+        )
+        yield warning("ignored-here", "The target ignores this field", detail, subject=field)
+
+
+def _about_labels(request: ResourceRequest, labels: Labels) -> Iterator[Diagnostic]:
+    field = request.origin.child("labels")
+    for why in labels.refused:
+        yield error(
+            "unsupported-here",
+            "The target cannot do this",
+            f"`{field}` on `{PROVIDER}`: the label {why}",
+            hint="rename the label: a key begins with a letter, and has letters, digits, `_` and `-`",
+            subject=field,
+        )
+    if labels.changed:
+        detail = f"`{field}`: Google takes lower-case letters, digits, `_` and `-`, at most 63. Written are {', '.join(labels.changed)}."
+        yield warning("label-rewritten", "A label is written in another form", detail, subject=field)
+
+
+def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
+    reaching = ssh_ranges(ssh_from)
+    yield from ports.said_of_ssh(reaching, PROVIDER)
+    lost = [text for text in ssh_from if text not in reaching]
+    if lost:
+        detail = f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; machines at `{PROVIDER}` have IPv4 addresses only."
+        yield warning("ignored-here", "The target ignores this field", detail)
+
+
+def _no_tpu(request: ResourceRequest, placement: GroupPlacement) -> Diagnostic:
+    return error(
+        "cannot-compile-yet",
+        "The target is priced and cannot be compiled yet",
+        f"`{request.origin.child('accelerators')}` on `{PROVIDER}`: {placement.instance_type} is a slice of TPUs, and skyc makes only"
+        " machines of Compute Engine yet.",
+        hint="ask for a GPU, or for another `infra`",
+    )
+
+
+def _apart(task: Task) -> Diagnostic:
+    return error(
+        "cannot-compile-yet",
+        "The target is priced and cannot be compiled yet",
+        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
+        hint="give the task one region with `infra`",
+    )
+
+
+def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+    """Against the provider's schema, and closed by default: inbound from an address only SSH and declared ports, never Ray's."""
+    return (*check(graph, (load_schema("google"),), sources), *_opened(graph, sources))
+
+
+def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnostic]:
+    for node in graph.resources:
+        if node.address.type != "google_compute_firewall" or node.arguments.get("direction") == "EGRESS":
+            continue
+        by_tag = node.arguments.get("source_tags") or node.arguments.get("source_service_accounts")
+        # A rule that names no source at all means everybody; ranges beside tags widen it.
+        ranges = node.arguments.get("source_ranges") or (() if by_tag else ("everybody",))
+        allow = node.arguments.get("allow") or ()
+        allowed = allow if isinstance(allow, tuple) else (allow,)
+        if ranges and not all(map(_is_bounded, allowed)):
+            span: Span | None = sources.find(node.origin) if sources is not None else None
+            source = ", ".join(map(str, ranges)) if isinstance(ranges, tuple) else str(ranges)
+            yield error(
+                "port-of-ray",
+                "A port that must stay closed",
+                f"{node.address} lets {source} reach Ray, which runs commands for whoever does.",
+                span=span,
+                hint="have the task listen on another port; skyc reaches Ray itself through SSH",
+            )
+
+
+def _is_bounded(allowed: Value) -> bool:
+    """Whether an `allow` block opens TCP ports alone, and none of Ray's."""
+    if not isinstance(allowed, FrozenMap) or allowed.get("protocol") != "tcp":
+        return False
+    opened = allowed.get("ports")
+    return isinstance(opened, tuple) and bool(opened) and not any(ports.is_rays(ports.read(str(port))) for port in opened)

@@ -1,0 +1,97 @@
+"""A fake of Google's Compute Engine and IAM APIs, as far as the inventory asks them: real sockets, documented shapes, one project.
+
+Nothing of Google's is behind it. What it keeps to: lists come in pages of two, aggregated ones by zone with a warning where there is
+nothing; a deletion is an operation that is done at the second look; what is in use cannot go, which the operation says, not the request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.refresh.fakes.server import Asked, Reply
+
+PAGE = 2
+LINK = "https://www.googleapis.com/compute/v1"
+IN_USE = "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"
+Row = dict[str, Any]
+
+
+@dataclass
+class FakeGoogle:
+    """resources: path (`projects/p/global/networks/n`) → row. accounts: the same, of IAM."""
+
+    resources: dict[str, Row] = field(default_factory=dict)
+    accounts: dict[str, Row] = field(default_factory=dict)
+    operations: dict[str, list[Row]] = field(default_factory=dict)
+    """Path → the answers still to be given."""
+
+    def add(self, path: str, **row: Any) -> str:
+        self.resources[path] = {"name": path.rpartition("/")[2], "selfLink": f"{LINK}/{path}", **row}
+        return f"{LINK}/{path}"
+
+    def add_account(self, project: str, name: str, description: str) -> None:
+        email = f"{name}@{project}.iam.gserviceaccount.com"
+        path = f"projects/{project}/serviceAccounts/{email}"
+        self.accounts[path] = {"name": path, "email": email, "displayName": "Nodes", "description": description}
+
+    def answer(self, asked: Asked) -> Reply | Row:
+        if asked.headers.get("Authorization") != "Bearer a-token":
+            return Reply(status=401)
+        area, _, path = asked.path.removeprefix("/").partition("/v1/")
+        if not area.startswith("compute"):
+            area, path = "iam", asked.path.removeprefix("/v1/")
+        if asked.method == "DELETE":
+            return self._delete(area, path)
+        if path in self.operations:
+            answers = self.operations[path]
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+        if area == "iam":
+            rows = [row for key, row in self.accounts.items() if key.startswith(f"{path}/")]
+            return self._page(asked, "accounts", rows)
+        if "/aggregated/" in path:
+            return self._aggregated(asked, path)
+        return self._page(asked, "items", [row for key, row in self.resources.items() if key.rpartition("/")[0] == path])
+
+    def _aggregated(self, asked: Asked, path: str) -> Row:
+        project, _, kind = path.partition("/aggregated/")
+        match = re.fullmatch(r"labels\.([a-z-]+)=([a-z0-9-]+)", asked.query.get("filter", ""))
+        rows = [row for key, row in self.resources.items() if key.startswith(f"{project}/") and f"/{kind}/" in key]
+        if match is not None:
+            rows = [row for row in rows if row.get("labels", {}).get(match[1]) == match[2]]
+        page = self._page(asked, "rows", rows)
+        scopes: Row = {"zones/us-east1-b": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}
+        for row in page.pop("rows"):
+            scope = "/".join(row["selfLink"].removeprefix(f"{LINK}/{project}/").split("/")[:2])
+            scopes.setdefault(scope, {kind: []})[kind].append(row)
+        return {**page, "items": scopes}
+
+    def _page(self, asked: Asked, name: str, rows: list[Row]) -> Row:
+        start = int(asked.query.get("pageToken", "0"))
+        more = {"nextPageToken": str(start + PAGE)} if len(rows) > start + PAGE else {}
+        # An empty list is no list.
+        found = rows[start : start + PAGE]
+        return {**({name: found} if found or name == "rows" else {}), **more}
+
+    def _delete(self, area: str, path: str) -> Reply | Row:
+        if area == "iam":
+            return {} if self.accounts.pop(path, None) else Reply(status=404)
+        if path not in self.resources:
+            return Reply(status=404)
+        link = f"{LINK}/{path}"
+        used = any(_uses(row, link) for key, row in self.resources.items() if key != path)
+        error = {"error": {"errors": [{"code": IN_USE, "message": "in use"}]}} if used else {}
+        if not used:
+            del self.resources[path]
+        operation = f"{path.rsplit('/', 2)[0]}/operations/operation-{len(self.operations)}"
+        started = {"name": operation.rpartition("/")[2], "status": "RUNNING"}
+        self.operations[operation] = [started, {**started, "status": "DONE", **error}]
+        return started
+
+
+def _uses(row: Any, link: str) -> bool:
+    """Whether anything in a row but its own link is this link."""
+    if isinstance(row, dict):
+        return any(_uses(value, link) for key, value in row.items() if key != "selfLink")
+    return any(_uses(item, link) for item in row) if isinstance(row, list) else bool(row == link)

@@ -1,0 +1,36 @@
+"""checkov on the golden Terraform: what it finds is either put right or has a reason here. See tests/aws/test_checkov.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.aws.test_checkov import GOLDEN, findings
+
+REASONS = {
+    "CKV_GCP_26": "Flow logs cost money, and the network lives as long as the job.",
+    "CKV_GCP_38": "Google encrypts every disk with keys of its own; one supplied here would be in Terraform's state.",
+    "CKV_GCP_40": "SSH comes in and packages are fetched through the address; docs/gcp.md says so, and its price is in the plan.",
+}
+
+MUTANTS = {
+    "CKV_GCP_2": ('"203.0.113.0/24"', '"0.0.0.0/0"'),
+    "CKV_GCP_32": ('"block-project-ssh-keys": "true"', '"block-project-ssh-keys": "false"'),
+    "CKV_GCP_35": ('"serial-port-enable": "false"', '"serial-port-enable": "true"'),
+    "CKV_GCP_39": ('"enable_vtpm": true', '"enable_vtpm": false'),
+}
+"""A check, and how to break what it looks at: to see that it sees."""
+
+
+def test_every_finding_has_a_reason(tmp_path: Path) -> None:
+    files = sorted(GOLDEN.glob("gcp-*.yaml.test"))
+    assert len(files) >= 4
+    texts = {file.name.partition(".")[0]: file.read_text().partition("-----\n")[2] for file in files}
+    for check, (good, bad) in MUTANTS.items():
+        assert good in texts["gcp-cpu"]
+        texts[f"mutant-{check}"] = texts["gcp-cpu"].replace(good, bad)
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cdk.tf.json").write_text(text)
+    found = findings(tmp_path)
+    assert set(MUTANTS) <= set(found), "a mutant was not seen"
+    assert set(found) == set(REASONS) | set(MUTANTS), "a finding without a reason, or a reason without a finding"

@@ -1,0 +1,171 @@
+"""Disks, images and zones, and that every machine of the shipped catalog is compiled or refused with a reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyc.compiler.diagnostics import Severity
+from skyc.compiler.ir import (
+    DeploymentId,
+    FrozenMap,
+    GroupName,
+    GroupPlacement,
+    InstanceType,
+    Market,
+    NodeGroup,
+    NodeRuntime,
+    NodeShape,
+    ResourceRequest,
+    SiteId,
+    SpecPath,
+    Task,
+    TaskId,
+)
+from skyc.providers.base import LowerContext
+from skyc.providers.gcp.facts import DISK_GB
+from skyc.providers.gcp.images import Image, image_of
+from skyc.providers.gcp.lower import check_graph, lower
+from skyc.providers.gcp.machines import disk_gb, root_disk
+from skyc.providers.gcp.provider import GcpProvider
+from skyc.providers.gcp.series import ARM, BOOT_DISKS, boot_disks, is_tpu, series
+from tests.gcp.conftest import ACCESS, of_type, said
+
+IMAGE = Image(id="projects/p/global/images/i", least_gb=10)
+FAST = {"type": "hyperdisk-balanced", "provisioned_iops": 6000, "provisioned_throughput": 280}
+
+
+@pytest.mark.parametrize(
+    ("machine", "tier", "size", "expected"),
+    [
+        ("n2-standard-4", None, None, {"type": "pd-balanced", "size": 256}),
+        ("n2-standard-4", "low", "100", {"type": "pd-standard", "size": 100}),
+        ("n2-standard-4", "medium", "100.5", {"type": "pd-balanced", "size": 101}),
+        ("n2-standard-4", "high", "1", {"type": "pd-ssd", "size": 10}),
+        ("n2-standard-4", "best", "100", {"type": "pd-ssd", "size": 100}),
+        ("c3-standard-4", "low", "100", {"type": "pd-balanced", "size": 100}),
+        ("h3-standard-88", "high", "100", {"type": "pd-balanced", "size": 100}),
+        ("c4-standard-4", "low", "100", {"type": "hyperdisk-balanced", "size": 100}),
+        ("c4-standard-4", "best", "100", {**FAST, "size": 100}),
+        ("c3-standard-192-metal", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
+        ("a3-highgpu-8g", None, "100", {"type": "pd-balanced", "size": 100}),
+        ("a3-ultragpu-8g", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
+        ("n9-standard-4", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
+    ],
+)
+def test_a_disk_is_what_its_price_is_for_or_the_nearest(
+    machine: str, tier: str | None, size: str | None, expected: dict[str, Any]
+) -> None:
+    request = ResourceRequest(origin=SpecPath(), disk_tier=tier, disk_gb=None if size is None else Decimal(size))
+    disk = root_disk(request, IMAGE, machine)
+    assert disk.pop("image") == IMAGE.id
+    assert disk == expected and disk_gb(request, IMAGE) == expected["size"] and DISK_GB == 256
+
+
+def refusals(diagnostics: Any) -> set[str]:
+    return {found.slug for found in diagnostics if found.severity is Severity.ERROR}
+
+
+def lowered(kind: InstanceType, zone: str | None = None, market: Market = Market.ON_DEMAND, **wanted: Any) -> Any:
+    """What two nodes of a machine type become."""
+    request = ResourceRequest(origin=SpecPath(("resources",)), **wanted)
+    group = NodeGroup(
+        name=GroupName("main"), origin=request.origin, num_nodes=2, requests=(request,), ordered=False, run="true"
+    )
+    task = Task(
+        id=TaskId("t"), origin=SpecPath(("name",)), groups=(group,), setup="", envs=FrozenMap(), secrets=(), workdir=None
+    )
+    placement = GroupPlacement(
+        task=task.id,
+        group=group.name,
+        provider="gcp",
+        region="us-east1",
+        zone=zone,
+        instance_type=kind.name,
+        market=market,
+        num_nodes=2,
+        shape=NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators),
+        hourly=None,
+        hours=Decimal(1),
+        lines=(),
+    )
+    context = LowerContext(
+        deployment=DeploymentId("d"),
+        site=SiteId("t.gcp-us-east1"),
+        home="/h",
+        runtime=NodeRuntime(python="3.11"),
+        access=ACCESS,
+    )
+    return lower(task, (placement,), context)
+
+
+def kinds(home: Path) -> list[InstanceType]:
+    part = GcpProvider().catalog(home=home)
+    return [part.instance_type(index) for index in range(len(part.offers.types.names))]
+
+
+def kind_called(home: Path, name: str) -> InstanceType:
+    return next(kind for kind in kinds(home) if kind.name == name)
+
+
+@pytest.mark.parametrize(
+    ("machine", "wanted", "slug"),
+    [
+        ("n2-standard-4", {"disk_tier": "ultra"}, "unsupported-here"),
+        ("n2-standard-4", {"disk_gb": Decimal(70_000)}, "unsupported-here"),
+        ("n2-standard-4", {"image_id": "ami-0123456789abcdef0"}, "unsupported-here"),
+        ("n2-standard-4", {"disk_gb": Decimal(5)}, "disk-raised"),
+        ("c3-standard-4", {"disk_tier": "low"}, "disk-of-another-kind"),
+        ("c4-standard-4", {}, "disk-of-another-kind"),
+        ("n2-standard-4", {"image_id": "projects/p/global/images/family/mine"}, "own-image"),
+        ("n2-standard-4", {}, None),
+    ],
+)
+def test_what_a_disk_or_image_cannot_be_is_said(tmp_path: Path, machine: str, wanted: dict[str, Any], slug: str | None) -> None:
+    graph, diagnostics = lowered(kind_called(tmp_path, machine), "us-east1-c", **wanted)
+    assert [found.slug for found in diagnostics] == ([slug] if slug else [])
+    assert (graph is None) == (slug == "unsupported-here")
+
+
+@pytest.mark.parametrize("wanted", ["projects/p/global/images/i", "projects/example.com:p/global/images/family/f-1"])
+def test_an_own_image_is_a_path(wanted: str) -> None:
+    assert image_of(wanted, "x86_64", ("V100",)) == Image(id=wanted, least_gb=10, own=True)
+
+
+def test_every_machine_of_the_catalog_is_compiled_or_refused_with_a_reason(tmp_path: Path) -> None:
+    """Its disk, image, devices and placement fit together, and the provider's schema takes them."""
+    refused: dict[str, set[str]] = {}
+    for kind in kinds(tmp_path):
+        graph, diagnostics = lowered(kind, market=Market.SPOT, network_tier="best", disk_tier="high")
+        if graph is None:
+            (why,) = refusals(diagnostics)
+            refused.setdefault(why, set()).update(device.name for device in kind.accelerators)
+            continue
+        assert check_graph(graph, None) == (), kind.name
+        machine = of_type(graph, "google_compute_instance")["main-1"]
+        disk = machine["boot_disk"]["initialize_params"]
+        assert disk["type"] in boot_disks(kind.name), kind.name
+        assert ("arm64" in disk["image"]) == (kind.arch == "arm64"), kind.name
+        assert ("nvidia" in disk["image"]) == bool(kind.accelerators), kind.name
+        secure = machine.get("shielded_instance_config", {}).get("enable_secure_boot", False)
+        assert secure == (kind.arch == "x86_64" and not kind.accelerators and not kind.name.endswith("-metal")), kind.name
+        assert ("guest_accelerator" in machine) == (bool(kind.accelerators) and series(kind.name) == "n1"), kind.name
+    assert refused["unsupported-here"] == {"V100"}, "its driver is in no image skyc knows"
+    assert all(name.startswith("tpu-") for name in refused["cannot-compile-yet"])
+    assert len(refused) == 2
+
+
+def test_every_series_of_the_catalog_is_known(tmp_path: Path) -> None:
+    named = {series(kind.name) for kind in kinds(tmp_path) if not is_tpu(kind.name)}
+    assert named - set(BOOT_DISKS) == set() and named >= ARM
+
+
+def test_a_zone_nobody_knows_is_chosen_and_said(tmp_path: Path) -> None:
+    task = "name: t\nresources: {infra: gcp/us-east1, instance_type: c4-standard-4}\nrun: x\n"
+    graph, diagnostics = said(task, tmp_path)
+    assert graph is not None
+    assert of_type(graph, "google_compute_instance")["main-0"]["zone"] == "us-east1-b", "us-east1 has no zone a"
+    assert ["`us-east1-b`" in found.detail for found in diagnostics if found.slug == "zone-not-known"] == [True]
