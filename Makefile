@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup demo test check lint types build bench bless schemas clean
+.PHONY: help setup tools demo test check lint types build bench bless schemas clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,10 +27,28 @@ $(STAMP): $(UV) pyproject.toml uv.lock
 	@$(UV) sync --quiet --frozen --python $(PYTHON) --no-python-downloads
 	@touch $(STAMP)
 
+# What only tests need. Debian's packages are installed where that is possible; tests that lack one are counted as skipped.
+TOOLS := .tools/checkov/.ready
+PACKAGES := openssh-server openssh-client sudo iproute2 util-linux procps
+
+tools: $(TOOLS)
+	@missing=; for name in sshd ssh sudo ip unshare pkill; do PATH="$$PATH:/usr/sbin:/sbin" command -v $$name >/dev/null || missing="$$missing $$name"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "setting up: $(PACKAGES), from Debian (missing:$$missing)"; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(PACKAGES); } >.tools/apt.log 2>&1 \
+	    || echo "setting up: that failed, see .tools/apt.log; the tests that need it are skipped"; \
+	fi
+
+$(TOOLS): $(UV)
+	@echo "setting up: checkov, from PyPI, into .tools"
+	@$(UV) venv --quiet --clear --python $(PYTHON) --no-python-downloads .tools/checkov
+	@$(UV) pip install --quiet --python .tools/checkov/bin/python checkov==3.3.30
+	@touch $(TOOLS)
+
 demo: setup
 	@$(BIN)/python examples/digits/demo.py
 
-test: setup
+test: setup tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup lint types

@@ -1,21 +1,11 @@
-"""checkov on the golden Terraform: what it finds is either put right or has a reason here.
-
-Needs the program `checkov` (named by SKYC_CHECKOV, or on PATH); counted as skipped otherwise. It is no dependency: it is 190 MB and pins
-much of what skyc uses. Without an account it tells no severities, so every finding needs a reason, whatever its weight.
-"""
+"""checkov on the golden Terraform: what it finds is either put right or has a reason here."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-GOLDEN = Path(__file__).parents[1] / "filetests" / "synth"
+from tests.checkov import GOLDEN, findings
 
 REASONS = {
     "CKV2_AWS_11": "Flow logs cost money and need an identity of their own; the network lives as long as the job.",
@@ -25,26 +15,6 @@ REASONS = {
     "CKV_AWS_8": "The root disk is described, encrypted, in the launch template, where this check does not look.",
     "CKV_AWS_88": "SSH comes in and packages are fetched through the address; docs/aws.md says so, and its price is in the plan.",
 }
-
-
-def findings(folder: Path) -> dict[str, set[str]]:
-    """Check → resources that fail it."""
-    program = os.environ.get("SKYC_CHECKOV") or shutil.which("checkov")
-    if program is None:
-        pytest.skip("checkov is not installed (SKYC_CHECKOV)")
-    done = subprocess.run(
-        [program, "-d", folder, "--framework", "terraform_json", "secrets", "--skip-download", "-o", "json", "--compact"],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    answer: Any = json.loads(done.stdout)
-    found: dict[str, set[str]] = {}
-    for part in answer if isinstance(answer, list) else [answer]:
-        assert part["summary"]["parsing_errors"] == 0
-        for row in part["results"]["failed_checks"]:
-            found.setdefault(row["check_id"], set()).add(row["resource"])
-    return found
 
 
 def test_every_finding_has_a_reason(tmp_path: Path) -> None:

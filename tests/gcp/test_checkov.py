@@ -1,10 +1,10 @@
-"""checkov on the golden Terraform: what it finds is either put right or has a reason here. See tests/aws/test_checkov.py."""
+"""checkov on the golden Terraform: what it finds is either put right or has a reason here."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.aws.test_checkov import GOLDEN, findings
+from tests.checkov import GOLDEN, findings
 
 REASONS = {
     "CKV_GCP_26": "Flow logs cost money, and the network lives as long as the job.",

@@ -1,0 +1,38 @@
+"""checkov on compiled Terraform. `make tools` installs it, in an environment of its own: it is 190 MB and pins much of what skyc uses.
+
+Without an account it tells no severities, so every finding needs a reason, whatever its weight.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "filetests" / "synth"
+INSTALLED = Path(__file__).parents[1] / ".tools" / "checkov" / "bin" / "checkov"
+
+
+def findings(folder: Path) -> dict[str, set[str]]:
+    """Check → resources that fail it."""
+    program = os.environ.get("SKYC_CHECKOV") or (str(INSTALLED) if INSTALLED.exists() else shutil.which("checkov"))
+    if program is None:
+        pytest.skip("checkov is not installed (`make tools`)")
+    done = subprocess.run(
+        [program, "-d", folder, "--framework", "terraform_json", "secrets", "--skip-download", "-o", "json", "--compact"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    answer: Any = json.loads(done.stdout)
+    found: dict[str, set[str]] = {}
+    for part in answer if isinstance(answer, list) else [answer]:
+        assert part["summary"]["parsing_errors"] == 0
+        for row in part["results"]["failed_checks"]:
+            found.setdefault(row["check_id"], set()).add(row["resource"])
+    return found
