@@ -34,6 +34,7 @@ LOGIN_USER = "skyc"
 """Whom skyc logs in as, on every machine it makes."""
 HEALTHY = "healthy"
 UNREACHABLE = "unreachable"
+DEAD = "dead"
 
 
 class Capability(enum.Enum):

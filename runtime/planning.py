@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, SkycError, Span, error, has_errors, warning
-from ..compiler.ir import Action, ChangeSet, DeploymentId, JobAction, JobPlan, ResourceGraph, Secret, SiteId, Task, TaskId
+from ..compiler.ir import (
+    Action,
+    ChangeSet,
+    DeploymentId,
+    FrozenMap,
+    JobAction,
+    JobPlan,
+    Ref,
+    ResourceGraph,
+    Secret,
+    SiteId,
+    Task,
+    TaskId,
+)
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
-from .clusters import task_of
+from ..providers.base import DEAD, Capability
+from .clusters import clusters, task_of
 from .job import JobState
 from .places import checkpoint_place
 from .reconcile import reconcile
@@ -135,7 +150,36 @@ def _plan(
     session.step("plan", f"planning {site} with {context.engine}")
     provider = session.provider(provider_name)
     terraform = stack.enter_context(terraform_at(context, site, provider))
-    return plan_site(context, site, provider, graph, terraform), terraform
+    dead = dead_machines(session, context.deployment, graph) if graph is not None else ()
+    return plan_site(context, site, provider, graph, terraform, replace=dead), terraform
+
+
+def dead_machines(session: Session, deployment: DeploymentId, graph: ResourceGraph) -> tuple[str, ...]:
+    """Addresses of a site's machines that Terraform takes for well and whose node is dead: they are made anew.
+
+    Only for targets that are logged in to. A provider of ours tells Terraform itself.
+    """
+    provider = session.provider(graph.provider)
+    if Capability.LOGIN not in provider.capabilities:
+        return ()
+    nodes = [node for cluster in clusters(session, deployment) if cluster.site == graph.site for node in cluster.nodes]
+    if not nodes:
+        return ()
+    with ThreadPoolExecutor(max_workers=min(32, len(nodes))) as pool:
+        healths = list(pool.map(lambda node: provider.health(node, home=session.home), nodes))
+    dead = {node.name: health for node, health in zip(nodes, healths, strict=True) if health.startswith(DEAD)}
+    for name, health in sorted(dead.items()):
+        session.note("plan", f"node {name} is {health}; it is made anew")
+    return tuple(address for name, address in machine_addresses(graph) if name in dead)
+
+
+def machine_addresses(graph: ResourceGraph) -> tuple[tuple[str, str], ...]:
+    """(node name, Terraform address of its machine): a node's id is an attribute of its machine."""
+    rows = graph.outputs["nodes"]
+    assert isinstance(rows, tuple), "the output `nodes` is a list"
+    return tuple(
+        (str(row["name"]), str(row["id"].address)) for row in rows if isinstance(row, FrozenMap) and isinstance(row["id"], Ref)
+    )
 
 
 def site_record(graph: ResourceGraph, directory: Path) -> SiteRecord:

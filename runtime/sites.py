@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,11 +150,19 @@ def terraform_at(context: SiteContext, site: SiteId, provider: Provider) -> Iter
 
 
 def plan_site(
-    context: SiteContext, site: SiteId, provider: Provider, graph: ResourceGraph | None, terraform: Terraform
+    context: SiteContext,
+    site: SiteId,
+    provider: Provider,
+    graph: ResourceGraph | None,
+    terraform: Terraform,
+    *,
+    replace: Sequence[str] = (),
 ) -> SitePlan:
-    """Plan the module on disk (or its destruction). Raises SkycError with Terraform's diagnostics when that fails."""
+    """Plan the module on disk (or its destruction). `replace`: addresses to be made anew, whatever Terraform thinks of them.
+
+    Raises SkycError with Terraform's diagnostics when that fails."""
     check_state(context, site)
-    run = checked(terraform.plan(destroy=graph is None))
+    run = checked(terraform.plan(destroy=graph is None, replace=replace))
     assert run.plan_file is not None
     shown = terraform.show(run.plan_file)
     changes = change_set(shown, graph=graph, site=site, engine=context.engine, secrets=context.secrets)

@@ -14,7 +14,7 @@ from typing import Any
 from ...compiler.diagnostics import SkycError
 from ...compiler.ir import FrozenMap
 from .. import doors
-from ..base import HEALTHY, UNREACHABLE, Capability, CheckReport, Node, Transport, TransportError
+from ..base import DEAD, HEALTHY, UNREACHABLE, Capability, CheckReport, Node, Transport, TransportError
 from ..priced import PricedProvider
 from ..tokens import token_of
 from .nodes import nodes_in
@@ -73,7 +73,13 @@ class RentedProvider(PricedProvider):
         bring_up(nodes, token=token_of(home, login.deployment), tell=tell)
 
     def health(self, node: Node, *, home: Path) -> str:
-        """Asks the node, and the cloud when the node does not answer: only the cloud can say that a machine is gone."""
+        """Asks the node, and the cloud when the node does not answer: only the cloud can say that a machine is gone. One that was not
+        brought up yet is not dead: the next apply does that."""
+        from ..ssh.host_keys import remembered
+
+        known = remembered(node)
+        if known is None or not known.ready:
+            return self._silent(node, home, "it has not been brought up yet")
         try:
             with self.transport(node) as transport:
                 deadline = time.monotonic() + RESTART_SECONDS
@@ -82,7 +88,7 @@ class RentedProvider(PricedProvider):
                         if doors.http_status(port, *doors.AGENT) == 401:
                             return HEALTHY
                     time.sleep(1.0)
-                return "dead: its Ray does not answer"
+                return f"{DEAD}: its Ray does not answer"
         except TransportError as failure:
             return self._silent(node, home, str(failure))
 
