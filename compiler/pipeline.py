@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..providers.base import Access, Capability, Provider
+from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
@@ -55,6 +56,10 @@ class CompileOptions:
     quotas: tuple[Quota, ...] = ()
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
+    mark: Callable[[DeploymentId], str] = lambda deployment: MARK
+    """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
+    known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
+    """The buckets a deployment has already: they stay where they are."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -81,6 +86,10 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     candidates: CandidateSet | None = None
     placement: PlacementPlan | None = None
+    known: tuple[KnownBucket, ...] = ()
+    """The buckets the deployment has already."""
+    buckets: tuple[Bucket, ...] = ()
+    """The Storages for which there is a bucket of ours, or will be."""
     graphs: tuple[ResourceGraph, ...] | None = None
     synthesized: tuple[SynthFile, ...] | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -121,7 +130,10 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
-    return dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
+    state = dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
+    known = state.options.known(state.deployment)
+    graph, said = settled(resolved.graph, known, state.sources)
+    return dataclasses.replace(state, graph=graph, known=known, diagnostics=state.diagnostics + said)
 
 
 def _candidates(state: Compilation) -> Compilation:
@@ -149,7 +161,17 @@ def _optimize(state: Compilation) -> Compilation:
 
 def _lower(state: Compilation) -> Compilation:
     assert state.graph is not None
+    assert state.candidates is not None
     assert state.placement is not None
+    buckets = place_buckets(
+        state.graph,
+        state.placement,
+        state.options.providers,
+        state.candidates.catalog,
+        deployment=state.deployment,
+        mark=MARK if state.options.offline else state.options.mark,
+        known=state.known,
+    )
     graphs, said = lower(
         state.graph,
         state.placement,
@@ -159,10 +181,11 @@ def _lower(state: Compilation) -> Compilation:
         runtime=state.options.runtime,
         sources=state.sources,
         access=state.options.access,
+        buckets=buckets,
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, graphs=graphs, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, buckets=buckets, graphs=graphs, diagnostics=state.diagnostics + said)
 
 
 def _synth(state: Compilation) -> Compilation:

@@ -110,7 +110,7 @@ class Account:
 
     def pages(self, service: str, region: str, operation: str, name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The rows called `name` of every page."""
-        word = "Marker" if service == "iam" else "NextToken"
+        word = _NEXT.get(service, "NextToken")
         token: str | None = None
         seen: set[str] = set()
         while True:
@@ -122,6 +122,10 @@ class Account:
             if token in seen:
                 raise BadAnswer(f"{service.upper()} {operation} in {region} goes round in circles")
             seen.add(token)
+
+
+_NEXT = {"iam": "Marker", "s3": "ContinuationToken"}
+"""What a service calls the place where a list goes on, where it is not `NextToken`."""
 
 
 class Ec2(Account):

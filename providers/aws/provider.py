@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
-from ..base import Capability, CheckReport, LowerContext, Node, OwnedResource
+from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
+from ..base import MARK_FILE, Capability, CheckReport, LowerContext, Node, OwnedResource
 from ..priced import PricedProvider
 from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
@@ -26,6 +26,7 @@ class AwsProvider(PricedProvider):
     def capabilities(self) -> frozenset[Capability]:
         return frozenset(
             {
+                Capability.BUCKET,
                 Capability.LOWER,
                 Capability.LOGIN,
                 Capability.SPOT,
@@ -48,6 +49,18 @@ class AwsProvider(PricedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def lower_storages(
+        self, storages: tuple[Storage, ...], region: str, context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .buckets import lower_storages
+
+        return lower_storages(storages, region, context)
+
+    def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+        from .buckets import bucket_uri
+
+        return bucket_uri(name, deployment=deployment, mark=mark)
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         from .lower import check_graph
@@ -83,13 +96,21 @@ class AwsProvider(PricedProvider):
         if not regions:
             return ()
         try:
-            return _inventory().observe(deployment, regions)
+            return _inventory().observe(deployment, regions, _mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         try:
             _inventory().remove(resource)
+        except SourceFailure as failure:
+            if getattr(failure, "code", "") == "BucketNotEmpty":
+                raise SkycError(_not_empty(resource)) from None
+            raise SkycError(_not_asked(failure)) from None
+
+    def empty(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            _inventory().empty(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
@@ -104,6 +125,25 @@ def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
     mark = f".{PROVIDER}-"
     folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
     return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
+
+
+def _mark(deployment: DeploymentId, home: Path) -> str | None:
+    """The end of its buckets' names; None where none was ever made."""
+    try:
+        return (home / "deployments" / deployment / MARK_FILE).read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _not_empty(resource: OwnedResource) -> Diagnostic:
+    return error(
+        "storage-not-empty",
+        "A bucket with data in it is not removed",
+        f"The bucket {resource.id} holds data of the storage `{resource.storage}`, and no Terraform state of `{resource.deployment}`"
+        " knows it. Nothing was deleted.",
+        hint="keep what you need of it; then empty it, and run the command again",
+        commands=(f"aws s3 ls --recursive s3://{resource.id}",),
+    )
 
 
 def _inventory() -> Inventory:
