@@ -116,7 +116,7 @@ def place_buckets(
         own = mark if isinstance(mark, str) else mark(deployment)
         provider = providers[location.provider]
         uri = provider.bucket_uri(storage.name, region=location.region, deployment=deployment, mark=own)
-        price = _gb_month(catalog, location)
+        price = gb_month(catalog, location)
         found[storage.name] = Bucket(storage=replace(storage, uri=uri), location=location, gb_month=price, named=named)
 
     for storage in _storages(graph):
@@ -157,7 +157,7 @@ def _has_buckets(provider: str, providers: Mapping[str, Provider]) -> bool:
     return provider in providers and Capability.BUCKET in providers[provider].capabilities
 
 
-def _gb_month(catalog: Catalog, location: Location) -> Decimal | None:
+def gb_month(catalog: Catalog, location: Location) -> Decimal | None:
     part = next((part for part in catalog.parts if part.provider == location.provider), None)
     rates = {rate.region: rate for rate in part.rates.storages} if part is not None else {}
     rate = rates.get(location.region) or rates.get(ANY_REGION)

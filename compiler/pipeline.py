@@ -86,6 +86,9 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     candidates: CandidateSet | None = None
     placement: PlacementPlan | None = None
+    bound: TaskGraph | None = None
+    """`graph` with every Storage that has a bucket bound to its place: what the choice is made for. What a task is, and whether it
+    has changed, does not depend on it."""
     known: tuple[KnownBucket, ...] = ()
     """The buckets the deployment has already."""
     buckets: tuple[Bucket, ...] = ()
@@ -133,7 +136,7 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
-    return dataclasses.replace(state, graph=graph, known=known, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
 
 
 def _candidates(state: Compilation) -> Compilation:
@@ -143,7 +146,7 @@ def _candidates(state: Compilation) -> Compilation:
     catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
-    found, more = candidates(state.graph, catalog, state.sources, capabilities_of(providers))
+    found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers))
     return dataclasses.replace(state, candidates=found, diagnostics=(*state.diagnostics, *said, *more))
 
 
@@ -155,7 +158,7 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
-    placement, said = optimize(state.graph, state.candidates, state.sources, objective=state.options.objective)
+    placement, said = optimize(state.bound or state.graph, state.candidates, state.sources, objective=state.options.objective)
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
@@ -164,7 +167,7 @@ def _lower(state: Compilation) -> Compilation:
     assert state.candidates is not None
     assert state.placement is not None
     buckets = place_buckets(
-        state.graph,
+        state.bound or state.graph,
         state.placement,
         state.options.providers,
         state.candidates.catalog,

@@ -1,4 +1,4 @@
-"""Who may log in to rented machines: the ranges the user declares, and two keys per deployment.
+"""Who may log in to rented machines: the ranges the user declares, and two keys per deployment, and a mark.
 
 Invariants
 - Private keys are made here, lie at `<home>/deployments/<name>/ssh/` with mode 0600, and go with the deployment.
@@ -11,15 +11,17 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId
-from ..providers.base import Access
+from ..providers.base import MARK_FILE, Access
 from .state import deployment_directory
 
 CONFIG = "config.yaml"
+MARK_BYTES = 5
 
 
 def access_of(home: Path, deployment: DeploymentId) -> Access:
@@ -28,6 +30,24 @@ def access_of(home: Path, deployment: DeploymentId) -> Access:
     _, login_public = _key(directory / "login", f"skyc-{deployment}")
     host, host_public = _key(directory / "host", "skyc-first-boot")
     return Access(ssh_from=ssh_ranges(home), login_key=login_public, host_key=host, host_key_public=host_public)
+
+
+def mark_of(home: Path, deployment: DeploymentId) -> str:
+    """The deployment's own id in names that must be unique in the world; made on first use, and kept as long as a bucket is."""
+    path = deployment_directory(home, deployment) / MARK_FILE
+    if not path.exists():
+        _write_once(path, secrets.token_hex(MARK_BYTES).encode())
+    mark = path.read_text(encoding="ascii").strip()
+    if not re.fullmatch(rf"[0-9a-f]{{{2 * MARK_BYTES}}}", mark):
+        raise SkycError(
+            error(
+                "bad-mark",
+                "A deployment's own id cannot be read",
+                f"{path} does not hold {2 * MARK_BYTES} hexadecimal digits. The names of its buckets end with them.",
+                hint="write there what the names of its buckets end with; without any, remove the file",
+            )
+        )
+    return mark
 
 
 def ssh_ranges(home: Path) -> tuple[str, ...]:

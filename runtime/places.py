@@ -53,14 +53,18 @@ def checkpoint_place(
     )
 
 
-def note_storages(session: Session, deployment: DeploymentId, task: Task, provider: str) -> None:
+def note_storages(
+    session: Session, deployment: DeploymentId, task: Task, provider: str, *, buckets: frozenset[str] = frozenset()
+) -> None:
     """Make the places skyc chose on this machine, and write down which storage the deployment uses.
 
-    A destroy has no task file, and must know what to keep.
+    A destroy has no task file, and must know what to keep. Those that have a bucket of ours (`buckets`) are in its site's state.
     """
     path = _list_path(session, deployment)
     rows = {row["name"]: row for row in _read_list(path)}
     for storage in task.storages:
+        if storage.name in buckets:
+            continue
         uri = storage_uri(session, storage, provider)
         if storage.uri is None and uri.startswith(FILE):
             # A place skyc chose on this machine: nobody else makes it.

@@ -16,7 +16,8 @@ from ..compiler.ir import Objective, Secret
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
-from .access import access_of
+from .access import access_of, mark_of
+from .buckets import known_buckets
 from .mirror import mirrored
 from .quotas import read_quotas
 from .session import Session
@@ -58,6 +59,8 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             objective=request.objective,
             quotas=read_quotas(session.home),
             access=partial(access_of, session.home),
+            mark=partial(mark_of, session.home),
+            known=partial(known_buckets, session),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),

@@ -15,6 +15,7 @@ from skyc.compiler.pipeline import CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import Access
+from tests.aws.moto_iam import enforceable
 from tests.aws.moto_repairs import repair
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
@@ -51,7 +52,9 @@ def at(graph: ResourceGraph, endpoint: str) -> ResourceGraph:
         "access_key": "test",
         "secret_key": "test",
         "skip_metadata_api_check": True,
-        "endpoints": FrozenMap(dict.fromkeys(("ec2", "iam", "sts"), endpoint)),
+        # A bucket's name cannot stand before an address.
+        "s3_use_path_style": True,
+        "endpoints": FrozenMap(dict.fromkeys(("ec2", "iam", "s3", "sts"), endpoint)),
     }
     return replace(graph, requirements=(replace(need, config=FrozenMap(config)),))
 
@@ -63,6 +66,7 @@ def moto() -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         repair(patch)
+        enforceable(patch)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
