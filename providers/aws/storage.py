@@ -114,8 +114,9 @@ def _statements(wanted: tuple[Place, ...], region: str) -> Iterator[dict[str, ob
         listing: dict[str, object] = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket}
         if place.prefix:
             listing["Condition"] = {"StringLike": {"s3:prefix": [place.prefix, below]}}
-            # What is copied in may be one object, which lies at the prefix itself.
-            yield {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{place.prefix}"}
+            if not place.writes:
+                # What is copied in may be one object, which lies at the prefix itself.
+                yield {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{place.prefix}"}
         yield listing
 
 
