@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from ..providers.base import Access, Capability, LowerContext, Provider
+from ..providers.base import Access, Capability, ExistingNetwork, LowerContext, Provider
 from .buckets import Bucket, with_uris
 from .diagnostics import Diagnostic, SourceMap, located
 from .ir import (
@@ -20,6 +20,7 @@ from .ir import (
     DeploymentId,
     FrozenMap,
     GroupPlacement,
+    Joined,
     NodeRuntime,
     PlacementPlan,
     Ref,
@@ -48,25 +49,28 @@ def lower(
     sources: SourceMap,
     access: Callable[[DeploymentId], Access] = lambda deployment: Access(),
     buckets: tuple[Bucket, ...] = (),
+    networks: Mapping[tuple[str, str], ExistingNetwork] | None = None,
     offline: bool = False,
     versions: Mapping[str, str] | None = None,
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """One ResourceGraph per region with buckets, then one per (task, provider, region), in task order: the order of an apply.
 
     sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
-    only when a target needs them. versions: Terraform provider source → version to use instead of the pinned one.
+    only when a target needs them. networks: (provider, region) → the user's own network there. versions: Terraform provider
+    source → version to use instead of the pinned one.
     """
     graphs: list[ResourceGraph] = []
     diagnostics: list[Diagnostic] = []
     access_of = cache(access)
 
-    def context_of(site: SiteId, access: Access) -> LowerContext:
+    def context_of(site: SiteId, access: Access, network: ExistingNetwork | None = None) -> LowerContext:
         return LowerContext(
             deployment=deployment,
             site=site,
             home=home,
             runtime=runtime,
             access=access,
+            network=network,
             plan=plan.digest[:12],
             offline=offline,
         )
@@ -88,7 +92,7 @@ def lower(
         for (name, region), placements in _sites(task, plan):
             provider = providers[name]
             login = access_of(deployment) if Capability.LOGIN in provider.capabilities else Access()
-            context = context_of(site_id(task, name, region), login)
+            context = context_of(site_id(task, name, region), login, (networks or {}).get((name, region)))
             add(provider, provider.lower(with_uris(task, buckets), placements, context))
     return tuple(graphs), tuple(dict.fromkeys(diagnostics))
 
@@ -162,6 +166,8 @@ def _verify_storages(graph: ResourceGraph) -> None:
 def _refs(value: Value) -> Iterator[Ref]:
     if isinstance(value, Ref):
         yield value
+    elif isinstance(value, Joined):
+        yield from (part for part in value.parts if isinstance(part, Ref))
     elif isinstance(value, FrozenMap):
         for item in value.values():
             yield from _refs(item)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Access, Capability, Provider
+from ..providers.base import Access, Capability, ExistingNetwork, Provider
 from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
@@ -56,6 +56,8 @@ class CompileOptions:
     quotas: tuple[Quota, ...] = ()
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
+    networks: Mapping[tuple[str, str], ExistingNetwork] = field(default_factory=dict)
+    """(provider, region) → the user's own network there, where machines go into one."""
     mark: Callable[[DeploymentId], str] = lambda deployment: MARK
     """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
     known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
@@ -185,6 +187,7 @@ def _lower(state: Compilation) -> Compilation:
         sources=state.sources,
         access=state.options.access,
         buckets=buckets,
+        networks=state.options.networks,
         offline=state.options.offline,
         versions=state.options.versions,
     )

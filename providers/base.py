@@ -74,6 +74,16 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExistingNetwork:
+    """A network of the user's in one region, to put machines into. Nothing in it is made or changed but a firewall of our own."""
+
+    id: str
+    """The provider's id of it: of a VPC, a VNet, …"""
+    subnets: FrozenMap[str]
+    """Zone → id of the subnet for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LowerContext:
     """What lowering may know besides the placement. All of it is in the resource graph's digest."""
 
@@ -83,6 +93,8 @@ class LowerContext:
     """Absolute path of SKYC_HOME on the machine that runs Terraform."""
     runtime: NodeRuntime
     access: Access = field(default_factory=Access)
+    network: ExistingNetwork | None = None
+    """The user's own network in the site's region, if one is named."""
     plan: str = ""
     """Short id of the placement plan, for the tag that says which plan made a resource."""
     offline: bool = False

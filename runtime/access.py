@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId
@@ -50,22 +51,28 @@ def mark_of(home: Path, deployment: DeploymentId) -> str:
     return mark
 
 
-def ssh_ranges(home: Path) -> tuple[str, ...]:
-    """`access.ssh_from` of config.yaml: addresses and CIDR ranges, as ranges, in file order. Raises SkycError."""
+def read_config(home: Path) -> dict[str, Any]:
+    """What config.yaml holds; nothing without one, or where it holds no mapping. Raises SkycError for one that cannot be read."""
     import yaml
 
     path = home / CONFIG
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ()
+        return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
         raise SkycError(
             error(
                 "bad-config", "The configuration file cannot be read", f"{path}: {failure}", hint="correct or remove the file"
             )
         ) from failure
-    section = config.get("access") if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
+def ssh_ranges(home: Path) -> tuple[str, ...]:
+    """`access.ssh_from` of config.yaml: addresses and CIDR ranges, as ranges, in file order. Raises SkycError."""
+    path = home / CONFIG
+    section = read_config(home).get("access")
     given = section.get("ssh_from") if isinstance(section, dict) else None
     rows = [] if given is None else given if isinstance(given, list) else [given]
     return tuple(dict.fromkeys(_range(row, path) for row in rows))

@@ -19,6 +19,7 @@ from ..compiler.resolve import EnvOverrides
 from .access import access_of, mark_of
 from .buckets import known_buckets
 from .mirror import mirrored
+from .networks import read_networks
 from .quotas import read_quotas
 from .session import Session
 from .state import deployment_id
@@ -59,6 +60,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             objective=request.objective,
             quotas=read_quotas(session.home),
             access=partial(access_of, session.home),
+            networks=read_networks(session.home),
             mark=partial(mark_of, session.home),
             known=partial(known_buckets, session),
             offline=request.offline,

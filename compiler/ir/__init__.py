@@ -37,6 +37,7 @@ from .placement import (
 )
 from .resources import (
     BUCKET_FACTS,
+    Joined,
     ProviderRequirement,
     Ref,
     ResourceGraph,
@@ -116,6 +117,7 @@ __all__ = [
     "InstanceType",
     "JobAction",
     "JobPlan",
+    "Joined",
     "JsonObject",
     "Location",
     "Market",

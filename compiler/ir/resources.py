@@ -26,7 +26,20 @@ class Ref:
         return {"$ref": f"{self.address}.{self.attribute}"}
 
 
-Value: TypeAlias = Union[bool, int, str, Decimal, Ref, tuple["Value", ...], FrozenMap["Value"], None]  # noqa: UP007
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Text that holds what is decided at apply. Prints as the Terraform template."""
+
+    parts: tuple[str | Ref, ...]
+
+    def __str__(self) -> str:
+        return "".join(str(part) for part in self.parts)
+
+    def __canonical__(self) -> dict[str, object]:
+        return {"$joined": [part.__canonical__() if isinstance(part, Ref) else part for part in self.parts]}
+
+
+Value: TypeAlias = Union[bool, int, str, Decimal, Ref, Joined, tuple["Value", ...], FrozenMap["Value"], None]  # noqa: UP007
 """What a resource argument can be. None is "not set". There is no secret here: secrets never pass through Terraform."""
 
 

@@ -25,6 +25,12 @@ NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 def compiled(text: str, home: Path, *, deployment: str = "demo", **options: Any) -> ResourceGraph:
     """The one graph of a task at AWS. Machine and zone should be named: prices change."""
+    (graph,) = lowered(text, home, deployment=deployment, **options)
+    return graph
+
+
+def lowered(text: str, home: Path, *, deployment: str = "demo", **options: Any) -> tuple[ResourceGraph, ...]:
+    """All its graphs."""
     made = compile_source(
         SourceFile(path="task.yaml", text=text),
         CompileOptions(
@@ -40,8 +46,7 @@ def compiled(text: str, home: Path, *, deployment: str = "demo", **options: Any)
     )
     assert not has_errors(made.diagnostics), made.diagnostics
     assert made.graphs is not None
-    (graph,) = made.graphs
-    return graph
+    return made.graphs
 
 
 def at(graph: ResourceGraph, endpoint: str) -> ResourceGraph:
