@@ -32,12 +32,15 @@ TRY_AGAIN = frozenset(
 REFUSED = frozenset(
     {
         "AccessDenied",
+        "AccessDeniedException",
         "AuthFailure",
         "ExpiredToken",
+        "ExpiredTokenException",
         "InvalidClientTokenId",
         "OptInRequired",
         "RequestExpired",
         "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
         "UnauthorizedOperation",
     }
 )
@@ -49,6 +52,14 @@ HOME_REGION = "us-east-1"
 
 class Answered(SourceFailure):
     """A service refused a call for a reason that asking again or other credentials do not change."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class LoginRefused(Refused):
+    """AWS does not accept the credentials, or they lack a permission; `code` says which."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -217,7 +228,7 @@ def _refusal(label: str, response: Any) -> Exception:
     if code in TRY_AGAIN or status >= 500 or status == 429:
         return Again(f"{label} answered {code}")
     if code in REFUSED:
-        return Refused(f"{label} was refused ({code})")
+        return LoginRefused(f"{label} was refused ({code})", code)
     return Answered(f"{label} answered {code}", code)
 
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
-from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
+from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
 from ..base import MARK_FILE, Capability, CheckReport, LowerContext, Node, OwnedResource
 from ..priced import PricedProvider
@@ -17,6 +17,7 @@ from .facts import PROVIDER
 
 if TYPE_CHECKING:
     from .inventory import Inventory
+    from .login import Login
 
 
 class AwsProvider(PricedProvider):
@@ -38,10 +39,17 @@ class AwsProvider(PricedProvider):
         )
 
     def check(self, *, home: Path) -> CheckReport:
-        """Not usable for jobs yet; whether a plan could ask AWS is a fact beside it."""
+        """Not usable for jobs yet; who we are at AWS, and where we may be, are facts beside it."""
+        from .login import login
+
         priced = super().check(home=home)
-        facts = {**priced.facts, "state": "plans, starts no jobs yet"}
-        return CheckReport(provider=self.name, usable=False, facts=FrozenMap(facts), diagnostics=priced.diagnostics)
+        found = login(Schedule(pauses=(1.0,)))
+        facts = {**priced.facts, "state": "plans, starts no jobs yet", "login": found.state.value}
+        if found.account:
+            known = "unknown (ec2:DescribeRegions is denied)" if found.regions is None else str(len(found.regions))
+            facts |= {"account": found.account, "who": found.who, "regions": known}
+        said = (*priced.diagnostics, *_about(found))
+        return CheckReport(provider=self.name, usable=False, facts=FrozenMap(facts), diagnostics=said)
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
@@ -118,6 +126,28 @@ class AwsProvider(PricedProvider):
         from .storage import no_place
 
         raise SkycError(no_place(name))
+
+
+def _about(found: Login) -> tuple[Diagnostic, ...]:
+    """Why AWS cannot be asked, as a warning: other targets are not concerned."""
+    from .login import LoginState
+
+    what, why = "The target cannot be asked from here", f"`{PROVIDER}`: {found.why}"
+    match found.state:
+        case LoginState.USABLE:
+            return ()
+        case LoginState.NONE:
+            hint = "without an account, `skyc plan --offline` tells whether a task's Terraform is schema-valid"
+            return (warning("not-logged-in", what, why, hint=hint),)
+        case LoginState.EXPIRED:
+            return (warning("login-expired", what, why, hint="log in again: `aws sso login`, or a new session token"),)
+        case LoginState.REFUSED:
+            hint = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE"
+            return (warning("login-refused", what, why, hint=hint),)
+        case LoginState.UNREACHABLE:
+            return (warning("login-unreachable", what, why, hint="check the network, the proxy and AWS_ENDPOINT_URL"),)
+        case never:
+            assert_never(never)
 
 
 def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 - Conditions of identity and bucket policies are not looked at; one that is not met denies everything. Here they are looked at, as
   far as the policies of this repository use them: an operator that is not known is an error.
 - Several calls of S3 are judged by the wrong action, or not at all. The names are those of AWS's list of S3's actions.
+- What an action on a role or an instance profile is about is not known to moto where it does not exist yet, or is a profile.
 - `DeleteObjects` is judged by the bucket; AWS judges it by each object.
 
 Not evaluated by moto, and not here: whether a role may be passed (`iam:PassRole`), and the resources of EC2's actions.
@@ -55,6 +56,7 @@ def enforceable(patch: pytest.MonkeyPatch) -> None:
     """Put right what is listed above. Whether anything is judged is moto's own switch."""
     _conditions(patch)
     _actions(patch)
+    _identities(patch)
 
 
 def _conditions(patch: pytest.MonkeyPatch) -> None:
@@ -128,6 +130,21 @@ def _actions(patch: pytest.MonkeyPatch) -> None:
         judge(self, bucket_name=bucket_name, key_name=key_name)
 
     patch.setattr(S3Response, "_authenticate_and_authorize_s3_action", judged)
+
+
+def _identities(patch: pytest.MonkeyPatch) -> None:
+    from moto.iam.responses import IamResponse
+
+    def resource(self: Any) -> str:
+        profile, role = self._get_param("InstanceProfileName"), self._get_param("RoleName")
+        kind, name = ("instance-profile", profile) if profile else ("role", role)
+        if not name:
+            return "*"
+        known = self.backend.instance_profiles.values() if profile else self.backend.roles.values()
+        path = next((item.path for item in known if item.name == name), self._get_param("Path") or "/")
+        return f"arn:aws:iam::{self.current_account}:{kind}{path}{name}"
+
+    patch.setattr(IamResponse, "_determine_resource", resource)
 
 
 def _keys(body: bytes) -> list[tuple[str, str]]:
