@@ -3,7 +3,8 @@
 - Conditions of identity and bucket policies are not looked at; one that is not met denies everything. Here they are looked at, as
   far as the policies of this repository use them: an operator that is not known is an error.
 - Several calls of S3 are judged by the wrong action, or not at all. The names are those of AWS's list of S3's actions.
-- What an action on a role or an instance profile is about is not known to moto where it does not exist yet, or is a profile.
+- What an action on a role or an instance profile is about is not known to moto where it does not exist, or is a profile. One that
+  does not exist has no path here, as nobody could know it.
 - `DeleteObjects` is judged by the bucket; AWS judges it by each object.
 
 Not evaluated by moto, and not here: whether a role may be passed (`iam:PassRole`), and the resources of EC2's actions.
