@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "logs": "Print what a job has printed.",
     "queue": "List the jobs of a deployment.",
     "exec": "Run a command on the nodes of a deployment.",
+    "ssh": "Open a shell on a node, or run one command there.",
     "cancel": "Stop the jobs of a deployment; keep its nodes.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
     "check": "Say which targets work from here, and why not.",
@@ -49,7 +50,7 @@ examples:
 `skyc COMMAND --help` says more about a command.
 """
 
-TAKES_COMMAND = frozenset({"exec"})
+TAKES_COMMAND = frozenset({"exec", "ssh"})
 """Commands whose line ends with `-- PROGRAM ARGUMENT…`, handed on as `arguments.tail`."""
 
 ERROR = 1

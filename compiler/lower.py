@@ -50,14 +50,15 @@ def lower(
     access: Callable[[DeploymentId], Access] = lambda deployment: Access(),
     buckets: tuple[Bucket, ...] = (),
     networks: Mapping[tuple[str, str], ExistingNetwork] | None = None,
+    images: FrozenMap[str] | None = None,
     offline: bool = False,
     versions: Mapping[str, str] | None = None,
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """One ResourceGraph per region with buckets, then one per (task, provider, region), in task order: the order of an apply.
 
     sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
-    only when a target needs them. networks: (provider, region) → the user's own network there. versions: Terraform provider
-    source → version to use instead of the pinned one.
+    only when a target needs them. networks: (provider, region) → the user's own network there. images: `LowerContext.images`.
+    versions: Terraform provider source → version to use instead of the pinned one.
     """
     graphs: list[ResourceGraph] = []
     diagnostics: list[Diagnostic] = []
@@ -71,6 +72,7 @@ def lower(
             runtime=runtime,
             access=access,
             network=network,
+            images=images or FrozenMap(),
             plan=plan.digest[:12],
             offline=offline,
         )

@@ -62,6 +62,8 @@ class CompileOptions:
     """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
     known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
     """The buckets a deployment has already: they stay where they are."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -87,6 +89,8 @@ class Compilation:
     graph: TaskGraph | None = None
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     candidates: CandidateSet | None = None
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images the catalog knows, as `CompileOptions.images` names them."""
     placement: PlacementPlan | None = None
     bound: TaskGraph | None = None
     """`graph` with every Storage that has a bucket bound to its place: what the choice is made for. What a task is, and whether it
@@ -149,7 +153,10 @@ def _candidates(state: Compilation) -> Compilation:
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers))
-    return dataclasses.replace(state, candidates=found, diagnostics=(*state.diagnostics, *said, *more))
+    images = {f"{part.provider}/{place}": image for part in parts for place, image in part.images.items()}
+    return dataclasses.replace(
+        state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *more)
+    )
 
 
 def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Capability]]:
@@ -188,6 +195,8 @@ def _lower(state: Compilation) -> Compilation:
         access=state.options.access,
         buckets=buckets,
         networks=state.options.networks,
+        # What the user names counts for more than what the catalog knows.
+        images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )

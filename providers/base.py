@@ -12,7 +12,7 @@ The suite in `providers/conformance.py` says what every provider must do. A new 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,11 @@ from ..compiler.ir import (
     Task,
 )
 from ..compiler.ir.catalog import CatalogPart
+
+LOGIN_USER = "skyc"
+"""Whom skyc logs in as, on every machine it makes."""
+HEALTHY = "healthy"
+UNREACHABLE = "unreachable"
 
 
 class Capability(enum.Enum):
@@ -95,10 +100,22 @@ class LowerContext:
     access: Access = field(default_factory=Access)
     network: ExistingNetwork | None = None
     """The user's own network in the site's region, if one is named."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Machine images that config.yaml names, or the catalog knows: `<target>/<region>`, with `/gpu` for machines with devices → id."""
     plan: str = ""
     """Short id of the placement plan, for the tag that says which plan made a resource."""
     offline: bool = False
     """Terraform may ask nobody: provider configurations hold no real credentials and skip what looks them up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How a node is logged in to over SSH from this machine. `directory`: absolute; holds the login key and the pinned host keys."""
+
+    deployment: DeploymentId
+    directory: str
+    user: str
+    port: int = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +149,9 @@ class Node:
     memory_mb: int
     accelerators: FrozenMap[int] = field(default_factory=FrozenMap)
     health: str = "healthy"
-    """`healthy`, or a short reason."""
+    """`healthy`, or a short reason (`Provider.health`)."""
+    login: Login | None = None
+    """Set by the runtime, for a target with `Capability.LOGIN`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +161,11 @@ class Completed:
     returncode: int
     stdout: str
     stderr: str
+
+
+def is_lost(health: str) -> bool:
+    """Whether a node in this health runs nothing any more. One that cannot be reached may well go on with its job."""
+    return health != HEALTHY and not health.startswith(UNREACHABLE)
 
 
 class Transport(Protocol):
@@ -262,8 +286,17 @@ class Provider(Protocol):
 
     def transport(self, node: Node) -> AbstractContextManager[Transport]: ...
 
+    def shell(self, node: Node, command: str | None) -> tuple[str, ...]:
+        """The program, with its arguments, that opens a shell on the node for the user, or runs a command there, in the job's workdir
+        and with its environment's programs. Raises SkycError."""
+
+    def bring_up(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> None:
+        """Wait until the Ray of every node answers, and do what is left to do for that on machines that were just made: the first
+        login, the token. Quick for nodes that have been up. `tell` hears what is waited for. Raises SkycError."""
+
     def health(self, node: Node, *, home: Path) -> str:
-        """`healthy`, or why not, looked up now. For a node that does not exist any more: `gone`."""
+        """`healthy`, or why not, looked up now: `gone` for a node that does not exist any more, `dead: …` for one that has ended,
+        `unreachable: …` for one nothing is known of, on which a job may go on (`is_lost`)."""
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """Everything in the world tagged with this deployment, sorted by id."""

@@ -49,6 +49,7 @@ from ..compiler.ir import (
 from ..compiler.ir.catalog import CatalogPart
 from .base import Access, Capability, LowerContext, Node, Provider
 from .catalog_conformance import CatalogConformance
+from .rented.names import DEPLOYMENT_TAG
 from .schemas import check, load_schemas
 from .schemas.references import references
 
@@ -149,7 +150,9 @@ class ProviderConformance(CatalogConformance):
         graph, _ = self._lower(tmp_path, self.example_task(tmp_path))
         assert graph is not None
         assert graph.resources, "a graph without resources"
-        named = {node.address for node in graph.resources if f'"{DEPLOYMENT}"'.encode() in canonical(node.arguments)}
+        # As a tag's value, or where a cloud's tags are single texts as such a text.
+        marks = (f'"{DEPLOYMENT}"'.encode(), f'"{DEPLOYMENT_TAG}:{DEPLOYMENT}"'.encode())
+        named = {node.address for node in graph.resources if any(mark in canonical(node.arguments) for mark in marks)}
         schemas = {name: type_ for schema in load_schemas() for name, type_ in schema.types.items()}
         for node in graph.resources:
             # A route, say, has no place for tags. It then belongs to what does, and goes with it.
@@ -250,6 +253,10 @@ class ProviderConformance(CatalogConformance):
             workdir=None,
         )
 
+    def images(self) -> FrozenMap[str]:
+        """What config.yaml would name, for a target that can know no image itself."""
+        return FrozenMap()
+
     def runtime(self) -> NodeRuntime:
         import sys
 
@@ -268,6 +275,7 @@ class ProviderConformance(CatalogConformance):
             home=str(home),
             runtime=self.runtime(),
             access=Access(ssh_from=("203.0.113.7/32",), login_key=LOGIN_KEY, host_key="a key\n", host_key_public=LOGIN_KEY),
+            images=self.images(),
             plan="0123456789ab",
         )
 

@@ -61,6 +61,14 @@ class Request:
         return f"{self.method} {parts.hostname}{parts.path}"
 
 
+class Answered(SourceFailure):
+    """It refused this request, for a reason that asking again or other credentials do not change: not found, in use, …"""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class Http:
     """A client for threads to share. A context manager."""
 
@@ -107,6 +115,15 @@ class Http:
                 raise Again(f"{request.label} answered with something that is not JSON") from None
 
         return patiently(self.schedule, attempt)
+
+    def send(self, request: Request) -> None:
+        """Only whether it succeeds counts: what a deletion answers is mostly nothing. Raises SourceFailure."""
+
+        def attempt() -> None:
+            with self._answer(request):
+                pass
+
+        patiently(self.schedule, attempt)
 
     def lines(self, request: Request, read: Callable[[Iterator[str]], T]) -> T:
         """What `read` makes of the answer's lines, which are handed over as they arrive. An attempt that breaks off is thrown
@@ -162,7 +179,7 @@ class Http:
             raise Again(said, after=self._wait_asked(answer.headers.get("Retry-After")))
         if status in (401, 403):
             raise Refused(said)
-        raise SourceFailure(said + (", a redirect" if 300 <= status < 400 else ""))
+        raise Answered(said + (", a redirect" if 300 <= status < 400 else ""), status)
 
     def _wait_asked(self, header: str | None) -> float | None:
         """Seconds, from either form of Retry-After (RFC 9110, 10.2.3); None for neither."""

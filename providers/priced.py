@@ -6,7 +6,7 @@ not yet compiled, and `lower` refuses with `cannot-compile-yet`. It never made a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,6 +70,12 @@ class PricedProvider(Bucketless):
 
     def transport(self, node: Node) -> AbstractContextManager[Transport]:
         raise TransportError(self._cannot_yet().detail)
+
+    def shell(self, node: Node, command: str | None) -> tuple[str, ...]:
+        raise SkycError(self._cannot_yet())
+
+    def bring_up(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> None:
+        raise SkycError(self._cannot_yet())
 
     def health(self, node: Node, *, home: Path) -> str:
         return "gone"

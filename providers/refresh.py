@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol, TypeVar
 
-from ..compiler.ir import Accelerator, Secret
+from ..compiler.ir import Accelerator, FrozenMap, Secret
 from ..compiler.ir.accelerators import device, from_driver
 from ..compiler.ir.catalog import CatalogPart, Quota, Rates
 from .facts import span
@@ -76,7 +76,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """A cloud's answers as rows, those kept from before included. `gaps`: what this API does not tell, in full sentences."""
+    """A cloud's answers as rows, those kept from before included. `gaps`: what this API does not tell, in full sentences. `images`:
+    `CatalogPart.images`, as far as they are known anew."""
 
     types: tuple[TypeRow, ...]
     offers: tuple[OfferRow, ...]
@@ -85,6 +86,7 @@ class Refreshed:
     gaps: tuple[str, ...] = ()
     quotas: tuple[Quota, ...] = ()
     """The account's, as far as they were told."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
 
 
 class Refresh(Protocol):
@@ -147,6 +149,7 @@ def completed(provider: str, refreshed: Refreshed, before: CatalogPart | None) -
             sells_spot=refreshed.sells_spot,
             as_of=span(offers),
             notes=(*refreshed.gaps, *_still_true(before)),
+            images={**(before.images if before else {}), **refreshed.images},
         )
     except (ValueError, OverflowError) as failure:
         raise BadAnswer(f"its rows contradict each other ({failure})") from failure

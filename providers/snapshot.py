@@ -99,6 +99,7 @@ def build_part(
     sells_spot: bool,
     as_of: str,
     notes: tuple[str, ...] = (),
+    images: Mapping[str, str] | None = None,
 ) -> CatalogPart:
     """Columns from rows. Raises ValueError for a row that contradicts another or itself (a price of zero or less included).
 
@@ -135,7 +136,8 @@ def build_part(
         sources=tuple(sources),
         sells_spot=sells_spot,
     )
-    part = CatalogPart(provider=provider, offers=table, rates=rates, digest="", as_of=as_of, notes=notes)
+    known = FrozenMap(images or {})
+    part = CatalogPart(provider=provider, offers=table, rates=rates, digest="", as_of=as_of, notes=notes, images=known)
     return replace(part, digest=hashlib.sha256(encode(part)).hexdigest())
 
 
@@ -209,6 +211,8 @@ def encode(part: CatalogPart) -> bytes:
         "sources": [list(source) for source in offers.sources],
         "rates": plain(part.rates),
         "columns": described,
+        # Most know none, and their files stay as they are.
+        **({"images": dict(part.images)} if part.images else {}),
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-(len(MAGIC) + 8 + len(text)) % 8)
@@ -271,6 +275,7 @@ def _decode(content: bytes) -> CatalogPart:
         digest=hashlib.sha256(content).hexdigest(),
         as_of=header["as_of"],
         notes=tuple(header["notes"]),
+        images=FrozenMap(header.get("images", {})),
     )
 
 

@@ -27,7 +27,7 @@ MARK_BYTES = 5
 
 def access_of(home: Path, deployment: DeploymentId) -> Access:
     """A deployment's access; its keys are made on first use. Raises SkycError for ranges or keys that cannot be read."""
-    directory = deployment_directory(home, deployment) / "ssh"
+    directory = ssh_directory(home, deployment)
     _, login_public = _key(directory / "login", f"skyc-{deployment}")
     host, host_public = _key(directory / "host", "skyc-first-boot")
     return Access(ssh_from=ssh_ranges(home), login_key=login_public, host_key=host, host_key_public=host_public)
@@ -49,6 +49,11 @@ def mark_of(home: Path, deployment: DeploymentId) -> str:
             )
         )
     return mark
+
+
+def ssh_directory(home: Path, deployment: DeploymentId) -> Path:
+    """Where a deployment's keys are: `login` and `host`, and the host keys pinned at first logins."""
+    return deployment_directory(home, deployment) / "ssh"
 
 
 def read_config(home: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ..compiler.pipeline import Compilation
 from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
 from . import jobs
+from .access import CONFIG, ssh_ranges
 from .clusters import Cluster, cluster_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
@@ -86,13 +87,8 @@ def warned(session: Session, request: Request, compilation: Compilation) -> Comp
 
 def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
     """Machines that no job could be started on are not rented. Raises SkycError."""
-    without = sorted(
-        {
-            graph.provider
-            for graph in compilation.graphs or ()
-            if not holds_storage(graph.site) and Capability.RUN not in session.provider(graph.provider).capabilities
-        }
-    )
+    names = sorted({graph.provider for graph in compilation.graphs or () if not holds_storage(graph.site)})
+    without = [name for name in names if Capability.RUN not in session.provider(name).capabilities]
     if without:
         raise SkycError(
             error(
@@ -101,6 +97,17 @@ def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
                 f"skyc can plan machines at {', '.join(f'`{name}`' for name in without)} and cannot start jobs on them yet, so it"
                 " rents none: they would cost money and do nothing.",
                 hint="write `infra: local` to run the task on this machine; `skyc plan` shows what would be made",
+            )
+        )
+    closed = [name for name in names if Capability.LOGIN in session.provider(name).capabilities]
+    if closed and not ssh_ranges(session.home):
+        raise SkycError(
+            error(
+                "ssh-closed",
+                "Nobody could log in to the machines",
+                f"skyc starts jobs at `{closed[0]}` over SSH, and `access.ssh_from` in {session.home / CONFIG} names no address that"
+                " SSH is open to. So it rents nothing: the machines would cost money and do nothing.",
+                hint="write your own address there, as `access: {ssh_from: [203.0.113.7/32]}`, and apply again",
             )
         )
 
@@ -336,6 +343,7 @@ def start(
     nodes, provider = cluster.nodes, cluster.provider
     try:
         session.step("job", f"putting job {request.id} on {len(nodes)} node{'s' if len(nodes) != 1 else ''}")
+        provider.bring_up(nodes, home=session.home, tell=lambda text: session.note("job", text))
         probe(provider, nodes)
         jobs.prepare(nodes, provider, request, secrets, avoid=(session.home,))
         session.step("job", f"running {request.id}")

@@ -192,6 +192,14 @@ def exec(
         return inspect.execute(session, deployment, command, nodes=nodes)
 
 
+def shell(deployment: str, node: str | None = None, command: str | None = None, *, home: Home = None) -> tuple[str, ...]:
+    """The program and its arguments that open a shell on a node (by name or rank; the head without one), or run a command there."""
+    from . import inspect
+
+    with open_session(home) as session:
+        return inspect.shell(session, deployment, node, command)
+
+
 def cancel(deployment: str, job: str | None = None, *, home: Home = None) -> tuple[JobRecord, ...]:
     """Stop a job, or all that are going on."""
     from . import inspect

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import SkycError
 from ..compiler.ir import DeploymentId, SiteId, TaskId, task_of
 from ..compiler.terraform_files import STATE_FILE, state_outputs
-from ..providers.base import Node, Provider
+from ..providers.base import LOGIN_USER, Capability, Login, Node, Provider
+from .access import ssh_directory
 from .session import Session
 
 
@@ -45,6 +46,9 @@ def clusters(session: Session, deployment: DeploymentId, *, skip_damaged: bool =
             raise
         provider, task = session.provider(record.provider), task_of(record.site)
         nodes = provider.nodes(outputs) if outputs.get("nodes") else ()
+        if Capability.LOGIN in provider.capabilities:
+            login = Login(deployment=deployment, directory=str(ssh_directory(session.home, deployment)), user=LOGIN_USER)
+            nodes = tuple(replace(node, login=login) for node in nodes)
         if nodes and task is not None:
             found.append(Cluster(site=record.site, task=task, provider=provider, nodes=nodes))
     return tuple(found)

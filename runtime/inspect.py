@@ -202,6 +202,38 @@ def _followed(session: Session, deployment: DeploymentId, cluster: Cluster, reco
         closed = True
 
 
+def shell(session: Session, name: str, node: str | None, command: str | None) -> tuple[str, ...]:
+    """What opens a shell on a node. `node`: its name, or its rank in the first task's cluster. Raises SkycError."""
+    deployment = known_deployment(session, name)
+    found = clusters(session, deployment)
+    if not found:
+        raise _no_nodes(deployment)
+    for cluster in found:
+        for candidate in cluster.nodes:
+            if node in (None, candidate.name, str(candidate.rank)):
+                return cluster.provider.shell(candidate, command)
+    names = ", ".join(f"{candidate.name} (rank {candidate.rank})" for cluster in found for candidate in cluster.nodes)
+    raise SkycError(
+        error(
+            "no-such-node",
+            "The deployment has no such node",
+            f"`{deployment}` has {names}.",
+            commands=(f"skyc status {deployment}",),
+        )
+    )
+
+
+def _no_nodes(deployment: DeploymentId) -> SkycError:
+    return SkycError(
+        error(
+            "no-cluster",
+            "This deployment has no nodes",
+            f"`{deployment}` was destroyed or never came up, so there is nowhere to run a command.",
+            hint="apply its task file first",
+        )
+    )
+
+
 def cancel(session: Session, name: str, job: str | None) -> tuple[JobRecord, ...]:
     """Stop one job, or every job that is going on. The records as they stand afterwards."""
     deployment = known_deployment(session, name)
@@ -286,14 +318,7 @@ def _hourly_of(session: Session, deployment: DeploymentId, cluster: Cluster, nod
 def _started(session: Session, deployment: DeploymentId, command: str, nodes: int | None) -> tuple[Cluster, JobRecord]:
     cluster = cluster_of(session, deployment)
     if cluster is None:
-        raise SkycError(
-            error(
-                "no-cluster",
-                "This deployment has no nodes",
-                f"`{deployment}` was destroyed or never came up, so there is nowhere to run a command.",
-                hint="apply its task file first",
-            )
-        )
+        raise _no_nodes(deployment)
     record = session.store.begin_job(
         deployment, cluster.task, run=0, kind=JobKind.EXEC, hourly=_hourly_of(session, deployment, cluster, nodes)
     )

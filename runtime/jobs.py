@@ -25,7 +25,7 @@ from typing import Any
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import FrozenMap, Secret
-from ..providers.base import Capability, Node, Provider, Transport, TransportError
+from ..providers.base import Capability, Node, Provider, Transport, TransportError, is_lost
 from .bundle import Bundle, bundle
 from .job import JobFile, JobId, JobKind, JobMount, JobNode, JobRequest, JobState, JobStatus, decode_status, encode_job
 from .node.places import OutsideNode, place
@@ -267,7 +267,7 @@ def follow(
 ) -> JobStatus:
     """Hand the job's output to `out` from the beginning, as it comes, each character once, until the job is over.
 
-    `health` asks the provider about the head, `healthy` or a reason; it is called only while the head cannot be reached.
+    `health` asks the provider about the head (`Provider.health`); it is called only while the head cannot be reached.
     Without it an unreachable head is retried for ever. `note` hears about interruptions, once each.
     """
     head, offset, failures, pause = nodes[0], 0, 0, 0.1
@@ -291,7 +291,7 @@ def follow(
             if failures == 1 and note:
                 note(f"node {head.name} does not answer ({failure}); trying again")
             reason = health() if health is not None else "healthy"
-            if reason != "healthy":
+            if is_lost(reason):
                 return JobStatus(state=JobState.LOST, reason=f"Node {head.name}, which leads the job, is gone: {reason}")
             time.sleep(min(pause, LONGEST_PAUSE))
             pause = min(LONGEST_PAUSE, pause * 2)

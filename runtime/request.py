@@ -18,6 +18,7 @@ from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from .access import access_of, mark_of
 from .buckets import known_buckets
+from .images import read_images
 from .mirror import mirrored
 from .networks import read_networks
 from .quotas import read_quotas
@@ -63,6 +64,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             networks=read_networks(session.home),
             mark=partial(mark_of, session.home),
             known=partial(known_buckets, session),
+            images=read_images(session.home),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),

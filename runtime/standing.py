@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ..compiler.diagnostics import SkycError
 from ..compiler.ir import DeploymentId, TaskId
+from ..providers.base import is_lost
 from . import jobs
 from .clusters import Cluster, cluster_of
 from .job import JobKind, JobState, JobStatus
@@ -79,12 +80,12 @@ def never_submitted(session: Session, deployment: DeploymentId, record: JobRecor
 
 
 def working(session: Session, deployment: DeploymentId, task: TaskId) -> tuple[JobRecord, ...]:
-    """Jobs that go on undisturbed: submitted, not over, on nodes that all live. Only with the lock held."""
+    """Jobs that go on undisturbed: submitted, not over, on nodes none of which is known to be lost. Only with the lock held."""
     cluster = cluster_of(session, deployment, task)
     going_on = [job for job in session.store.jobs(deployment) if job.task == task and not job.state.final]
     if cluster is None or not going_on:
         return ()
-    if any(cluster.provider.health(node, home=session.home) != "healthy" for node in cluster.nodes):
+    if any(is_lost(cluster.provider.health(node, home=session.home)) for node in cluster.nodes):
         return ()
     return tuple(job for job in going_on if not never_submitted(session, deployment, job))
 

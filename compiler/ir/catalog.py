@@ -210,6 +210,9 @@ class CatalogPart:
     """Oldest and newest date of its prices, `2021-02 … 2026-08-17`; for the machine itself, `now`."""
     notes: tuple[str, ...] = ()
     """What is known to be missing, in full sentences."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Region → id of the image its machines start from, where it is another in every region; `<region>/gpu` for machines with
+    devices."""
 
     def instance_type(self, row: int) -> InstanceType:
         """The type of `types` row `row`. Unknown CPUs or memory read as zero: no requirement can be met by them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
+from decimal import ROUND_CEILING
 
 from ...compiler.ir import (
     FrozenMap,
@@ -23,9 +23,9 @@ from ...compiler.ir import (
     Task,
     Value,
 )
-from ..rented import ports
-from ..rented.cloud_init import Boot, places, user_data
+from ..rented.cloud_init import user_data
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, tags
+from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, HIGH_SIZES
 from .images import ROOT_DEVICE, Image
 from .network import Network, head_address
@@ -103,7 +103,19 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
     yield template, None
     for index in range(group.group.num_nodes):
         node = _instance(site, group, shared, template, packed, index)
-        yield node, _output(site, group, shared, node, index)
+        yield (
+            node,
+            output(
+                node_name(shared.task.id, group.group.name, index),
+                group.group.name,
+                group.first_rank + index,
+                group.placement.shape,
+                site.context,
+                id=ref(node),
+                ip=ref(node, "private_ip"),
+                address=ref(node, "public_ip"),
+            ),
+        )
 
 
 def _template(site: Site, group: Group, label: str) -> ResourceNode:
@@ -151,17 +163,10 @@ def _instance(
     site: Site, group: Group, shared: Shared, template: ResourceNode, packed: ResourceNode | None, index: int
 ) -> ResourceNode:
     placement = group.placement
-    name = node_name(shared.task, group, index)
+    name = node_name(shared.task.id, group.group.name, index)
     is_head = group.first_rank == 0 and index == 0
-    boot = Boot(
-        node=name,
-        arch=group.arch,
-        runtime=site.context.runtime,
-        access=site.context.access,
-        head=None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD,
-        cpus=int(placement.shape.cpus.to_integral_value(ROUND_DOWN)) or 1,
-        gpus=sum(_whole(device.count) for device in placement.shape.accelerators),
-    )
+    head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
+    boot = boot_of(name, group.arch, placement.shape, site.context, head)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
@@ -204,39 +209,3 @@ UNKNOWN_HEAD = "head.invalid"
 def _with_head(text: str, head: ResourceAddress) -> Joined:
     before, after = text.split(UNKNOWN_HEAD)
     return Joined((before, Ref(head, "private_ip"), after))
-
-
-def node_name(task: Task, group: Group, index: int) -> str:
-    return f"{task.id}-{group.group.name}-{index}"
-
-
-def _whole(count: Decimal) -> int:
-    """A job that asks for half a device still needs a machine that has one."""
-    return int(count.to_integral_value(ROUND_CEILING))
-
-
-def _output(site: Site, group: Group, shared: Shared, node: ResourceNode, index: int) -> Value:
-    """What `provider.nodes` reads: the fields of `base.Node`."""
-    name = node_name(shared.task, group, index)
-    where = places(name, site.context.runtime)
-    shape = group.placement.shape
-    return FrozenMap[Value](
-        {
-            "id": ref(node),
-            "name": name,
-            "group": str(group.group.name),
-            "rank": group.first_rank + index,
-            "ip": ref(node, "private_ip"),
-            "address": ref(node, "public_ip"),
-            "host_key": site.context.access.host_key_public,
-            "directory": str(where.directory),
-            "python": where.python,
-            "user_bin": where.user_bin,
-            "gcs_port": ports.GCS,
-            "dashboard_port": ports.DASHBOARD,
-            "agent_port": ports.AGENT,
-            "cpus": shape.cpus,
-            "memory_mb": int((shape.memory_gb * 1024).to_integral_value(ROUND_DOWN)),
-            "accelerators": FrozenMap[Value]({device.name: _whole(device.count) for device in shape.accelerators}),
-        }
-    )

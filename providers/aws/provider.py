@@ -1,17 +1,16 @@
-"""The target `aws`. Machines can be planned, made by Terraform and removed; starting jobs on them comes later (`Capability.RUN`)."""
+"""The target `aws`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
-from ..base import MARK_FILE, Capability, CheckReport, LowerContext, Node, OwnedResource
-from ..priced import PricedProvider
+from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
+from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
 
@@ -20,36 +19,26 @@ if TYPE_CHECKING:
     from .login import Login
 
 
-class AwsProvider(PricedProvider):
+class AwsProvider(RentedProvider):
     name = PROVIDER
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset(
-            {
-                Capability.BUCKET,
-                Capability.LOWER,
-                Capability.LOGIN,
-                Capability.SPOT,
-                Capability.MULTI_NODE,
-                Capability.DISK_SIZE,
-                Capability.OPEN_PORTS,
-                Capability.CUSTOM_IMAGE,
-            }
-        )
+        return RENTED | {Capability.BUCKET}
 
     def check(self, *, home: Path) -> CheckReport:
-        """Not usable for jobs yet; who we are at AWS, and where we may be, are facts beside it."""
-        from .login import login
+        """Usable where the login is; who we are at AWS, and where we may be, are facts beside it."""
+        from .login import LoginState, login
 
-        priced = super().check(home=home)
+        priced = super(RentedProvider, self).check(home=home)
         found = login(Schedule(pauses=(1.0,)))
-        facts = {**priced.facts, "state": "plans, starts no jobs yet", "login": found.state.value}
+        usable = found.state is LoginState.USABLE and not priced.diagnostics
+        facts = {**priced.facts, "state": "plans and runs jobs" if usable else f"login {found.state.value}"}
         if found.account:
             known = "unknown (ec2:DescribeRegions is denied)" if found.regions is None else str(len(found.regions))
             facts |= {"account": found.account, "who": found.who, "regions": known}
         said = (*priced.diagnostics, *_about(found))
-        return CheckReport(provider=self.name, usable=False, facts=FrozenMap(facts), diagnostics=said)
+        return CheckReport(provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=said)
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
@@ -91,11 +80,6 @@ class AwsProvider(PricedProvider):
                 commands=("aws configure",),
             ),
         )
-
-    def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
-        """Raises nothing for a site without outputs: it has no nodes."""
-        found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
-        return tuple(sorted(found, key=lambda node: node.rank))
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those

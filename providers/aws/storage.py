@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ...compiler.diagnostics import Diagnostic, error
-from ...compiler.ir import MountMode, ResourceNode, Task, Value
+from ...compiler.ir import ResourceNode, Task, Value
+from ..rented.buckets import Place, bucket_places
 from ..rented.names import short
 from .resources import Site, ref
 
 SCHEME = "s3://"
 _READ = ("s3:GetObject",)
 _WRITE = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A bucket, and a prefix in it without a final slash (empty: all of it)."""
-
-    bucket: str
-    prefix: str
-    writes: bool
 
 
 def without_place(task: Task) -> tuple[Diagnostic, ...]:
@@ -44,33 +35,9 @@ def no_place(name: str) -> Diagnostic:
     )
 
 
-def places(task: Task) -> tuple[Place, ...]:
-    """What the task's machines must reach, sorted; one that is written is not listed for reading too."""
-    found = {place for place in _found(task) if place is not None}
-    return tuple(sorted(place for place in found if place.writes or Place(place.bucket, place.prefix, True) not in found))
-
-
-def _found(task: Task) -> Iterator[Place | None]:
-    for storage in task.storages:
-        yield _place(storage.uri, writes=True)
-    for mount in task.file_mounts:
-        yield _place(mount.source, writes=mount.mode is not MountMode.COPY)
-    for flow in task.inputs:
-        yield _place(flow.key, writes=False)
-    for flow in task.outputs:
-        yield _place(flow.key, writes=True)
-
-
-def _place(uri: str | None, *, writes: bool) -> Place | None:
-    if uri is None or not uri.startswith(SCHEME):
-        return None
-    bucket, _, prefix = uri.removeprefix(SCHEME).partition("/")
-    return Place(bucket, prefix.strip("/"), writes)
-
-
 def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:
     """Role, policy and instance profile; the profile last. Nothing when the task uses no bucket."""
-    wanted = places(task)
+    wanted = bucket_places(task, SCHEME)
     if not wanted:
         return ()
     # Identities belong to the account and not to a region; the site's name holds the region. At most 64 characters.

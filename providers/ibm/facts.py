@@ -20,6 +20,8 @@ _GB_PER_TB = 1_024
 _CONTINENTS = FrozenMap(
     {"au": "oceania", "br": "south-america", "ca": "north-america", "eu": "europe", "jp": "asia", "us": "north-america"}
 )
+DISK_GB = Decimal(100)
+"""Of a task that asks for no size: what IBM's images need."""
 
 NOTES = (
     "Prices are known for bx2-8x32 and gx2-8x64x1v100 only, from a file of 2023; they are marked as estimates.",
@@ -40,7 +42,7 @@ def part(facts: Facts) -> CatalogPart:
             DiskRate(region=ANY_REGION, tier="medium", name="general-purpose", per_gb=None, price_source=unknown, as_of=""),
         ),
         addresses=(AddressRate(region=ANY_REGION, hourly=None, price_source=unknown, as_of=""),),
-        disk_gb=Decimal(100),
+        disk_gb=DISK_GB,
         schemes=("cos",),
     )
     return build_part(PROVIDER, types, rows, rates, sells_spot=False, as_of=span(rows), notes=NOTES)

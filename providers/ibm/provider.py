@@ -1,9 +1,112 @@
-"""The target `ibm`: IBM Cloud."""
+"""The target `ibm`: IBM Cloud (VPC)."""
 
 from __future__ import annotations
 
-from ..priced import PricedProvider
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
+from ..base import Capability, LowerContext, OwnedResource
+from ..rented.provider import RENTED, RentedProvider
+from ..retry import SourceFailure
+from .facts import PROVIDER
+
+if TYPE_CHECKING:
+    from .inventory import Inventory
 
 
-class IbmProvider(PricedProvider):
-    name = "ibm"
+class IbmProvider(RentedProvider):
+    name = PROVIDER
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        # Spot machines are sold to select customers, and without a published price.
+        return RENTED - {Capability.SPOT}
+
+    def lower(
+        self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .lower import lower
+
+        return lower(task, placements, context)
+
+    def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
+        from .lower import check_graph
+
+        return check_graph(graph, sources)
+
+    def ready(self, *, home: Path) -> tuple[Diagnostic, ...]:
+        """Whether there is a key. Whether IBM accepts it, Terraform finds out."""
+        from .client import KEYS
+
+        if any(os.environ.get(name) for name in KEYS):
+            return ()
+        return (
+            error(
+                "not-logged-in",
+                "The target cannot be asked from here",
+                f"A plan is compared with what exists, and `{PROVIDER}` tells that only to an account. {_NO_KEY}",
+                hint="`skyc plan --offline` needs no account: it says whether the result is schema-valid, and compares nothing",
+                commands=("export IC_API_KEY=…",),
+            ),
+        )
+
+    def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
+        """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
+        cannot be asked: nobody may take that for nothing being there."""
+        regions = _regions(deployment, home)
+        if not regions:
+            return ()
+        try:
+            with _inventory() as inventory:
+                return inventory.observe(deployment, regions)
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            with _inventory() as inventory:
+                inventory.remove(resource)
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def storage_uri(self, name: str, *, home: Path) -> str:
+        from .storage import no_place
+
+        raise SkycError(no_place(name))
+
+
+_NO_KEY = "There is no API key: set IC_API_KEY, which `ibmcloud iam api-key-create` makes."
+
+
+def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
+    """From the names of the deployment's site folders: `train.ibm-us-south`."""
+    mark = f".{PROVIDER}-"
+    folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
+    return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
+
+
+def _inventory() -> Inventory:
+    """Raises SkycError without a key, SourceFailure for one that IBM does not accept."""
+    from .client import Account
+    from .inventory import Inventory
+
+    account = Account.open(os.environ)
+    if account is None:
+        raise SkycError(_cannot_look(_NO_KEY))
+    return Inventory(account)
+
+
+def _cannot_look(why: str) -> Diagnostic:
+    return error(
+        "cannot-observe",
+        "What exists at a target cannot be seen",
+        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
+        hint="set the key up, then run the command again",
+    )
+
+
+def _not_asked(failure: SourceFailure) -> Diagnostic:
+    return _cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")

@@ -1,8 +1,9 @@
-"""IBM Cloud's part of the catalog: prices from the public Global Catalog; profiles and zones from the VPC API where there is a key.
+"""IBM Cloud's part of the catalog: prices from the public Global Catalog; profiles, zones and images from the VPC API where there is a key.
 
 Protocol: https://cloud.ibm.com/apidocs/resource-catalog/global-catalog (entries of kind `instance.profile`, their plans, a plan's
 pricing for one deployment region) and https://cloud.ibm.com/apidocs/vpc (`/instance/profiles`, `/regions/{r}/zones`). Prices of a
-profile fail alone: it keeps its old ones. IBM sells no spot machines.
+profile fail alone: it keeps its old ones. IBM sells spot machines to select
+customers, and publishes no price of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from ...compiler.ir import FrozenMap
 from ...compiler.ir.catalog import CatalogPart
 from ..http import Http, Request, endpoint
 from ..refresh import (
@@ -55,8 +57,24 @@ def refresh(settings: Settings, before: CatalogPart | None) -> Refreshed:
     )
     offers = _offers(old, regions, profiles, types, prices, settings.today)
     return Refreshed(
-        types=tuple(types.values()), offers=offers, sells_spot=False, failures=(*failures, *unpriced), gaps=tuple(gaps)
+        types=tuple(types.values()),
+        offers=offers,
+        sells_spot=False,
+        failures=(*failures, *unpriced),
+        gaps=tuple(gaps),
+        images=_images(before, profiles),
     )
+
+
+def _images(before: CatalogPart, profiles: dict[str, RegionProfiles]) -> FrozenMap[str]:
+    """The image of each region. One that is still to be had stays: another image is another machine, and a refresh of prices is no
+    reason to replace those that run."""
+    chosen: dict[str, str | None] = {}
+    for region, answer in profiles.items():
+        was = before.images.get(region)
+        if answer.images:
+            chosen[region] = was if was in answer.images else answer.images[0]
+    return FrozenMap({region: image for region, image in chosen.items() if image is not None})
 
 
 def _profiles(settings: Settings, regions: tuple[str, ...]) -> tuple[dict[str, RegionProfiles], tuple[Failure, ...], list[str]]:

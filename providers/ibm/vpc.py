@@ -1,4 +1,4 @@
-"""IBM's VPC API: which profiles and zones a region has. Needs an API key (`IC_API_KEY`), exchanged for a token at IAM.
+"""IBM's VPC API: which profiles, zones and images a region has. Needs an API key (`IC_API_KEY`), exchanged for a token at IAM.
 
 Protocol: https://cloud.ibm.com/apidocs/vpc and https://cloud.ibm.com/apidocs/iam-identity-token-api. Role: Viewer on VPC
 Infrastructure Services.
@@ -6,28 +6,35 @@ Infrastructure Services.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from ...compiler.ir import Accelerator, Secret
 from ..http import Http, Request, endpoint
 from ..refresh import accelerator, key_from, money, objects, part_of
+from ..retry import BadAnswer
 from ..snapshot import TypeRow
 
 IAM_URL = "https://iam.cloud.ibm.com"
 VPC_URL = "https://{region}.iaas.cloud.ibm.com"
 VERSION = "2026-01-06"
 """The API's behaviour as of this date; newer dates may rename fields."""
+SYSTEM = "ubuntu-24-04-amd64"
+"""Name of the operating system of the images machines start from."""
 SOLD_AS = {"A100": "A100-80GB"}
 """IBM's A100 machines have the larger chip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionProfiles:
+    """`images`: ids of IBM's Ubuntu images that can be started from, the newest first."""
+
     types: tuple[TypeRow, ...]
     zones: tuple[str, ...]
+    images: tuple[str, ...] = ()
 
 
 def token(http: Http, environ: Mapping[str, str]) -> Secret | None:
@@ -45,18 +52,45 @@ def region_profiles(http: Http, environ: Mapping[str, str], key: Secret, region:
     """Raises SourceFailure."""
     base = endpoint(environ, "SKYC_IBM_VPC_URL", VPC_URL).replace("{region}", region)
 
-    def ask(path: str) -> Any:
+    def ask(path: str, *more: tuple[str, str]) -> Any:
         return http.json(
             Request(
                 url=f"{base}/v1/{path}",
-                params=(("version", VERSION), ("generation", "2")),
+                params=(("version", VERSION), ("generation", "2"), *more),
                 secret_headers={"Authorization": ("Bearer ", key)},
             )
         )
 
     types = tuple(described(row) for row in objects(ask("instance/profiles"), "profiles"))
     zones = [part_of(row, "name", str) for row in objects(ask(f"regions/{region}/zones"), "zones")]
-    return RegionProfiles(types=types, zones=tuple(sorted(zones)))
+    return RegionProfiles(types=types, zones=tuple(sorted(zones)), images=_ubuntu(_images(ask)))
+
+
+def _images(ask: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+    """IBM's own images of a region that can be started from."""
+    more: tuple[tuple[str, str], ...] = ()
+    seen: set[str] = set()
+    while True:
+        page = ask("images", ("visibility", "public"), ("status", "available"), ("limit", "100"), *more)
+        yield from objects(page, "images")
+        link = page.get("next")
+        if link is None:
+            return
+        start = dict(parse_qsl(urlsplit(part_of(link, "href", str)).query)).get("start", "")
+        if not start or start in seen:
+            raise BadAnswer("the pages of images have no end")
+        seen.add(start)
+        more = (("start", start),)
+
+
+def _ubuntu(images: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """By date, and by name where two are of one moment."""
+    fit = [
+        (str(row.get("created_at", "")), part_of(row, "name", str), part_of(row, "id", str))
+        for row in images
+        if isinstance(row.get("operating_system"), dict) and row["operating_system"].get("name") == SYSTEM
+    ]
+    return tuple(id_ for _, _, id_ in sorted(fit, reverse=True))
 
 
 def described(row: dict[str, Any]) -> TypeRow:

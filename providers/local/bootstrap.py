@@ -1,9 +1,8 @@
-"""Make a node's files: its environments (`providers/environments.py`), the token, and what its processes may see.
+"""Make a node's files: its environments (`providers/environments.py`), and what its processes may see.
 
 Contract
 - Runtime environments live at `<home>/runtimes/<digest>`, shared by all nodes that pin the same Python and Ray, and appear there
   whole or not at all. One process builds at a time; the lock lives as long as the script does, even if this process is killed.
-- The token is the deployment's, 0600, and is never an argument, an output or part of a state file.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -99,24 +97,6 @@ def make_environments(record: NodeRecord, environments: Environments, environmen
         os.close(lock)
     if done.returncode != 0:
         raise BootstrapError(f"making the environment failed with status {done.returncode}", log)
-
-
-def token_of(home: Path, deployment: str) -> str:
-    """The deployment's Ray token, made on first use. Two processes that ask at the same moment get the same one."""
-    directory = home / "deployments" / deployment
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / "token"
-    if not path.exists():
-        draft = directory / f".token.{secrets.token_hex(8)}"
-        write_atomically(draft, secrets.token_hex(32).encode())
-        try:
-            # A link fails when the name exists, so the first writer wins and nobody sees half a token.
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink(missing_ok=True)
-    return path.read_text().strip()
 
 
 _PASSED = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME", "USER", "LOGNAME")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ class LocalProvider(Bucketless):
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         return storage.uri(home, name)
+
+    def shell(self, node: Node, command: str | None) -> tuple[str, ...]:
+        environment = ("env", f"HOME={node.directory}/home", f"PATH={node.user_bin}:{os.environ.get('PATH', os.defpath)}")
+        return (*environment, "-C", f"{node.directory}/workdir", "bash", *(("-c", command) if command is not None else ("-i",)))
+
+    def bring_up(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> None:
+        """Nothing is left to do: Terraform calls a local node made when its Ray answers."""
 
     def health(self, node: Node, *, home: Path) -> str:
         """`healthy`, `dead: <why>`, or `gone`."""

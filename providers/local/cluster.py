@@ -8,7 +8,6 @@ the meantime is `PortTaken`: try again with others. Everything else is `StartErr
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import random
 import socket
@@ -20,11 +19,12 @@ from decimal import ROUND_CEILING
 from pathlib import Path
 
 from ...compiler.ir import JsonObject
+from .. import doors
+from ..doors import LOOPBACK, http_status
 from .processes import Process, alive, find
 from .record import NodeRecord, Ports, boot_id, write_atomically
 
 START_SECONDS = 90.0
-LOOPBACK = "127.0.0.1"
 
 # Below the range from which the kernel takes ports for outgoing connections (32768 up), so those cannot collide with ours.
 _PORT_RANGE = range(20000, 32000)
@@ -187,7 +187,7 @@ def _wait(record: NodeRecord, ports: Ports, token: str) -> int:
 
 def _door_works(record: NodeRecord, port: int, what: str, token: str, *, is_dashboard: bool) -> bool:
     """True once 401 without the token and admittance with it were seen. False while nothing listens yet."""
-    method, path = ("GET", "/api/version") if is_dashboard else ("POST", "/api/job_agent/jobs/")
+    method, path = doors.DASHBOARD if is_dashboard else doors.AGENT
     status = http_status(port, method, path)
     if status is None:
         if _connects(port) and not _ours(record, port):
@@ -212,19 +212,6 @@ def _raise_ended(record: NodeRecord, ports: Ports, reason: str) -> None:
         if not _free(port):
             raise PortTaken(f"port {port} belongs to another process; {reason}")
     raise StartError(reason, ray_log(record))
-
-
-def http_status(port: int, method: str, path: str, *, token: str | None = None, timeout: float = 3.0) -> int | None:
-    """The status code of one request to a loopback port, or None when there is no HTTP answer."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    try:
-        connection.request(method, path, headers=headers)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def _connects(port: int) -> bool:
@@ -292,10 +279,10 @@ def health(record: NodeRecord) -> str:
         pair = facts["watched"].get(name)
         if pair is None or not alive(Process(int(pair[0]), int(pair[1]))):
             return f"dead: its {name} is gone"
-    doors = [(record.ports.agent, "POST", "/api/job_agent/jobs/", "agent")]
+    asked = [(record.ports.agent, *doors.AGENT, "agent")]
     if record.ports.dashboard is not None:
-        doors.append((record.ports.dashboard, "GET", "/api/version", "dashboard"))
-    for port, method, path, what in doors:
+        asked.append((record.ports.dashboard, *doors.DASHBOARD, "dashboard"))
+    for port, method, path, what in asked:
         # A busy machine may be slow to answer once; a dead one stays silent.
         status = http_status(port, method, path) or http_status(port, method, path, timeout=10.0)
         if status != 401:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ..tokens import token_of
 from . import catalog, cluster, processes
-from .bootstrap import BootstrapError, environments_of, make_environments, node_environment, token_of
+from .bootstrap import BootstrapError, environments_of, make_environments, node_environment
 from .record import (
     NodeRecord,
     Ports,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.ir import FrozenMap
+from ..doors import LOOPBACK
 from ..tfplugin.resource import UNKNOWN, CallContext, Planned, ProviderDefinition, ResourceBase, ResourceError, Values
 from ..tfplugin.schema import NUMBER, STRING, Attribute, Schema, TypeNotation, map_of
 from . import cluster, lifecycle
@@ -186,8 +187,8 @@ def _facts(record: NodeRecord, health: str) -> dict[str, Any]:
         "id": record.id,
         "directory": str(record.directory),
         "temp_dir": record.temp_dir,
-        "address": None if ports is None else f"{cluster.LOOPBACK}:{ports.gcs}",
-        "ip": cluster.LOOPBACK,
+        "address": None if ports is None else f"{LOOPBACK}:{ports.gcs}",
+        "ip": LOOPBACK,
         "gcs_port": None if ports is None else ports.gcs,
         "dashboard_port": None if ports is None else ports.dashboard,
         "agent_port": None if ports is None else ports.agent,

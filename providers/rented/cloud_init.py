@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...compiler.ir import NodeRuntime
-from ..base import Access
+from ..base import LOGIN_USER, Access
 from ..environments import Environments, packages_of, render, template
 from . import ports
 
-USER = "skyc"
-"""The login on every rented machine."""
+USER = LOGIN_USER
 ROOT = Path("/var/lib/skyc")
+BOOTED = str(ROOT / "booted")
+"""Holds the exit status of the first boot, once that is over."""
+BOOT_LOG = str(ROOT / "boot.log")
+UNIT = "skyc-ray"
 LIMIT = 16_000
 """Bytes of user data. EC2 takes 16 KiB, the least of the clouds."""
 
@@ -101,6 +104,9 @@ def user_data(boot: Boot) -> str:
     text = engine.from_string(template("cloud-init.yaml.j2")).render(
         user=USER,
         root=str(ROOT),
+        booted=BOOTED,
+        boot_log=BOOT_LOG,
+        unit=UNIT,
         directory=str(where.directory),
         runtime=str(where.runtime),
         node=boot.node,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .runtime.calls import apply, cancel, check, destroy, exec, logs, mirror, plan, queue, schema, status
+    from .runtime.calls import apply, cancel, check, destroy, exec, logs, mirror, plan, queue, schema, shell, status
     from .runtime.catalog import catalog, offers
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
@@ -23,7 +23,8 @@ _HOMES = {
     "explain": "runtime.explain",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
-        ("apply", "cancel", "check", "destroy", "exec", "logs", "mirror", "plan", "queue", "schema", "status"), "runtime.calls"
+        ("apply", "cancel", "check", "destroy", "exec", "logs", "mirror", "plan", "queue", "schema", "shell", "status"),
+        "runtime.calls",
     ),
 }
 
@@ -44,6 +45,7 @@ __all__ = [
     "plan",
     "queue",
     "schema",
+    "shell",
     "status",
 ]
 

@@ -59,7 +59,11 @@ def test_no_credentials_is_a_state_of_its_own(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert login(HASTY).state is LoginState.NONE
     report = AwsProvider().check(home=tmp_path)
-    assert report.facts["login"] == "none" and [said.slug for said in report.diagnostics] == ["not-logged-in"]
+    assert (
+        report.facts["state"] == "login none"
+        and not report.usable
+        and [said.slug for said in report.diagnostics] == ["not-logged-in"]
+    )
 
 
 def test_a_key_aws_does_not_know(account: Any) -> None:

@@ -6,7 +6,6 @@ from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.base import Provider
 from skyc.providers.catalog_conformance import PricedConformance
 from skyc.providers.gcp.provider import GcpProvider
-from skyc.providers.ibm.provider import IbmProvider
 from skyc.providers.jarvislabs.provider import JarvisLabsProvider
 from skyc.providers.lambdalabs.provider import LambdaProvider
 from skyc.providers.owned.provider import OwnedProvider
@@ -21,11 +20,6 @@ class TestAzure(PricedConformance):
 class TestGcp(PricedConformance):
     def make_provider(self) -> Provider:
         return GcpProvider()
-
-
-class TestIbm(PricedConformance):
-    def make_provider(self) -> Provider:
-        return IbmProvider()
 
 
 class TestJarvisLabs(PricedConformance):

@@ -121,7 +121,7 @@ def rates(draw: st.DrawFn) -> Rates:
 
 def part_of(rows: tuple[list[TypeRow], list[OfferRow], Rates]) -> CatalogPart:
     types, offers, made = rows
-    return build_part("some", types, offers, made, sells_spot=True, as_of="2021-02", notes=("A note.",))
+    return build_part("some", types, offers, made, sells_spot=True, as_of="2021-02", notes=("A note.",), images={"r1": "i-1"})
 
 
 @patient
@@ -136,6 +136,7 @@ def test_bytes_hold_everything(rows: tuple[list[TypeRow], list[OfferRow], Rates]
     assert set(offer_rows(again)) == set(rows[1])
     assert again.rates == rows[2]
     assert (again.provider, again.as_of, again.notes) == (part.provider, part.as_of, part.notes)
+    assert dict(again.images) == {"r1": "i-1"}
 
 
 @patient

@@ -229,6 +229,10 @@ class FakeApi:
         self._report(on_progress)
         return ApplyResult(deployment=DIGITS, outcome=self.outcome, job=self.jobs[0])
 
+    def shell(self, deployment: str, node: str | None, command: str | None, *, home: Path | None) -> tuple[str, ...]:
+        self._called("shell", deployment=deployment, node=node, command=command)
+        return ("printf", "%s", "from the node")
+
     def cancel(self, deployment: str, job: str | None, *, home: Path | None) -> tuple[JobRecord, ...]:
         self._called("cancel", deployment=deployment, job=job)
         return self.jobs

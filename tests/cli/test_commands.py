@@ -460,3 +460,12 @@ def test_a_wrong_command_line_exits_with_1(
     assert text in err
     assert "usage: skyc" in err
     assert fake.calls == []
+
+
+def test_ssh_runs_what_the_target_says_and_exits_as_it_does(fake: FakeApi, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["ssh", "digits", "1", "--", "ls", "a b"], api=fake) == 0
+    assert capfd.readouterr().out == "from the node"
+    assert fake.calls[-1] == ("shell", {"deployment": "digits", "node": "1", "command": "ls 'a b'"})
+    assert main(["ssh", "digits", "--print"], api=fake) == 0
+    assert capfd.readouterr().out == "printf %s 'from the node'\n"
+    assert fake.calls[-1] == ("shell", {"deployment": "digits", "node": None, "command": None})

@@ -117,6 +117,7 @@ MACHINES = {
     "rented": Catalog(parts=(RENTED,)),
     # As shipped. Its tests name machine and zone, so that no price changes what they expect.
     "aws": Catalog(parts=(PROVIDERS["aws"].catalog(home=Path(HOME)),)),
+    "ibm": Catalog(parts=(PROVIDERS["ibm"].catalog(home=Path(HOME)),)),
 }
 ACCESS = Access(
     ssh_from=("203.0.113.0/24",),
@@ -125,6 +126,13 @@ ACCESS = Access(
     host_key_public="ssh-ed25519 the-host-key",
 )
 """What a deployment's own would be."""
+IMAGES = FrozenMap(
+    {
+        "ibm/us-south": "r006-00000000-0000-4000-a000-000000000001",
+        "ibm/us-south/gpu": "r006-00000000-0000-4000-a000-000000000002",
+    }
+)
+"""As config.yaml would name them."""
 
 
 class Refused(Exception):
@@ -192,6 +200,7 @@ def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
         sources=_sources(source),
         access=lambda _: ACCESS,
         buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK),
+        images=IMAGES,
     )
     _checked(said, source)
     return graphs

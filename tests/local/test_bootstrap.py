@@ -13,7 +13,8 @@ import pytest
 
 from skyc.providers.environments import Environments, render
 from skyc.providers.local import bootstrap
-from skyc.providers.local.bootstrap import base_environment, node_environment, token_of
+from skyc.providers.local.bootstrap import base_environment, node_environment
+from skyc.providers.tokens import token_of
 
 from .conftest import record_of
 

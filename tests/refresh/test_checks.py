@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skyc.compiler.ir.catalog import CatalogPart
+from skyc.compiler.ir import FrozenMap
+from skyc.compiler.ir.catalog import CatalogPart, Rates
 from skyc.providers.refresh import Completed, Refreshed, completed, money
 from skyc.providers.retry import BadAnswer
-from skyc.providers.snapshot import OfferRow, TypeRow, encode, offer_rows, type_rows
+from skyc.providers.snapshot import OfferRow, TypeRow, build_part, encode, offer_rows, type_rows
 
 from .conftest import found, kind, offer, part
 
@@ -22,6 +23,16 @@ def checked(
     types: list[TypeRow], offers: list[OfferRow], before: CatalogPart | None = None, gaps: tuple[str, ...] = ()
 ) -> Completed:
     return completed("x", Refreshed(types=tuple(types), offers=tuple(offers), sells_spot=True, gaps=gaps), before)
+
+
+def test_images_of_regions_that_were_not_asked_are_kept() -> None:
+    before = build_part(
+        "x", [SMALL], [offer(SMALL, "r", None, "1")], Rates(), sells_spot=True, as_of="x", images={"r": "i-1", "s": "i-2"}
+    )
+    anew = Refreshed(
+        types=(SMALL,), offers=(offer(SMALL, "r", None, "1"),), sells_spot=True, images=FrozenMap({"r": "i-9", "t": "i-3"})
+    )
+    assert dict(completed("x", anew, before).part.images) == {"r": "i-9", "s": "i-2", "t": "i-3"}
 
 
 def test_a_spot_price_above_on_demand_counts_as_unknown() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from skyc.compiler.ir import Accelerator
+from skyc.compiler.ir import Accelerator, FrozenMap
 from skyc.providers.azure.refresh import refresh as azure
 from skyc.providers.gcp.refresh import refresh as gcp
 from skyc.providers.ibm.refresh import refresh as ibm
@@ -282,6 +283,10 @@ def test_ibm_keys_tell_profiles_and_zones(server: FakeServer, settings: Make) ->
         "A100-80GB",
         Decimal(2),
     )
+    assert dict(made.images) == {"us-south": "r006-image-2"}, "the newest Ubuntu for these processors"
+    for was, then in (("r006-image-5", "r006-image-5"), ("r006-image-0", "r006-image-2")):
+        again = ibm(settings(IC_API_KEY="key-of-ibm", **urls), replace(IBM, images=FrozenMap({"us-south": was})))
+        assert dict(again.images) == {"us-south": then}, "one that is still to be had stays"
     assert "key-of-ibm" in server.asked[0].body
     assert all("key-of-ibm" not in asked.path + repr(asked.query) for asked in server.asked)
 

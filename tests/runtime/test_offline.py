@@ -65,7 +65,8 @@ def test_a_plan_that_needs_an_account_says_so_and_shows_the_price(task: Path, tm
 def test_nothing_is_rented_that_no_job_can_start_on(task: Path, tmp_path: Path) -> None:
     with pytest.raises(SkycError) as caught:
         skyc.apply(task, home=tmp_path / "home")
-    assert [found.slug for found in caught.value.diagnostics] == ["cannot-run-yet"]
+    (said,) = caught.value.diagnostics
+    assert said.slug == "ssh-closed" and "ssh_from" in (said.hint or "")
 
 
 def test_a_mirror_gives_its_newest_version_and_the_rest_comes_from_elsewhere(tmp_path: Path) -> None:

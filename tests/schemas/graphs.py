@@ -258,6 +258,31 @@ def ibm() -> ResourceGraph:
         {"region": "us-south"},
         {
             "ibm_is_vpc.net": {"name": "demo", "tags": ["skyc:demo"]},
+            "ibm_is_vpc_address_prefix.b": {
+                "name": "b",
+                "vpc": ref("ibm_is_vpc.net"),
+                "zone": "us-south-2",
+                "cidr": "10.64.32.0/20",
+            },
+            "ibm_is_network_acl.nodes": {
+                "name": "nodes",
+                "vpc": ref("ibm_is_vpc.net"),
+                "rules": [
+                    {
+                        "name": "out",
+                        "action": "allow",
+                        "direction": "outbound",
+                        "source": "0.0.0.0/0",
+                        "destination": "0.0.0.0/0",
+                        "protocol": "any",
+                    }
+                ],
+            },
+            "ibm_is_virtual_network_interface.spare": {
+                "name": "spare",
+                "subnet": ref("ibm_is_subnet.a"),
+                "primary_ip": {"auto_delete": True},
+            },
             "ibm_is_subnet.a": {
                 "name": "a",
                 "vpc": ref("ibm_is_vpc.net"),

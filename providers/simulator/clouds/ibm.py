@@ -12,23 +12,35 @@ from ..making import Cloud, Making, Refusal
 ACCOUNT = "a0123456789abcdef0123456789abcdef"
 GROUP = "0123456789abcdef0123456789abcdef"
 """The account's default resource group."""
-ZONED = frozenset({"ibm_is_instance", "ibm_is_subnet"})
+ZONED = frozenset({"ibm_is_instance", "ibm_is_subnet", "ibm_is_virtual_network_interface"})
 
 PERMISSIONS = {
     "ibm_is_floating_ip": "is.floating-ip.floating-ip.create",
     "ibm_is_instance": "is.instance.instance.create",
+    "ibm_is_network_acl": "is.network-acl.network-acl.create",
     "ibm_is_public_gateway": "is.public-gateway.public-gateway.create",
     "ibm_is_security_group": "is.security-group.security-group.create",
     "ibm_is_ssh_key": "is.key.key.create",
     "ibm_is_subnet": "is.subnet.subnet.create",
+    "ibm_is_virtual_network_interface": "is.virtual-network-interface.virtual-network-interface.create",
     "ibm_is_vpc": "is.vpc.vpc.create",
 }
 
 HOLDERS = {
+    "ibm_is_network_acl": frozenset({"ibm_is_subnet"}),
     "ibm_is_placement_group": frozenset({"ibm_is_instance"}),
-    "ibm_is_security_group": frozenset({"ibm_is_instance"}),
-    "ibm_is_subnet": frozenset({"ibm_is_instance"}),
-    "ibm_is_vpc": frozenset({"ibm_is_instance", "ibm_is_public_gateway", "ibm_is_security_group", "ibm_is_subnet"}),
+    "ibm_is_security_group": frozenset({"ibm_is_instance", "ibm_is_virtual_network_interface"}),
+    "ibm_is_subnet": frozenset({"ibm_is_instance", "ibm_is_virtual_network_interface"}),
+    "ibm_is_virtual_network_interface": frozenset({"ibm_is_instance"}),
+    "ibm_is_vpc": frozenset(
+        {
+            "ibm_is_instance",
+            "ibm_is_network_acl",
+            "ibm_is_public_gateway",
+            "ibm_is_security_group",
+            "ibm_is_subnet",
+        }
+    ),
 }
 
 MACHINES = frozenset({"ibm_is_instance"})
@@ -51,6 +63,8 @@ def identity(making: Making) -> str:
             return f"{whose}/{making.uuid()}"
         case "ibm_iam_authorization_policy":
             return making.uuid()
+        case "ibm_is_vpc_address_prefix":
+            return f"{making.text('vpc')}/r006-{making.uuid()}"
         case "ibm_is_security_group_rule":
             return f"{making.text('group')}.r006-{making.uuid()}"
     return f"0717_{making.uuid()}" if making.type in ZONED else f"r006-{making.uuid()}"

@@ -264,7 +264,23 @@ def _ibm_region(regions: Mapping[str, Mapping[str, float]]) -> Route:
 def ibm_vpc(server: FakeServer, region: str, profiles: Sequence[Mapping[str, Any]]) -> None:
     server.post("/identity/token", lambda _: {"access_token": "token-of-ibm"})
     server.get("/v1/instance/profiles", lambda _: {"profiles": list(profiles)})
+    server.get("/v1/images", ibm_images)
     server.get(f"/v1/regions/{region}/zones", lambda _: {"zones": [{"name": f"{region}-1"}, {"name": f"{region}-2"}]})
+
+
+def ibm_images(asked: Asked) -> dict[str, Any]:
+    """Two pages; the newest Ubuntu is on the first, and newer images of another system and processor are on the second."""
+    assert (asked.query["visibility"], asked.query["status"]) == ("public", "available")
+
+    def image(number: int, system: str, made: str) -> dict[str, Any]:
+        name = {"name": system, "family": "…"}
+        return {"id": f"r006-image-{number}", "name": f"ibm-{number}", "operating_system": name, "created_at": made}
+
+    if asked.query.get("start") == "second":
+        later = [image(3, "debian-12-amd64", "2026-03-01T00:00:00Z"), image(4, "ubuntu-24-04-s390x", "2026-03-01T00:00:00Z")]
+        return {"images": [*later, image(5, "ubuntu-24-04-amd64", "2025-01-01T00:00:00Z")]}
+    ours = [image(1, "ubuntu-24-04-amd64", "2025-06-01T00:00:00Z"), image(2, "ubuntu-24-04-amd64", "2026-02-01T00:00:00Z")]
+    return {"images": ours, "next": {"href": "https://us-south.iaas.cloud.ibm.com/v1/images?limit=100&start=second"}}
 
 
 # Lambda, RunPod, JarvisLabs

@@ -1,0 +1,1 @@
+"""Machines that are logged in to over SSH: pinned host keys, a connection, and files and commands through it."""

@@ -1,0 +1,60 @@
+"""OpenSSH's own client, for a person: the same pinned key and the same login as skyc's connections."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+from ...compiler.diagnostics import SkycError, error
+from ..base import Node
+from .connection import LOGIN_KEY
+from .host_keys import PINNED, remembered
+
+
+def shell(node: Node, command: str | None) -> tuple[str, ...]:
+    """`ssh` with everything it needs in its arguments, and nothing of the user's configuration. Writes `known_hosts` beside the key.
+
+    Raises SkycError for a node that was never logged in to: it has no key yet that could be checked.
+    """
+    assert node.login is not None, "only nodes that are logged in to have a shell"
+    program = shutil.which("ssh")
+    if program is None:
+        raise SkycError(
+            error(
+                "no-ssh",
+                "OpenSSH's client is not installed",
+                "`ssh` was not found on PATH. skyc itself does without; a shell for you does not.",
+                hint="install it: on Debian and Ubuntu it is the package `openssh-client`",
+            )
+        )
+    known = remembered(node)
+    if known is None or known.state != PINNED:
+        raise SkycError(
+            error(
+                "not-logged-in-yet",
+                "The machine has no key of its own yet",
+                f"Node {node.name} gets one at skyc's first login, which has not happened, so nobody could tell it from another.",
+                hint="apply again: that finishes the first login",
+            )
+        )
+    directory = Path(node.login.directory)
+    hosts = directory / "known" / f"{node.name}.hosts"
+    hosts.write_text(f"{node.name} {known.key}\n", encoding="utf-8")
+    options = {
+        "HostKeyAlias": node.name,
+        "UserKnownHostsFile": str(hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "IdentityFile": str(directory / LOGIN_KEY),
+        "ServerAliveInterval": "10",
+        "LogLevel": "ERROR",
+    }
+    flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    place = f"cd {shlex.quote(f'{node.directory}/workdir')}; PATH={shlex.quote(node.user_bin)}:$PATH; export PATH; "
+    far = place + ("exec bash -l" if command is None else f"exec bash -c {shlex.quote(command)}")
+    terminal = ("-t",) if command is None else ()
+    return (
+        program, "-F", "none", *flags, *terminal, "-p", str(node.login.port), f"{node.login.user}@{node.address or node.ip}", far,
+    )  # fmt: skip

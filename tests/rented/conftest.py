@@ -1,0 +1,3 @@
+from tests.rented.machines import machines, stock
+
+__all__ = ["machines", "stock"]
