@@ -30,10 +30,11 @@ from .clusters import Cluster, cluster_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
-from .places import checkpoint_place, mounts, note_storages
+from .places import checkpoint_place, mounts, note_storages, refuse_unopened
 from .planning import (
     Planned,
     last_run,
+    located_task,
     loses_cluster,
     newest_attempt,
     planned,
@@ -196,6 +197,8 @@ def apply(
     """Plan, ask, make, run. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
     compilation = compiled(session, request)
     refuse_what_cannot_run(session, compilation)
+    assert compilation.graph is not None
+    refuse_unopened(located_task(compilation, task.id) for task in compilation.graph.tasks)
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:

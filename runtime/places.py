@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -34,6 +35,17 @@ def mounts(session: Session, task: Task, provider: str) -> tuple[JobMount, ...]:
         assert source is not None, "resolve gives every mount a source or a storage"
         found.append(JobMount(target=mount.target, source=source, mode=mount.mode))
     return tuple(found)
+
+
+def refuse_unopened(tasks: Iterable[Task]) -> None:
+    """Storages that a job uses and nothing here can open: said before anything is rented for it. Raises SkycError."""
+    from .storage.base import open_store
+
+    for task in tasks:
+        used = {mount.storage for mount in task.file_mounts} | ({task.checkpoint.storage} if task.checkpoint else set())
+        for storage in task.storages:
+            if storage.name in used and storage.uri is not None:
+                open_store(storage.uri)
 
 
 def checkpoint_place(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from skyc.compiler.diagnostics import SkycError
+from skyc.runtime import calls
 from skyc.runtime.buckets import unprotected, without
 from skyc.runtime.destroy import _module_without
 
@@ -46,3 +48,15 @@ def test_a_destroy_that_was_not_approved_leaves_the_module_as_it_was(tmp_path: P
         if done:
             (tmp_path / "terraform.tfstate").write_text(json.dumps({**state, "serial": 2}))
     assert ("prevent_destroy" in (tmp_path / "cdk.tf.json").read_text()) is not done
+
+
+def test_nothing_is_rented_for_a_job_whose_storage_cannot_be_opened(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(
+        "name: demo\nresources: {infra: local, cpus: 1}\nstorage: {a: {uri: nowhere://place}}\n"
+        "file_mounts: {data: {name: a}}\nrun: x\n"
+    )
+    with pytest.raises(SkycError) as refused:
+        calls.apply(task, home=tmp_path / "home")
+    assert refused.value.diagnostics[0].slug == "unknown-storage-scheme"
+    assert not (tmp_path / "home" / "deployments").exists()
