@@ -4,13 +4,14 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test check lint types build bench bless schemas clean
+.PHONY: help setup tools demo test check iam lint types build bench bless schemas clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   set everything up and run a real job end to end on this machine"
 	@echo "make test   set everything up and run all tests"
 	@echo "make check  lint, types and the quick tests"
+	@echo "make iam    prove every permission skyc asks for at AWS (long)"
 	@echo "make bench  print the figures kept in docs/performance.md"
 
 setup: $(STAMP)
@@ -53,6 +54,10 @@ test: setup tools
 
 check: setup lint types
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not ray and not e2e and not fault"
+
+# Takes every permission of docs/aws-operator-policy.json away in turn: most of an hour, and the AWS provider in SKYC_PROVIDER_MIRROR.
+iam: setup
+	SKYC_IAM_SWEEP=1 $(BIN)/python -m pytest -n 2 tests/aws/test_operator.py tests/aws/test_identity.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -195,6 +195,9 @@ def _deployment(status: DeploymentStatus) -> JsonObject:
         "working": status.working,
         "sites": [{"site": site.site, "provider": site.provider, "resources": site.resources} for site in status.sites],
         "nodes": [_node(node) for node in status.nodes],
+        "storages": [
+            {"name": storage.name, "uri": storage.uri, "gb_month": _decimal(storage.gb_month)} for storage in status.storages
+        ],
         "jobs": [_job(job) for job in status.jobs],
         "diagnostics": [_diagnostic(diagnostic) for diagnostic in status.diagnostics],
     }

@@ -1,6 +1,7 @@
 """lower: placements become Terraform resources, one graph per site.
 
-Contract: pure, given the providers. A site is a task's placement at one provider and region (DESIGN D6). The compiler asks
+Contract: pure, given the providers. A site is a task's placement at one provider and region (DESIGN D6), or the deployment's
+buckets in one region. The compiler asks
 providers through `providers.base` and never knows one by name. `verify` states what every graph must hold; a failure there is
 our bug, not the user's.
 """
@@ -11,12 +12,15 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from ..providers.base import Access, Capability, LowerContext, Provider
+from ..providers.base import Access, Capability, ExistingNetwork, LowerContext, Provider
+from .buckets import Bucket, with_uris
 from .diagnostics import Diagnostic, SourceMap, located
 from .ir import (
+    BUCKET_FACTS,
     DeploymentId,
     FrozenMap,
     GroupPlacement,
+    Joined,
     NodeRuntime,
     PlacementPlan,
     Ref,
@@ -25,6 +29,8 @@ from .ir import (
     Task,
     TaskGraph,
     Value,
+    holds_storage,
+    site_place,
 )
 
 
@@ -42,40 +48,60 @@ def lower(
     runtime: NodeRuntime,
     sources: SourceMap,
     access: Callable[[DeploymentId], Access] = lambda deployment: Access(),
+    buckets: tuple[Bucket, ...] = (),
+    networks: Mapping[tuple[str, str], ExistingNetwork] | None = None,
     images: FrozenMap[str] | None = None,
     offline: bool = False,
     versions: Mapping[str, str] | None = None,
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
-    """One ResourceGraph per (task, provider, region), in task order.
+    """One ResourceGraph per region with buckets, then one per (task, provider, region), in task order: the order of an apply.
 
     sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
-    only when a target needs them. images: `LowerContext.images`. versions: Terraform
-    provider source → version to use instead of the pinned one.
+    only when a target needs them. networks: (provider, region) → the user's own network there. images: `LowerContext.images`.
+    versions: Terraform provider source → version to use instead of the pinned one.
     """
     graphs: list[ResourceGraph] = []
     diagnostics: list[Diagnostic] = []
     access_of = cache(access)
+
+    def context_of(site: SiteId, access: Access, network: ExistingNetwork | None = None) -> LowerContext:
+        return LowerContext(
+            deployment=deployment,
+            site=site,
+            home=home,
+            runtime=runtime,
+            access=access,
+            network=network,
+            images=images or FrozenMap(),
+            plan=plan.digest[:12],
+            offline=offline,
+        )
+
+    def add(provider: Provider, made: tuple[ResourceGraph | None, tuple[Diagnostic, ...]]) -> None:
+        lowered, said = made
+        # A provider sees no file; it names the field, and the file's place is put in here.
+        diagnostics.extend(located(diagnostic, sources) for diagnostic in said)
+        if lowered is not None:
+            verify(lowered)
+            diagnostics.extend(provider.check_graph(lowered, sources))
+            graphs.append(_with_versions(lowered, versions or {}))
+
+    for site, here in _bucket_sites(buckets):
+        provider, place = providers[here[0].location.provider], here[0].location
+        storages = tuple(bucket.storage for bucket in here)
+        add(provider, provider.lower_storages(storages, place.region, context_of(site, Access())))
     for task in graph.tasks:
-        for (provider_name, region), placements in _sites(task, plan):
-            provider = providers[provider_name]
-            context = LowerContext(
-                deployment=deployment,
-                site=site_id(task, provider_name, region),
-                home=home,
-                runtime=runtime,
-                access=access_of(deployment) if Capability.LOGIN in provider.capabilities else Access(),
-                images=images or FrozenMap(),
-                plan=plan.digest[:12],
-                offline=offline,
-            )
-            lowered, said = provider.lower(task, placements, context)
-            # A provider sees no file; it names the field, and the file's place is put in here.
-            diagnostics += [located(diagnostic, sources) for diagnostic in said]
-            if lowered is not None:
-                verify(lowered)
-                diagnostics += provider.check_graph(lowered, sources)
-                graphs.append(_with_versions(lowered, versions or {}))
+        for (name, region), placements in _sites(task, plan):
+            provider = providers[name]
+            login = access_of(deployment) if Capability.LOGIN in provider.capabilities else Access()
+            context = context_of(site_id(task, name, region), login, (networks or {}).get((name, region)))
+            add(provider, provider.lower(with_uris(task, buckets), placements, context))
     return tuple(graphs), tuple(dict.fromkeys(diagnostics))
+
+
+def _bucket_sites(buckets: tuple[Bucket, ...]) -> Iterator[tuple[SiteId, tuple[Bucket, ...]]]:
+    for site in sorted({bucket.site for bucket in buckets}):
+        yield site, tuple(bucket for bucket in buckets if bucket.site == site)
 
 
 def _with_versions(graph: ResourceGraph, versions: Mapping[str, str]) -> ResourceGraph:
@@ -85,8 +111,7 @@ def _with_versions(graph: ResourceGraph, versions: Mapping[str, str]) -> Resourc
 
 def site_id(task: Task, provider: str, region: str) -> SiteId:
     """`digits.local`, `train.aws-us-east-1`: a file name on every system."""
-    place = provider if provider == region else f"{provider}-{region}"
-    return SiteId(f"{task.id}.{place}")
+    return SiteId(f"{task.id}.{site_place(provider, region)}")
 
 
 def _sites(task: Task, plan: PlacementPlan) -> Iterator[tuple[tuple[str, str], tuple[GroupPlacement, ...]]]:
@@ -101,7 +126,7 @@ def verify(graph: ResourceGraph) -> None:
     - addresses are unique and resources are sorted by address, so that equal graphs print equally;
     - every Ref and dependency names a resource of the same graph (a root module has no other) and never itself;
     - each resource type belongs to a required provider, and versions are exact;
-    - the output `nodes` exists: the runtime needs it.
+    - a task's site has the output `nodes`, and a site of buckets `storages` with BUCKET_FACTS of each: the runtime needs them.
 
     Raises GraphInvariantError.
     """
@@ -123,13 +148,28 @@ def verify(graph: ResourceGraph) -> None:
     for need in graph.requirements:
         if not need.version or need.version[0] not in "0123456789":
             raise GraphInvariantError(f"{graph.site}: provider {need.source} is not pinned to one version")
-    if "nodes" not in graph.outputs:
-        raise GraphInvariantError(f"{graph.site}: the output `nodes` is missing")
+    needed = "storages" if holds_storage(graph.site) else "nodes"
+    if needed not in graph.outputs:
+        raise GraphInvariantError(f"{graph.site}: the output `{needed}` is missing")
+    if holds_storage(graph.site):
+        _verify_storages(graph)
+
+
+def _verify_storages(graph: ResourceGraph) -> None:
+    said = graph.outputs["storages"]
+    rows = said.values() if isinstance(said, FrozenMap) else (None,)
+    for row in rows:
+        if not isinstance(row, FrozenMap) or tuple(sorted(row)) != BUCKET_FACTS or not isinstance(row["id"], Ref):
+            raise GraphInvariantError(
+                f"{graph.site}: the output `storages` does not say {', '.join(BUCKET_FACTS)} of each bucket"
+            )
 
 
 def _refs(value: Value) -> Iterator[Ref]:
     if isinstance(value, Ref):
         yield value
+    elif isinstance(value, Joined):
+        yield from (part for part in value.parts if isinstance(part, Ref))
     elif isinstance(value, FrozenMap):
         for item in value.values():
             yield from _refs(item)

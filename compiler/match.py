@@ -276,12 +276,20 @@ def _amount_of(quota: Quota, part: CatalogPart) -> NDArray[Any]:
 
     types = part.offers.types
     if quota.accelerator is None:
-        return types.cpus.astype(numpy.int64)
+        cpus: NDArray[Any] = types.cpus.astype(numpy.int64)
+        if quota.families:
+            cpus[[not _counted(name, quota.families) for name in types.names]] = 0
+        return cpus
     names = matching(quota.accelerator)
     counted = numpy.isin(types.device_name, [index for index, known in enumerate(types.accelerators) if known in names])
     amounts: NDArray[Any] = numpy.zeros(len(types.names), dtype=numpy.int64)
     numpy.add.at(amounts, types.device_type[counted], types.device_count[counted])
     return amounts
+
+
+def _counted(name: str, families: tuple[str, ...]) -> bool:
+    letters = name[: len(name) - len(name.lstrip("abcdefghijklmnopqrstuvwxyz-"))]
+    return any(name.startswith(family) if family[-1].isdigit() else letters == family for family in families)
 
 
 def _place_codes(request: ResourceRequest, shelf: Shelf, capabilities: frozenset[Capability]) -> NDArray[Any]:

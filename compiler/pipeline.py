@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Access, Capability, Provider
+from ..providers.base import Access, Capability, ExistingNetwork, Provider
+from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
@@ -55,6 +56,12 @@ class CompileOptions:
     quotas: tuple[Quota, ...] = ()
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
+    networks: Mapping[tuple[str, str], ExistingNetwork] = field(default_factory=dict)
+    """(provider, region) → the user's own network there, where machines go into one."""
+    mark: Callable[[DeploymentId], str] = lambda deployment: MARK
+    """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
+    known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
+    """The buckets a deployment has already: they stay where they are."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     offline: bool = False
@@ -85,6 +92,13 @@ class Compilation:
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the catalog knows, as `CompileOptions.images` names them."""
     placement: PlacementPlan | None = None
+    bound: TaskGraph | None = None
+    """`graph` with every Storage that has a bucket bound to its place: what the choice is made for. What a task is, and whether it
+    has changed, does not depend on it."""
+    known: tuple[KnownBucket, ...] = ()
+    """The buckets the deployment has already."""
+    buckets: tuple[Bucket, ...] = ()
+    """The Storages for which there is a bucket of ours, or will be."""
     graphs: tuple[ResourceGraph, ...] | None = None
     synthesized: tuple[SynthFile, ...] | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -125,7 +139,10 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
-    return dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
+    state = dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
+    known = state.options.known(state.deployment)
+    graph, said = settled(resolved.graph, known, state.sources)
+    return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
 
 
 def _candidates(state: Compilation) -> Compilation:
@@ -135,7 +152,7 @@ def _candidates(state: Compilation) -> Compilation:
     catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
-    found, more = candidates(state.graph, catalog, state.sources, capabilities_of(providers))
+    found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers))
     images = {f"{part.provider}/{place}": image for part in parts for place, image in part.images.items()}
     return dataclasses.replace(
         state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *more)
@@ -150,13 +167,23 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
-    placement, said = optimize(state.graph, state.candidates, state.sources, objective=state.options.objective)
+    placement, said = optimize(state.bound or state.graph, state.candidates, state.sources, objective=state.options.objective)
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
 def _lower(state: Compilation) -> Compilation:
     assert state.graph is not None
+    assert state.candidates is not None
     assert state.placement is not None
+    buckets = place_buckets(
+        state.bound or state.graph,
+        state.placement,
+        state.options.providers,
+        state.candidates.catalog,
+        deployment=state.deployment,
+        mark=MARK if state.options.offline else state.options.mark,
+        known=state.known,
+    )
     graphs, said = lower(
         state.graph,
         state.placement,
@@ -166,12 +193,14 @@ def _lower(state: Compilation) -> Compilation:
         runtime=state.options.runtime,
         sources=state.sources,
         access=state.options.access,
+        buckets=buckets,
+        networks=state.options.networks,
         # What the user names counts for more than what the catalog knows.
         images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, graphs=graphs, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, buckets=buckets, graphs=graphs, diagnostics=state.diagnostics + said)
 
 
 def _synth(state: Compilation) -> Compilation:

@@ -30,7 +30,7 @@ from typing import Any
 
 from .cdk import STACK
 from .diagnostics import SkycError, error
-from .ir import FrozenMap, Ref, ResourceGraph, SynthManifest, Value
+from .ir import FrozenMap, Joined, Ref, ResourceGraph, SynthManifest, Value
 
 FILE_NAME = "cdk.tf.json"
 CACHE_FORMAT = 1
@@ -214,6 +214,8 @@ def terraform_value(value: Value) -> Any:
     """A Value as Terraform JSON. Text is escaped, so that `${` in a user's string stays text; only a Ref is an expression."""
     if isinstance(value, Ref):
         return str(value)
+    if isinstance(value, Joined):
+        return "".join(terraform_value(part) for part in value.parts)
     if isinstance(value, str):
         return value.replace("${", "$${").replace("%{", "%%{")
     if isinstance(value, Decimal):

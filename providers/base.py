@@ -26,6 +26,7 @@ from ..compiler.ir import (
     NodeRuntime,
     ResourceGraph,
     SiteId,
+    Storage,
     Task,
 )
 from ..compiler.ir.catalog import CatalogPart
@@ -52,10 +53,16 @@ class Capability(enum.Enum):
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
     OBJECT_MOUNT = "object-mount"
+    BUCKET = "bucket"
+    """Storages without a place become buckets there: `lower_storages`, `bucket_uri` and `empty` work."""
     FILE_STORE = "file-store"
     """`file://` URIs name a directory every node of a site can reach."""
     WHOLE_MACHINE = "whole-machine"
     """The node belongs to the task alone: absolute paths outside its own directory may be written."""
+
+
+MARK_FILE = "mark"
+"""In a deployment's directory below the home: its own id, which stands in names that must be unique in the world."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,16 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExistingNetwork:
+    """A network of the user's in one region, to put machines into. Nothing in it is made or changed but a firewall of our own."""
+
+    id: str
+    """The provider's id of it: of a VPC, a VNet, …"""
+    subnets: FrozenMap[str]
+    """Zone → id of the subnet for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LowerContext:
     """What lowering may know besides the placement. All of it is in the resource graph's digest."""
 
@@ -85,6 +102,8 @@ class LowerContext:
     """Absolute path of SKYC_HOME on the machine that runs Terraform."""
     runtime: NodeRuntime
     access: Access = field(default_factory=Access)
+    network: ExistingNetwork | None = None
+    """The user's own network in the site's region, if one is named."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images that config.yaml names, or the catalog knows: `<target>/<region>`, with `/gpu` for machines with devices → id."""
     plan: str = ""
@@ -193,6 +212,10 @@ class OwnedResource:
     detail: str = ""
     node: str = ""
     """A machine's `Node.id`, where `id` is made of names and so comes back with the next machine of that name."""
+    storage: str = ""
+    """The Storage whose data it holds; empty for what holds none. It is never removed together with data: `empty` comes first."""
+    keep: bool = False
+    """It outlives the deployment (`persistent`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +264,16 @@ class Provider(Protocol):
         """Resources for one task's placements at this provider. Pure: same arguments, same graph. A diagnostic about a field has
         it as its `subject`."""
 
+    def lower_storages(
+        self, storages: tuple[Storage, ...], region: str, context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        """Buckets of a deployment in one region, as a site of their own with the output `storages`. Every `uri` is set, to
+        what `bucket_uri` says. Private, encrypted, and of a persistent one protected against destruction. Pure, like `lower`."""
+
+    def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+        """The URI of the bucket for a Storage of this name. Pure. `mark`: the deployment's own id, for names that must be unique in
+        the world. Only with `Capability.BUCKET`."""
+
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         """What is wrong with a graph of its own, found offline: against its Terraform providers' schemas, and against what must
         hold of everything it makes. Pure. `sources` gives the user's lines. Nothing, where there is nothing to hold it against."""
@@ -252,7 +285,7 @@ class Provider(Protocol):
         """Start what its graphs need besides released Terraform providers: skyc's own provider, or nothing."""
 
     def storage_uri(self, name: str, *, home: Path) -> str:
-        """Where a Storage of this name lies when the task gives no URI. Pure; nothing is made."""
+        """Where a Storage of this name lies when the task gives no URI and there is no bucket for it. Pure; nothing is made."""
 
     def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
         """Nodes from a site's Terraform output values, head first."""
@@ -275,4 +308,9 @@ class Provider(Protocol):
         """Everything in the world tagged with this deployment, sorted by id."""
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
-        """Remove one owned resource, whatever state it is in. Removing what is gone is fine."""
+        """Remove one owned resource, whatever state it is in. Removing what is gone is fine. What holds data is removed only
+        empty: SkycError (`storage-not-empty`) otherwise."""
+
+    def empty(self, resource: OwnedResource, *, home: Path) -> None:
+        """Delete all data that an owned resource with a `storage` holds, old versions and unfinished uploads included. The resource
+        stays. Only with `Capability.BUCKET`."""

@@ -22,8 +22,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..compiler.diagnostics import Diagnostic, Severity
+from ..compiler.diagnostics import Diagnostic, Severity, has_errors
 from ..compiler.ir import (
+    BUCKET_FACTS,
     AcceleratorRequest,
     Bound,
     DeploymentId,
@@ -39,9 +40,11 @@ from ..compiler.ir import (
     ResourceRequest,
     SiteId,
     SpecPath,
+    Storage,
     Task,
     TaskId,
     canonical,
+    storage_label,
 )
 from ..compiler.ir.catalog import CatalogPart
 from .base import Access, Capability, LowerContext, Node, Provider
@@ -199,6 +202,43 @@ class ProviderConformance(CatalogConformance):
         assert provider.observe(DEPLOYMENT, home=tmp_path) == (), "something is still observed after remove"
         assert self.leftovers(tmp_path) == (), "something is left in the world"
 
+    def test_buckets(self, tmp_path: Path) -> None:
+        """A site of buckets is one a reviewer can read and nobody can lose data by; with `Capability.BUCKET` alone."""
+        provider = self.make_provider()
+        storages = tuple(
+            Storage(name=name, origin=SpecPath(("storage", name)), uri=None, persistent=name == "kept")
+            for name in ("kept", "Scratch_1")
+        )
+        context = self._context(tmp_path, SiteId("_storage.conformance"))
+        region = provider.catalog(home=tmp_path).offering(0, Market.ON_DEMAND).region
+        if Capability.BUCKET not in provider.capabilities:
+            graph, said = provider.lower_storages(storages, region, context)
+            assert graph is None and has_errors(said), "it has no buckets, and does not say so"
+            return
+
+        def uri(name: str, mark: str = "0123456789") -> str:
+            return provider.bucket_uri(name, region=region, deployment=DEPLOYMENT, mark=mark)
+
+        assert uri("kept") == uri("kept"), "a bucket's name is not a function of its Storage"
+        assert len({uri("kept"), uri("Kept"), uri("kept", "9876543210"), uri("a.b"), uri("a-b")}) == 5, "two share a bucket"
+        placed = tuple(replace(storage, uri=uri(storage.name)) for storage in storages)
+        graph, said = provider.lower_storages(placed, region, context)
+        assert graph is not None and not has_errors(said), said
+        addresses = [str(node.address) for node in graph.resources]
+        assert addresses == sorted(set(addresses)), "addresses are not unique and sorted"
+        assert provider.check_graph(graph, None) == ()
+        assert provider.lower_storages(placed, region, context)[0] == graph, "lowering is not a function of its arguments"
+        for storage in placed:
+            own = [node for node in graph.resources if node.address.name == storage_label(storage.name)]
+            assert own, f"no resource is named as {storage.name}"
+            assert any(node.prevent_destroy for node in own) is storage.persistent, "protected is what is persistent"
+        facts = graph.outputs["storages"]
+        assert isinstance(facts, FrozenMap)
+        assert all(isinstance(row, FrozenMap) and tuple(sorted(row)) == BUCKET_FACTS for row in facts.values())
+        assert {name: row["uri"] for name, row in facts.items() if isinstance(row, FrozenMap)} == {
+            storage.name: storage.uri for storage in placed
+        }
+
     # What the tests above share
 
     def example_task(self, home: Path, **request: Any) -> Task:
@@ -230,16 +270,19 @@ class ProviderConformance(CatalogConformance):
     def _lower(self, home: Path, task: Task, num_nodes: int = 1) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         provider = self.make_provider()
         task = replace(task, groups=tuple(replace(group, num_nodes=num_nodes) for group in task.groups))
-        context = LowerContext(
+        context = self._context(home, SiteId(f"{task.id}.{provider.name}"))
+        return provider.lower(task, self._placements(provider.catalog(home=home), task), context)
+
+    def _context(self, home: Path, site: SiteId) -> LowerContext:
+        return LowerContext(
             deployment=DEPLOYMENT,
-            site=SiteId(f"{task.id}.{provider.name}"),
+            site=site,
             home=str(home),
             runtime=self.runtime(),
             access=Access(ssh_from=("203.0.113.7/32",), login_key=LOGIN_KEY, host_key="a key\n", host_key_public=LOGIN_KEY),
             images=self.images(),
             plan="0123456789ab",
         )
-        return provider.lower(task, self._placements(provider.catalog(home=home), task), context)
 
     def _placements(self, catalog: CatalogPart, task: Task) -> tuple[GroupPlacement, ...]:
         """As the optimizer would place it on the first offering: half of a divisible machine's CPUs, 1 GiB."""

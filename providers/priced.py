@@ -16,13 +16,14 @@ from ..compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ..compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
 from ..compiler.ir.catalog import CatalogPart
 from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
+from .bucketless import Bucketless
 from .build_catalog import CATALOG_FILE
 from .stored import stored_part
 
 STATE = "priced, not yet compiled"
 
 
-class PricedProvider:
+class PricedProvider(Bucketless):
     """A target with a catalog and nothing else. Subclasses give its name and, where their catalog is no file, `catalog`."""
 
     name: str

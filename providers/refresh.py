@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..compiler.ir import Accelerator, FrozenMap, Secret
 from ..compiler.ir.accelerators import device, from_driver
-from ..compiler.ir.catalog import CatalogPart, Rates
+from ..compiler.ir.catalog import CatalogPart, Quota, Rates
 from .facts import span
 from .http import Http
 from .retry import BadAnswer, Refused, SourceFailure
@@ -84,6 +84,8 @@ class Refreshed:
     sells_spot: bool
     failures: tuple[Failure, ...] = ()
     gaps: tuple[str, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    """The account's, as far as they were told."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
 
 

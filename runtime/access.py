@@ -1,4 +1,4 @@
-"""Who may log in to rented machines, and what these may reach: what the user declares, and two keys per deployment.
+"""Who may log in to rented machines, and what these may reach: what the user declares, two keys per deployment, and a mark.
 
 Invariants
 - Private keys are made here, lie at `<home>/deployments/<name>/ssh/` with mode 0600, and go with the deployment.
@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId, FrozenMap
-from ..providers.base import Access
+from ..providers.base import MARK_FILE, Access
 from .state import deployment_directory
 
 CONFIG = "config.yaml"
+MARK_BYTES = 5
 
 
 def access_of(home: Path, deployment: DeploymentId) -> Access:
@@ -37,9 +39,33 @@ def access_of(home: Path, deployment: DeploymentId) -> Access:
     )
 
 
+def mark_of(home: Path, deployment: DeploymentId) -> str:
+    """The deployment's own id in names that must be unique in the world; made on first use, and kept as long as a bucket is."""
+    path = deployment_directory(home, deployment) / MARK_FILE
+    if not path.exists():
+        _write_once(path, secrets.token_hex(MARK_BYTES).encode())
+    mark = path.read_text(encoding="ascii").strip()
+    if not re.fullmatch(rf"[0-9a-f]{{{2 * MARK_BYTES}}}", mark):
+        raise SkycError(
+            error(
+                "bad-mark",
+                "A deployment's own id cannot be read",
+                f"{path} does not hold {2 * MARK_BYTES} hexadecimal digits. The names of its buckets end with them.",
+                hint="write there what the names of its buckets end with; without any, remove the file",
+            )
+        )
+    return mark
+
+
 def ssh_directory(home: Path, deployment: DeploymentId) -> Path:
     """Where a deployment's keys are: `login` and `host`, and the host keys pinned at first logins."""
     return deployment_directory(home, deployment) / "ssh"
+
+
+def _section(home: Path) -> dict[str, Any]:
+    """`access` of config.yaml; empty without one. Raises SkycError."""
+    section = read_config(home).get("access")
+    return section if isinstance(section, dict) else {}
 
 
 def ssh_ranges(home: Path) -> tuple[str, ...]:
@@ -57,8 +83,8 @@ def storage_accounts(home: Path) -> FrozenMap[str]:
     return FrozenMap(given)
 
 
-def _section(home: Path) -> dict[str, Any]:
-    """`access` of config.yaml; empty without one. Raises SkycError."""
+def read_config(home: Path) -> dict[str, Any]:
+    """What config.yaml holds; nothing without one, or where it holds no mapping. Raises SkycError for one that cannot be read."""
     import yaml
 
     path = home / CONFIG
@@ -68,8 +94,7 @@ def _section(home: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
         raise SkycError(_bad_config(path, failure)) from failure
-    section = config.get("access") if isinstance(config, dict) else None
-    return section if isinstance(section, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def _bad_config(path: Path, why: object) -> Diagnostic:

@@ -20,20 +20,21 @@ from decimal import Decimal
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical
+from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical, holds_storage, task_of
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
 from . import jobs
 from .access import CONFIG, ssh_ranges
-from .clusters import Cluster, cluster_of, task_of
+from .clusters import Cluster, cluster_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
-from .places import checkpoint_place, mounts, note_storages
+from .places import checkpoint_place, mounts, note_storages, refuse_unopened
 from .planning import (
     Planned,
     last_run,
+    located_task,
     loses_cluster,
     newest_attempt,
     planned,
@@ -87,7 +88,7 @@ def warned(session: Session, request: Request, compilation: Compilation) -> Comp
 
 def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
     """Machines that no job could be started on are not rented. Raises SkycError."""
-    names = sorted({graph.provider for graph in compilation.graphs or ()})
+    names = sorted({graph.provider for graph in compilation.graphs or () if not holds_storage(graph.site)})
     without = [name for name in names if Capability.RUN not in session.provider(name).capabilities]
     if without:
         raise SkycError(
@@ -160,6 +161,7 @@ def priced(compilation: Compilation) -> Plan:
         placement=compilation.placement,
         graphs=(),
         changes=(),
+        buckets=compilation.buckets,
         hours=max(task.hours for task in compilation.graph.tasks),
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
@@ -176,6 +178,7 @@ def plan_result(plan: Planned) -> Plan:
         placement=compilation.placement,
         graphs=compilation.graphs or (),
         changes=plan.changes,
+        buckets=compilation.buckets,
         jobs=plan.jobs,
         hours=max(task.hours for task in graph.tasks),
         diagnostics=compilation.diagnostics,
@@ -194,6 +197,8 @@ def apply(
     """Plan, ask, make, run. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
     compilation = compiled(session, request)
     refuse_what_cannot_run(session, compilation)
+    assert compilation.graph is not None
+    refuse_unopened(located_task(compilation, task.id) for task in compilation.graph.tasks)
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
@@ -250,18 +255,20 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
             session.store.save_site(site_record(site.graph, site.directory))
     assert compilation.graph is not None
     for task in compilation.graph.tasks:
-        note_storages(session, deployment, task, provider_of(task, compilation))
+        ours = frozenset(bucket.storage.name for bucket in compilation.buckets)
+        note_storages(session, deployment, task, provider_of(task, compilation), buckets=ours)
     try:
         for site, terraform in plan.sites:
             if not site.changes.has_changes:
                 continue
             session.step("apply", f"making {site.site}" if site.graph is not None else f"removing {site.site}")
-            ending = loses_cluster(task_of(site.site), [(site, terraform)])
-            if ending:
-                release(session, deployment, task_of(site.site))
+            loser = task_of(site.site)
+            ending = loses_cluster(loser, [(site, terraform)])
+            if loser is not None and ending:
+                release(session, deployment, loser)
             apply_site(plan.context, site, terraform, plan_digest=compilation.placement.digest)
-            if ending:
-                settle(session, deployment, task_of(site.site), JobState.LOST, "Its nodes were replaced or removed.")
+            if loser is not None and ending:
+                settle(session, deployment, loser, JobState.LOST, "Its nodes were replaced or removed.")
             if site.graph is None:
                 session.store.remove_site(deployment, site.site)
     except KeyboardInterrupt:

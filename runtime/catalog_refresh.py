@@ -44,6 +44,7 @@ from ..providers.registry import CLOUDS, refresher, shipped_catalog
 from ..providers.retry import Schedule, SourceFailure
 from ..providers.snapshot import OfferRow, encode, offer_rows, read_part
 from ..providers.stored import refreshed_path, stored_part
+from .quotas import encode_quotas, told_quotas
 from .state import home_directory, prepare_home
 from .state_failures import cannot_use_home
 
@@ -206,6 +207,8 @@ def _refresh_one(order: Order, name: str) -> CloudRefresh:
         return _said(replace(result, state=RefreshState.REFUSED), _much_lost(name, made.loss))
     try:
         _write(refreshed_path(order.home, name), encode(made.part))
+        if refreshed.quotas:
+            _write(told_quotas(order.home, name), encode_quotas(refreshed.quotas))
     except SkycError as wrong:
         return _said(replace(result, state=RefreshState.FAILED), *wrong.diagnostics)
     return result

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import SkycError
-from ..compiler.ir import DeploymentId, SiteId, TaskId
+from ..compiler.ir import DeploymentId, SiteId, TaskId, task_of
 from ..compiler.terraform_files import STATE_FILE, state_outputs
 from ..providers.base import LOGIN_USER, Capability, Login, Node, Provider
 from .access import ssh_directory
@@ -39,32 +39,28 @@ def clusters(session: Session, deployment: DeploymentId, *, skip_damaged: bool =
     found = []
     for record in session.store.sites(deployment):
         try:
-            outputs = _outputs(Path(record.directory) / STATE_FILE)
+            outputs = site_outputs(Path(record.directory) / STATE_FILE)
         except SkycError:
             if skip_damaged:
                 continue
             raise
-        provider = session.provider(record.provider)
+        provider, task = session.provider(record.provider), task_of(record.site)
         nodes = provider.nodes(outputs) if outputs.get("nodes") else ()
         if Capability.LOGIN in provider.capabilities:
             login = Login(deployment=deployment, directory=str(ssh_directory(session.home, deployment)), user=LOGIN_USER)
             nodes = tuple(replace(node, login=login) for node in nodes)
-        if nodes:
-            found.append(Cluster(site=record.site, task=task_of(record.site), provider=provider, nodes=nodes))
+        if nodes and task is not None:
+            found.append(Cluster(site=record.site, task=task, provider=provider, nodes=nodes))
     return tuple(found)
 
 
-def _outputs(file: Path) -> Mapping[str, Any]:
+def site_outputs(file: Path) -> Mapping[str, Any]:
+    """The outputs in a state; none without one. Raises SkycError for one that cannot be read."""
     for _ in range(TRIES - 1):
         with suppress(SkycError):
             return state_outputs(file) or {}
         time.sleep(0.02)
     return state_outputs(file) or {}
-
-
-def task_of(site: SiteId) -> TaskId:
-    """A site's name begins with its task's."""
-    return TaskId(str(site).split(".", 1)[0])
 
 
 def cluster_of(

@@ -14,6 +14,7 @@ from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Node
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
+from .buckets import kept_buckets, made_buckets
 from .clusters import Cluster, cluster_of, clusters
 from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import lock_holder
@@ -29,11 +30,12 @@ CANCEL_WAIT = 5.0
 
 
 def status(session: Session, name: str | None, *, refresh: bool) -> tuple[DeploymentStatus, ...]:
-    """One deployment, or all that are not destroyed."""
+    """One deployment, or all that are not destroyed, or of which a bucket is left."""
     if name is not None:
         wanted = [session.store.deployment(known_deployment(session, name))]
     else:
-        wanted = [r for r in session.store.deployments() if r.state is not DeploymentState.DESTROYED]
+        everything = session.store.deployments()
+        wanted = [r for r in everything if r.state is not DeploymentState.DESTROYED or session.store.sites(r.id)]
     return tuple(_status(session, record, refresh) for record in wanted if record is not None)
 
 
@@ -79,6 +81,7 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
             for node in cluster.nodes
         ),
         jobs=listed,
+        storages=kept_buckets(session, made_buckets(session, deployment, skip_damaged=True)),
         # Nodes that cannot be seen may well be there, and cost.
         hourly=_hourly(listed, up=bool(found) or damaged),
         refreshed=refresh,

@@ -50,6 +50,7 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
         placement=compilation.placement,
         graphs=compilation.graphs,
         changes=(),
+        buckets=compilation.buckets,
         hours=max(task.hours for task in compilation.graph.tasks),
         offline=True,
         diagnostics=(*compilation.diagnostics, *said),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -36,6 +37,17 @@ def mounts(session: Session, task: Task, provider: str) -> tuple[JobMount, ...]:
     return tuple(found)
 
 
+def refuse_unopened(tasks: Iterable[Task]) -> None:
+    """Storages that a job uses and nothing here can open: said before anything is rented for it. Raises SkycError."""
+    from .storage.base import open_store
+
+    for task in tasks:
+        used = {mount.storage for mount in task.file_mounts} | ({task.checkpoint.storage} if task.checkpoint else set())
+        for storage in task.storages:
+            if storage.name in used and storage.uri is not None:
+                open_store(storage.uri)
+
+
 def checkpoint_place(
     session: Session, deployment: DeploymentId, task: Task, provider: str, run: int, *, restore: bool = True
 ) -> JobCheckpoint:
@@ -53,14 +65,18 @@ def checkpoint_place(
     )
 
 
-def note_storages(session: Session, deployment: DeploymentId, task: Task, provider: str) -> None:
+def note_storages(
+    session: Session, deployment: DeploymentId, task: Task, provider: str, *, buckets: frozenset[str] = frozenset()
+) -> None:
     """Make the places skyc chose on this machine, and write down which storage the deployment uses.
 
-    A destroy has no task file, and must know what to keep.
+    A destroy has no task file, and must know what to keep. Those that have a bucket of ours (`buckets`) are in its site's state.
     """
     path = _list_path(session, deployment)
     rows = {row["name"]: row for row in _read_list(path)}
     for storage in task.storages:
+        if storage.name in buckets:
+            continue
         uri = storage_uri(session, storage, provider)
         if storage.uri is None and uri.startswith(FILE):
             # A place skyc chose on this machine: nobody else makes it.

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..compiler.buckets import with_uris
 from ..compiler.diagnostics import Diagnostic, SkycError, Span, error, has_errors, warning
 from ..compiler.ir import (
     Action,
@@ -26,11 +27,12 @@ from ..compiler.ir import (
     SiteId,
     Task,
     TaskId,
+    task_of,
 )
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
 from ..providers.base import DEAD, Capability
-from .clusters import clusters, task_of
+from .clusters import clusters
 from .job import JobState
 from .places import checkpoint_place
 from .reconcile import reconcile
@@ -65,8 +67,8 @@ class Planned:
         return any(changes.has_changes for changes in self.changes)
 
     def task(self, task: TaskId) -> Task:
-        assert self.compilation.graph is not None
-        return next(item for item in self.compilation.graph.tasks if item.id == task)
+        """With the URIs of the buckets it uses."""
+        return located_task(self.compilation, task)
 
 
 def shared_deployment(session: Session, request: Request, compilation: Compilation) -> tuple[Diagnostic, ...]:
@@ -210,7 +212,8 @@ def _plan_jobs(
             from .checkpoint import newest_generation
             from .storage.base import open_store
 
-            where = checkpoint_place(session, context.deployment, task, provider_of(task, compilation), last.number)
+            located = with_uris(task, compilation.buckets)
+            where = checkpoint_place(session, context.deployment, located, provider_of(task, compilation), last.number)
             generation = newest_generation(open_store(where.store), where.prefix, task.num_nodes)
         yield plan_job(task, digests[task.id], last, rerun=request.rerun, generation=generation)
 
@@ -228,9 +231,9 @@ def _as_it_is(
     return last
 
 
-def loses_cluster(task: TaskId, sites: Sequence[tuple[SitePlan, Terraform]]) -> bool:
-    """Whether the plan makes, replaces or removes a node of the task: then what runs there ends."""
-    return any(
+def loses_cluster(task: TaskId | None, sites: Sequence[tuple[SitePlan, Terraform]]) -> bool:
+    """Whether the plan makes, replaces or removes a node of the task: then what runs there ends. None has no nodes."""
+    return task is not None and any(
         change.action not in (Action.NO_OP, Action.READ, Action.UPDATE)
         for plan, _ in sites
         if str(plan.site).startswith(f"{task}.")
@@ -263,7 +266,7 @@ def refuse_running(session: Session, plan: Planned) -> None:
                 raise still_running(deployment, "The job still runs, and the task has changed since it started", "")
     for record in session.store.sites(deployment):
         task = task_of(record.site)
-        if loses_cluster(task, plan.sites) and (going_on := working(session, deployment, task)):
+        if task is not None and loses_cluster(task, plan.sites) and (going_on := working(session, deployment, task)):
             names = ", ".join(job.id for job in going_on)
             raise still_running(
                 deployment, "The plan takes nodes on which a job still runs", f"Site {record.site} runs {names}. "
@@ -279,6 +282,13 @@ def still_running(deployment: DeploymentId, summary: str, detail: str) -> SkycEr
             commands=(f"skyc cancel {deployment}", f"skyc logs -f {deployment}"),
         )
     )
+
+
+def located_task(compilation: Compilation, task: TaskId) -> Task:
+    """A task of the file, its Storages with the URIs of their buckets."""
+    assert compilation.graph is not None
+    found = next(item for item in compilation.graph.tasks if item.id == task)
+    return with_uris(found, compilation.buckets)
 
 
 def provider_of(task: Task, compilation: Compilation) -> str:

@@ -8,18 +8,22 @@
       - infra: gcp
         limit: 96
 
+What a catalog refresh was told by a cloud's account is in `<home>/catalog/<cloud>.quotas.json`, and limits too.
+
 Without `accelerator` a limit is on CPUs; without `market` on both markets together; without a region on each region. What no quota
 names is not limited.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, SourceFile, SourceMap, error
-from ..compiler.ir import Market, Quota, SpecPath
+from ..compiler.ir import Market, Quota, SpecPath, plain
 from ..compiler.parse import amounts, read_source
 from ..compiler.parse.kinds import Choice, Field, ListOf, Number, Record, Text
 from ..compiler.parse.nodes import Mapping, compose
@@ -59,8 +63,49 @@ _MEANT = {
 }
 
 
+FORMAT = 1
+
+
+def told_quotas(home: Path, provider: str) -> Path:
+    """Where a refresh keeps what a cloud told."""
+    return home / "catalog" / f"{provider}{_TOLD}"
+
+
+_TOLD = ".quotas.json"
+
+
+def encode_quotas(quotas: tuple[Quota, ...]) -> bytes:
+    return json.dumps({"format": FORMAT, "quotas": plain(quotas)}, indent=1).encode() + b"\n"
+
+
+def _told(home: Path) -> Iterator[Quota]:
+    """Quotas of the last refreshes. A file that cannot be read limits nothing: the next refresh writes it anew."""
+    for path in sorted((home / "catalog").glob(f"*{_TOLD}")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            rows = content["quotas"] if content["format"] == FORMAT else ()
+            yield from [
+                Quota(
+                    provider=row["provider"],
+                    region=row["region"],
+                    market=Market(row["market"]),
+                    accelerator=row["accelerator"],
+                    limit=Decimal(row["limit"]),
+                    families=tuple(row["families"]),
+                )
+                for row in rows
+            ]
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
+            continue
+
+
 def read_quotas(home: Path) -> tuple[Quota, ...]:
-    """The declared quotas, in file order; none without a file or without the key. Raises SkycError with every mistake."""
+    """The declared quotas, in file order, then those the clouds told. Raises SkycError with every mistake in what is declared."""
+    return (*declared_quotas(home), *_told(home))
+
+
+def declared_quotas(home: Path) -> tuple[Quota, ...]:
+    """Those in config.yaml, in file order; none without a file or without the key. Raises SkycError with every mistake."""
     path = home / CONFIG
     if not path.exists():
         return ()

@@ -36,8 +36,11 @@ def known_ids(session: Session, deployment: DeploymentId) -> frozenset[str]:
     return frozenset(found)
 
 
-def reconcile(session: Session, deployment: DeploymentId, context: SiteContext) -> tuple[OwnedResource, ...]:
-    """Remove what no state knows and close the journal. What was removed, sorted by id.
+def reconcile(
+    session: Session, deployment: DeploymentId, context: SiteContext, *, storage: bool = True
+) -> tuple[OwnedResource, ...]:
+    """Remove what no state knows and close the journal. What was removed, sorted by id. What holds data is removed only empty;
+    without `storage` it is left to who decides about it.
 
     The caller has checked every state first (`sites.check_state`), or is about to remove everything: with a lost state,
     all that runs would look like an orphan.
@@ -49,6 +52,8 @@ def reconcile(session: Session, deployment: DeploymentId, context: SiteContext) 
     known = known_ids(session, deployment)
     for provider in _providers(session, deployment):
         for resource in orphans(provider.observe(deployment, home=session.home), known):
+            if resource.storage and not storage:
+                continue
             session.note("reconcile", f"removing {resource.type} {resource.name}, which no state knows")
             provider.remove(resource, home=session.home)
             session.store.record("orphan-removed", f"{resource.type} {resource.name} ({resource.id})", deployment=deployment)
@@ -58,12 +63,17 @@ def reconcile(session: Session, deployment: DeploymentId, context: SiteContext) 
     return tuple(removed)
 
 
-def sweep(session: Session, deployment: DeploymentId) -> tuple[OwnedResource, ...]:
-    """Remove everything that carries the deployment's tag. What was removed, sorted by id."""
+def sweep(session: Session, deployment: DeploymentId, *, purge: bool) -> tuple[OwnedResource, ...]:
+    """Remove everything that carries the deployment's tag, data included; without `purge` not what outlives it. What was removed,
+    sorted by id."""
     removed: list[OwnedResource] = []
     for provider in (session.provider(name) for name in sorted(session.providers)):
         for resource in provider.observe(deployment, home=session.home):
+            if resource.keep and not purge:
+                continue
             session.note("destroy", f"removing {resource.type} {resource.name} by its tag")
+            if resource.storage:
+                provider.empty(resource, home=session.home)
             provider.remove(resource, home=session.home)
             removed.append(resource)
     return tuple(removed)

@@ -16,9 +16,11 @@ from ..compiler.ir import Objective, Secret
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
-from .access import access_of
+from .access import access_of, mark_of
+from .buckets import known_buckets
 from .images import read_images
 from .mirror import mirrored
+from .networks import read_networks
 from .quotas import read_quotas
 from .session import Session
 from .state import deployment_id
@@ -59,6 +61,9 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             objective=request.objective,
             quotas=read_quotas(session.home),
             access=partial(access_of, session.home),
+            networks=read_networks(session.home),
+            mark=partial(mark_of, session.home),
+            known=partial(known_buckets, session),
             images=read_images(session.home),
             offline=request.offline,
             versions=mirrored(session.environ),

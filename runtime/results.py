@@ -25,6 +25,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from ..compiler.buckets import Bucket
 from ..compiler.diagnostics import Diagnostic, has_errors
 from ..compiler.ir import (
     ChangeSet,
@@ -37,6 +38,7 @@ from ..compiler.ir import (
     ResourceGraph,
     SiteId,
     TaskId,
+    decimal_text,
 )
 from .records import DeploymentState, JobRecord
 
@@ -48,6 +50,7 @@ class Plan:
     """What an apply or destroy would do; nothing has been done.
 
     placement: None for a destroy, and when `emit` stopped the compiler before it.
+    buckets: the Storages skyc makes a place for, those that are there included. kept: what a destroy leaves.
     changes: one per site; empty when there was nothing to compare with.
     offline: nobody was asked; what the diagnostics call schema-valid is all that is known. Never to be applied.
     hours: the expected run time that the price per run is made of.
@@ -60,6 +63,8 @@ class Plan:
     placement: PlacementPlan | None
     graphs: tuple[ResourceGraph, ...]
     changes: tuple[ChangeSet, ...]
+    buckets: tuple[Bucket, ...] = ()
+    kept: tuple[KeptStorage, ...] = ()
     jobs: tuple[JobPlan, ...] = ()
     hours: Decimal = Decimal(1)
     destroying: bool = False
@@ -99,6 +104,8 @@ class Plan:
             jobs=self.jobs,
             hours=self.hours,
             destroying=self.destroying,
+            buckets=self.buckets,
+            kept=tuple(storage.sentence for storage in self.kept),
         )
         match format:
             case "text":
@@ -176,10 +183,18 @@ class DestroyOutcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptStorage:
-    """Storage that outlives its deployment, and where it is."""
+    """Storage that outlives its deployment, and where it is. gb_month: US dollars for a GB kept a month, for a bucket of skyc's;
+    None: unknown, or not paid to a cloud by skyc's doing."""
 
     name: str
     uri: str
+    gb_month: Decimal | None = None
+
+    @property
+    def sentence(self) -> str:
+        """`out at s3://… · $0.023 per GB and month`."""
+        price = "" if self.gb_month is None else f" · ${decimal_text(self.gb_month)} per GB and month"
+        return f"{self.name} at {self.uri}{price}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +239,7 @@ class DeploymentStatus:
 
     refreshed: nodes and jobs were asked just now; otherwise they are as last recorded.
     working: who works on it right now, in a sentence; None if nobody does.
+    storages: its buckets, also those that a destroy left.
     hourly: US dollars per hour for what is up; None when a price is not known.
     """
 
@@ -235,6 +251,7 @@ class DeploymentStatus:
     sites: tuple[SiteStatus, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     jobs: tuple[JobRecord, ...] = ()
+    storages: tuple[KeptStorage, ...] = ()
     hourly: Decimal | None = None
     refreshed: bool = True
     working: str | None = None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..compiler.changeset import change_set
 from ..compiler.diagnostics import SkycError, Span, error
-from ..compiler.ir import ChangeSet, DeploymentId, ResourceGraph, SiteId
+from ..compiler.ir import Action, ChangeSet, DeploymentId, ResourceGraph, SiteId, holds_storage, storage_label
 from ..compiler.synth import FILE_NAME
 from ..compiler.terraform import Engine, Event, StateFacts, Terraform, checked
 from ..compiler.terraform_files import STATE_FILE, read_state
@@ -46,7 +46,8 @@ class SiteContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitePlan:
-    """A planned change of one site. `graph` None: the site is no longer wanted and everything in it goes."""
+    """A planned change of one site. `graph` None: the site is no longer wanted and everything in it goes, or what its module has
+    no more."""
 
     site: SiteId
     directory: Path
@@ -156,13 +157,16 @@ def plan_site(
     graph: ResourceGraph | None,
     terraform: Terraform,
     *,
+    partly: bool = False,
     replace: Sequence[str] = (),
 ) -> SitePlan:
-    """Plan the module on disk (or its destruction). `replace`: addresses to be made anew, whatever Terraform thinks of them.
+    """Plan the module on disk (or, without a graph, its destruction; with `partly` that of what the module has no more). `replace`:
+    addresses to be made anew, whatever Terraform thinks of them.
 
-    Raises SkycError with Terraform's diagnostics when that fails."""
+    Raises SkycError with Terraform's diagnostics when that fails.
+    """
     check_state(context, site)
-    run = checked(terraform.plan(destroy=graph is None, replace=replace))
+    run = checked(terraform.plan(destroy=graph is None and not partly, replace=replace))
     assert run.plan_file is not None
     shown = terraform.show(run.plan_file)
     changes = change_set(shown, graph=graph, site=site, engine=context.engine, secrets=context.secrets)
@@ -176,12 +180,26 @@ def plan_site(
     )
 
 
+_LEAVING = (Action.DELETE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY)
+
+
+def _empty_what_leaves(context: SiteContext, plan: SitePlan) -> None:
+    """Delete the data of every bucket that the plan removes: Terraform removes none that holds data."""
+    leaving = {change.address for change in plan.changes.changes if change.action in _LEAVING}
+    if not holds_storage(plan.site) or not leaving:
+        return
+    for resource in plan.provider.observe(context.deployment, home=context.home):
+        if resource.storage and f"{resource.type}.{storage_label(resource.storage)}" in leaving:
+            plan.provider.empty(resource, home=context.home)
+
+
 def apply_site(context: SiteContext, plan: SitePlan, terraform: Terraform, *, plan_digest: str) -> None:
     """Do exactly what was planned. The journal entry stays open when skyc, or Terraform, dies on the way."""
     store = context.store
     action = "destroy" if plan.graph is None else "apply"
     entry = store.begin(context.deployment, plan.site, plan_digest=plan_digest, action=action)
     try:
+        _empty_what_leaves(context, plan)
         run = terraform.apply(plan.plan_file)
     finally:
         with contextlib.suppress(OSError):

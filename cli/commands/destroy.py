@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         case never:
             assert_never(never)
     for storage in result.kept:
-        screen.note(f"kept: {storage.name} at {storage.uri}")
+        screen.note(f"kept: {storage.sentence}")
     return 0
 
 

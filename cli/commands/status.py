@@ -59,6 +59,8 @@ def _show(status: DeploymentStatus, screen: Screen) -> None:
         screen.document(f"  {harmless(status.working)}\n")
     if status.nodes:
         screen.table(NODE_HEADINGS, node_rows(status.nodes), indent=2)
+    for storage in status.storages:
+        screen.document(f"  storage {harmless(storage.sentence)}\n")
     if status.jobs:
         screen.table(JOB_HEADINGS, job_rows(status.jobs[-JOBS_SHOWN:]), indent=2)
         if len(status.jobs) > JOBS_SHOWN:

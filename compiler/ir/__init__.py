@@ -1,6 +1,17 @@
 """The frozen types that cross a stage boundary. Every other package may import this one; it imports none of them."""
 
-from .addresses import DeploymentId, GroupName, ResourceAddress, SiteId, SpecPath, TaskId
+from .addresses import (
+    DeploymentId,
+    GroupName,
+    ResourceAddress,
+    SiteId,
+    SpecPath,
+    TaskId,
+    holds_storage,
+    site_place,
+    storage_site,
+    task_of,
+)
 from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
@@ -24,7 +35,17 @@ from .placement import (
     StoragePlacement,
     Transfer,
 )
-from .resources import ProviderRequirement, Ref, ResourceGraph, ResourceNode, SynthManifest, Value
+from .resources import (
+    BUCKET_FACTS,
+    Joined,
+    ProviderRequirement,
+    Ref,
+    ResourceGraph,
+    ResourceNode,
+    SynthManifest,
+    Value,
+    storage_label,
+)
 from .runtime import RAY_VERSION, NodeRuntime
 from .secret import Secret
 from .spec import (
@@ -60,6 +81,7 @@ from .task import (
 )
 
 __all__ = [
+    "BUCKET_FACTS",
     "RAY_VERSION",
     "Accelerator",
     "AcceleratorRequest",
@@ -95,6 +117,7 @@ __all__ = [
     "InstanceType",
     "JobAction",
     "JobPlan",
+    "Joined",
     "JsonObject",
     "Location",
     "Market",
@@ -136,5 +159,10 @@ __all__ = [
     "canonical",
     "decimal_text",
     "digest",
+    "holds_storage",
     "plain",
+    "site_place",
+    "storage_label",
+    "storage_site",
+    "task_of",
 ]

@@ -15,7 +15,31 @@ DeploymentId = NewType("DeploymentId", str)
 """What the user calls the deployment: `[a-z][a-z0-9-]{0,38}`."""
 
 SiteId = NewType("SiteId", str)
-"""One root module and state: a task's placement in one provider and region, e.g. `digits.local`."""
+"""One root module and state: a task's placement in one provider and region, e.g. `digits.local`; or the deployment's buckets
+there, e.g. `_storage.aws-us-east-1`."""
+
+_STORAGE = "_storage"
+"""No task can have this name."""
+
+
+def site_place(provider: str, region: str) -> str:
+    """`local`, `aws-us-east-1`: a file name on every system."""
+    return provider if provider == region else f"{provider}-{region}"
+
+
+def storage_site(provider: str, region: str) -> SiteId:
+    """The site of the buckets in one region."""
+    return SiteId(f"{_STORAGE}.{site_place(provider, region)}")
+
+
+def holds_storage(site: SiteId) -> bool:
+    """Whether it is a site of buckets: it has no nodes, and what it holds may outlive the deployment."""
+    return site.startswith(f"{_STORAGE}.")
+
+
+def task_of(site: SiteId) -> TaskId | None:
+    """The task a site runs; None for a site of buckets."""
+    return None if holds_storage(site) else TaskId(site.split(".", 1)[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,8 @@ class Quota:
     """The most that the user's account may have at once at a place. region None: in each region; market AUTO: in both together.
 
     accelerator: a canonical name or a spelling of one; None: the limit is on CPUs.
+    families: only machine types of these count: `g` is every type whose letters before the first digit are `g`, `p5` every type
+    that begins so. None given: every type counts.
     """
 
     provider: str
@@ -260,6 +262,7 @@ class Quota:
     market: Market
     accelerator: str | None
     limit: Decimal
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

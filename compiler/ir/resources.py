@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias, Union
@@ -24,7 +26,20 @@ class Ref:
         return {"$ref": f"{self.address}.{self.attribute}"}
 
 
-Value: TypeAlias = Union[bool, int, str, Decimal, Ref, tuple["Value", ...], FrozenMap["Value"], None]  # noqa: UP007
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Text that holds what is decided at apply. Prints as the Terraform template."""
+
+    parts: tuple[str | Ref, ...]
+
+    def __str__(self) -> str:
+        return "".join(str(part) for part in self.parts)
+
+    def __canonical__(self) -> dict[str, object]:
+        return {"$joined": [part.__canonical__() if isinstance(part, Ref) else part for part in self.parts]}
+
+
+Value: TypeAlias = Union[bool, int, str, Decimal, Ref, Joined, tuple["Value", ...], FrozenMap["Value"], None]  # noqa: UP007
 """What a resource argument can be. None is "not set". There is no secret here: secrets never pass through Terraform."""
 
 
@@ -49,11 +64,26 @@ class ResourceNode:
     """Arguments, as Terraform writes them (`tags["x"]`), that count only when the resource is made."""
 
 
+BUCKET_FACTS = ("id", "persistent", "uri")
+"""What the output `storages` says of a bucket. `id` refers to the resource, so that nothing is said of one that was not made."""
+
+
+def storage_label(name: str) -> str:
+    """A Storage's name as the name of its resources, and of a bucket: lower-case letters, digits and hyphens, a letter first. Two
+    names never share one."""
+    if re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name):
+        return name
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"s-{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceGraph:
     """One site: one root module and one state (DESIGN D6). Resources are sorted by address, outputs by name.
 
-    The output `nodes` is required: a list of objects the site's provider turns into `Node`s, head first.
+    A task's site has the output `nodes`: a list of objects its provider turns into `Node`s, head first. A site of buckets has the
+    output `storages` instead: Storage name → what its bucket is (`BUCKET_FACTS`), once it exists. Resources of one Storage
+    alone are named by `storage_label`.
     """
 
     deployment: DeploymentId

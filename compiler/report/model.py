@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from ..buckets import Bucket
 from ..ir import (
     Action,
     ChangeSet,
@@ -96,7 +97,9 @@ class Report:
     """What is known about the placement: that it is the best, of how many, the worst case, when it ends."""
     placements: tuple[PlacementRow, ...]
     moves: tuple[str, ...]
-    """Data that moves, and Storages whose place was chosen."""
+    """Storages with a place, what keeping them costs and whether they stay, and data that moves."""
+    kept: tuple[str, ...]
+    """What a destroy leaves, and what keeping it costs."""
     notes: tuple[str, ...]
     costs: tuple[CostRow, ...]
     alternatives: tuple[str, ...]
@@ -115,8 +118,11 @@ def build(
     jobs: tuple[JobPlan, ...],
     hours: Decimal,
     destroying: bool = False,
+    buckets: tuple[Bucket, ...] = (),
+    kept: tuple[str, ...] = (),
 ) -> Report:
-    """Gather a report. `placement` None: nothing is placed (a destroy)."""
+    """Gather a report. `placement` None: nothing is placed (a destroy). buckets: what is made for Storages. kept: what a destroy
+    leaves, in words."""
     placed = placement.placements if placement else ()
     everything = sorted(
         (change for site in changes for change in site.changes if change.action in RISK_ORDER),
@@ -135,7 +141,8 @@ def build(
         cautions=_cautions(everything),
         proof=proof_line(placement),
         placements=tuple(_placement_row(p, placement) for p in placed),
-        moves=_moves(placement),
+        moves=_moves(placement, buckets),
+        kept=kept,
         notes=tuple(f"{name}: {text}" for name, text in placement.notes.items() if not name.endswith(".hours"))
         if placement
         else (),
@@ -166,19 +173,34 @@ def proof_line(plan: PlacementPlan | None) -> str:
     return " · ".join(parts)
 
 
-def _moves(plan: PlacementPlan | None) -> tuple[str, ...]:
+def _moves(plan: PlacementPlan | None, buckets: tuple[Bucket, ...]) -> tuple[str, ...]:
     if plan is None:
         return ()
+    chosen = {storage.name for storage in plan.storages if storage.chosen}
+    places = {storage.name: storage.location for storage in plan.storages if storage.location is not None}
+    made = {bucket.storage.name: bucket for bucket in buckets}
+    places |= {name: bucket.location for name, bucket in made.items()}
     stored = [
-        f"storage {storage.name} at {storage.location}" + (" · chosen with the tasks" if storage.chosen else "")
-        for storage in plan.storages
-        if storage.location is not None
+        f"storage {name} at {places[name]}"
+        + (" · chosen with the tasks" if name in chosen else "")
+        + (_bucket_words(made[name]) if name in made else "")
+        for name in sorted(places)
     ]
     moved = [
         f"{move.source} → {move.destination} · {decimal_text(move.gb)} GB · {money(move.line.amount)}"
         for move in plan.transfers
     ]
     return (*stored, *moved)
+
+
+def _bucket_words(bucket: Bucket) -> str:
+    """` · new bucket … · $2.30 a month · stays after destroy`."""
+    price = f"{money(bucket.monthly)} a month"
+    if bucket.monthly is None:
+        price = "price unknown" if bucket.gb_month is None else f"${decimal_text(bucket.gb_month)} per GB and month"
+    stays = "stays after a destroy" if bucket.storage.persistent else "goes with the deployment"
+    gone = "" if bucket.named else " · the file does not name it any more"
+    return f" · {bucket.storage.uri} · {price} · {stays}{gone}"
 
 
 def money(amount: Decimal | None) -> str:

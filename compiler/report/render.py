@@ -37,6 +37,8 @@ def render_text(report: Report) -> str:
     lines.append(f"  {report.counts if report.compared else NOT_COMPARED}")
     if report.cautions:
         lines += ["", *(f"! {safe(caution)}" for caution in report.cautions)]
+    if report.kept:
+        lines += ["", *(f"  stays: {safe(text)}" for text in report.kept)]
     if report.jobs:
         lines += ["", *(f"  {_job_line(report, index)}" for index in range(len(report.jobs)))]
     if report.changes:
@@ -60,6 +62,8 @@ def render_markdown(report: Report) -> str:
     lines.append(str(report.counts) if report.compared else NOT_COMPARED)
     if report.cautions:
         lines += ["", "> [!CAUTION]", *(f"> {_escape(safe(caution))}  " for caution in report.cautions)]
+    if report.kept:
+        lines += ["", *(f"stays: {_escape(safe(text))}  " for text in report.kept)]
     if report.jobs:
         lines += ["", *(_escape(_job_line(report, index)) + "  " for index in range(len(report.jobs)))]
     if report.changes:
@@ -114,6 +118,7 @@ def render_json(report: Report) -> str:
         ],
         "proof": report.proof,
         "moves": list(report.moves),
+        "kept": list(report.kept),
         "notes": list(report.notes),
         "alternatives": list(report.alternatives),
         "counts": {"add": report.counts.add, "change": report.counts.change, "destroy": report.counts.destroy},

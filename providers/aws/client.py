@@ -32,12 +32,15 @@ TRY_AGAIN = frozenset(
 REFUSED = frozenset(
     {
         "AccessDenied",
+        "AccessDeniedException",
         "AuthFailure",
         "ExpiredToken",
+        "ExpiredTokenException",
         "InvalidClientTokenId",
         "OptInRequired",
         "RequestExpired",
         "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
         "UnauthorizedOperation",
     }
 )
@@ -49,6 +52,14 @@ HOME_REGION = "us-east-1"
 
 class Answered(SourceFailure):
     """A service refused a call for a reason that asking again or other credentials do not change."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class LoginRefused(Refused):
+    """AWS does not accept the credentials, or they lack a permission; `code` says which."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -110,7 +121,7 @@ class Account:
 
     def pages(self, service: str, region: str, operation: str, name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The rows called `name` of every page."""
-        word = "Marker" if service == "iam" else "NextToken"
+        word = _NEXT.get(service, "NextToken")
         token: str | None = None
         seen: set[str] = set()
         while True:
@@ -122,6 +133,10 @@ class Account:
             if token in seen:
                 raise BadAnswer(f"{service.upper()} {operation} in {region} goes round in circles")
             seen.add(token)
+
+
+_NEXT = {"iam": "Marker", "s3": "ContinuationToken"}
+"""What a service calls the place where a list goes on, where it is not `NextToken`."""
 
 
 class Ec2(Account):
@@ -213,7 +228,7 @@ def _refusal(label: str, response: Any) -> Exception:
     if code in TRY_AGAIN or status >= 500 or status == 429:
         return Again(f"{label} answered {code}")
     if code in REFUSED:
-        return Refused(f"{label} was refused ({code})")
+        return LoginRefused(f"{label} was refused ({code})", code)
     return Answered(f"{label} answered {code}", code)
 
 

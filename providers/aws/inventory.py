@@ -4,7 +4,11 @@ Contract: `observe` lists what a Terraform state would hold, under the ids it wo
 (a disk that is attached, a network interface, a network's own security group) is not listed. `remove` also removes what is
 inside a network, a subnet or a security group, since those cannot go before; it waits until machines are gone.
 
-Permissions: `ec2:Describe*` of what is named below, `iam:List*` and `iam:Get*` of roles and profiles, and the deletes of each.
+A bucket is removed only when it is empty, which S3 itself sees to; `empty` is a call of its own. Buckets are told by their tag, and
+by the mark in their name: another home may use the same deployment's name in the same account, and data is not like a machine.
+
+Permissions: `ec2:Describe*` of what is named below, `iam:List*` and `iam:Get*` of roles and profiles, `s3:ListAllMyBuckets` and
+`s3:GetBucketTagging`, and the deletes of each. docs/aws.md has them all.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import Any
 
 from ...compiler.ir import DeploymentId
 from ..base import OwnedResource
-from ..rented.names import DEPLOYMENT_TAG
+from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, STORAGE_TAG
 from .client import Account, Answered
 
 GONE_SECONDS = 600.0
@@ -57,11 +61,13 @@ class Inventory:
     account: Account
     pause: Callable[[float], object] = time.sleep
 
-    def observe(self, deployment: DeploymentId, regions: tuple[str, ...]) -> tuple[OwnedResource, ...]:
-        """Everything tagged with the deployment in these regions, sorted by id. `detail` is the region."""
+    def observe(self, deployment: DeploymentId, regions: tuple[str, ...], mark: str | None = None) -> tuple[OwnedResource, ...]:
+        """Everything tagged with the deployment in these regions, sorted by id. `detail` is the region. mark: ends the names of its
+        buckets; None: it has none."""
         found = [item for region in regions for item in self._in_region(deployment, region)]
         # Identities belong to no region; they are told by path and tag.
         found += self._identities(deployment, regions[0]) if regions else ()
+        found += self._buckets(deployment, regions[0], mark) if regions and mark else ()
         return tuple(sorted(found, key=lambda item: (item.id, item.type)))
 
     def _in_region(self, deployment: DeploymentId, region: str) -> Iterator[OwnedResource]:
@@ -106,8 +112,55 @@ class Inventory:
                 found.append(OwnedResource(id=name, type="aws_iam_role", name=name, deployment=deployment, detail=region))
         return found
 
+    def _buckets(self, deployment: DeploymentId, region: str, mark: str) -> Iterator[OwnedResource]:
+        # The list of buckets is right at once; an index of tags follows later, and would miss what was made a moment ago.
+        for row in self.account.pages("s3", region, "list_buckets", "Buckets"):
+            name = str(row["Name"])
+            if not name.endswith(f"-{mark}"):
+                continue
+            where = self._delete("s3", region, "get_bucket_location", Bucket=name)
+            place = str((where or {}).get("LocationConstraint") or "us-east-1")
+            tags = {tag["Key"]: tag["Value"] for tag in self._tags_of_bucket(name, place)}
+            if tags.get(DEPLOYMENT_TAG) == deployment:
+                yield OwnedResource(
+                    id=name,
+                    type="aws_s3_bucket",
+                    name=name,
+                    deployment=deployment,
+                    detail=place,
+                    storage=tags.get(STORAGE_TAG, name),
+                    # Without a word about it, data stays.
+                    keep=tags.get(KEEP_TAG) != "no",
+                )
+
+    def _tags_of_bucket(self, name: str, region: str) -> list[Row]:
+        found = self._delete("s3", region, "get_bucket_tagging", Bucket=name)
+        rows: list[Row] = (found or {}).get("TagSet", [])
+        return rows
+
+    def empty(self, resource: OwnedResource) -> None:
+        """Delete everything in a bucket: objects, old versions, and uploads that nobody finished. Raises SourceFailure when S3
+        keeps one, as a retention rule can ask for."""
+        name, region = resource.id, resource.detail
+        while found := self._delete("s3", region, "list_object_versions", Bucket=name):
+            rows = [*found.get("Versions", ()), *found.get("DeleteMarkers", ())]
+            if not rows:
+                break
+            objects = [{"Key": row["Key"], "VersionId": row["VersionId"]} for row in rows]
+            done = self.account.call("s3", region, "delete_objects", Bucket=name, Delete={"Objects": objects, "Quiet": True})
+            if refused := done.get("Errors"):
+                code = str(refused[0].get("Code"))
+                raise Answered(f"S3 does not delete {len(refused)} of the objects in {name} ({code})", code)
+        while found := self._delete("s3", region, "list_multipart_uploads", Bucket=name):
+            uploads = found.get("Uploads", ())
+            if not uploads:
+                break
+            for row in uploads:
+                key, upload = row["Key"], row["UploadId"]
+                self._delete("s3", region, "abort_multipart_upload", Bucket=name, Key=key, UploadId=upload)
+
     def remove(self, resource: OwnedResource) -> None:
-        """Remove one resource and what is inside it. What is gone already is fine."""
+        """Remove one resource and what is inside it, but no data: a bucket must be empty. What is gone already is fine."""
         region, id_ = resource.detail, resource.id
         match resource.type:
             case "aws_instance":
@@ -131,6 +184,8 @@ class Inventory:
                 self._delete_profile(id_, region)
             case "aws_iam_role":
                 self._delete_role(id_, region)
+            case "aws_s3_bucket":
+                self._delete("s3", region, "delete_bucket", Bucket=id_)
             case _:
                 operation, argument = _SIMPLE[resource.type]
                 self._delete("ec2", region, operation, **{argument: id_})
@@ -218,7 +273,7 @@ _SIMPLE = {
     "aws_launch_template": ("delete_launch_template", "LaunchTemplateId"),
     "aws_placement_group": ("delete_placement_group", "GroupName"),
 }
-_GONE = frozenset({"NoSuchEntity"})
+_GONE = frozenset({"NoSuchBucket", "NoSuchEntity", "NoSuchTagSet", "NoSuchUpload"})
 
 
 def _named(row: Row) -> str:

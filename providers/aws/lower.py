@@ -11,7 +11,17 @@ import re
 from collections.abc import Iterator
 
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
-from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    NodeGroup,
+    ResourceAddress,
+    ResourceGraph,
+    ResourceNode,
+    ResourceRequest,
+    Task,
+    Value,
+)
 from ..base import LowerContext
 from ..rented import ports
 from ..schemas import check
@@ -20,9 +30,9 @@ from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
 from .images import Image, image_of
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
-from .network import network
+from .network import lacking, network
 from .resources import Site, requirement
-from .storage import identity, not_yet
+from .storage import identity, without_place
 
 SUPPORTED = frozenset(
     {
@@ -64,7 +74,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*not_yet(task), *ports.said_of_ssh(context.access.ssh_from, PROVIDER)]
+    diagnostics = [*without_place(task), *ports.said_of_ssh(context.access.ssh_from, PROVIDER)]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []
@@ -76,9 +86,10 @@ def lower(
             diagnostics += said
             groups += [found] if found is not None else []
         rank += group.num_nodes
+    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    diagnostics += [_no_subnet(site, zone) for zone in lacking(site, [placement.zone for placement in placements])]
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
-    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
     graph = ResourceGraph(
         deployment=context.deployment,
@@ -103,6 +114,7 @@ def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[Resour
         key=key,
         profile=rights[-1] if rights else None,
         head_zone=groups[0].placement.zone,
+        head=ResourceAddress("aws_instance", f"{groups[0].group.name}-0"),
     )
     resources = [*made.resources, key, *rights]
     nodes: list[Value] = []
@@ -164,6 +176,19 @@ def _apart(task: Task) -> Diagnostic:
         "The target is priced and cannot be compiled yet",
         f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
         hint="give the task one region with `infra`",
+    )
+
+
+def _no_subnet(site: Site, zone: str) -> Diagnostic:
+    own = site.context.network
+    assert own is not None
+    known = ", ".join(f"`{name}`" for name in own.subnets) or "no zone"
+    return error(
+        "no-subnet",
+        "The network has no subnet where the machines go",
+        f"`networks` in config.yaml puts machines in {PROVIDER}/{site.region} into {own.id}, which has a subnet for {known},"
+        f" and they are placed in `{zone}`. skyc makes no subnet in a network of yours.",
+        hint=f"add a subnet for `{zone}` there, or name a zone that has one with `infra`",
     )
 
 

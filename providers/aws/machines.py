@@ -13,8 +13,11 @@ from decimal import ROUND_CEILING
 from ...compiler.ir import (
     FrozenMap,
     GroupPlacement,
+    Joined,
     Market,
     NodeGroup,
+    Ref,
+    ResourceAddress,
     ResourceNode,
     ResourceRequest,
     Task,
@@ -59,6 +62,8 @@ class Shared:
     key: ResourceNode
     profile: ResourceNode | None
     head_zone: str | None
+    head: ResourceAddress
+    """The first machine of the first group."""
 
 
 def disk_gb(request: ResourceRequest, image: Image) -> int:
@@ -160,25 +165,25 @@ def _instance(
     placement = group.placement
     name = node_name(shared.task.id, group.group.name, index)
     is_head = group.first_rank == 0 and index == 0
-    head = None if is_head else head_address(shared.head_zone)
+    head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     boot = boot_of(name, group.arch, placement.shape, site.context, head)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
         # ForceNew from here: subnet_id, private_ip, key_name, associate_public_ip_address, instance_market_options,
         # placement_group; and user_data because of the line after it.
-        "subnet_id": ref(shared.network.subnets[placement.zone]),
+        "subnet_id": shared.network.subnets[placement.zone],
         "key_name": ref(shared.key, "key_name"),
         # There is no NAT gateway: SSH comes in and packages come through the machine's own address.
         "associate_public_ip_address": True,
-        "user_data": user_data(boot),
+        "user_data": user_data(boot) if boot.head != UNKNOWN_HEAD else _with_head(user_data(boot), shared.head),
         "user_data_replace_on_change": True,
         "vpc_security_group_ids": (ref(shared.network.group),),
         # A machine that shuts itself down costs nothing any more.
         "instance_initiated_shutdown_behavior": "terminate",
         "metadata_options": METADATA,
     }
-    if is_head:
+    if is_head and shared.network.fixed:
         arguments["private_ip"] = head_address(placement.zone)
     if placement.market is Market.SPOT:
         arguments["instance_market_options"] = SPOT
@@ -195,3 +200,12 @@ def _instance(
         origin=group.request.origin,
         after=shared.network.way_out,
     )
+
+
+UNKNOWN_HEAD = "head.invalid"
+"""Stands in user data for an address that AWS gives."""
+
+
+def _with_head(text: str, head: ResourceAddress) -> Joined:
+    before, after = text.split(UNKNOWN_HEAD)
+    return Joined((before, Ref(head, "private_ip"), after))

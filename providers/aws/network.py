@@ -1,4 +1,5 @@
-"""A site's network: its own VPC, one subnet per zone in use, a way out, and a firewall that is closed by default.
+"""A site's network: its own VPC, one subnet per zone in use, a way out, and a firewall that is closed by default. Or the user's own
+network, in which only the firewall is made.
 
 Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the cluster itself.
 """
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...compiler.ir import ResourceAddress, ResourceNode, SpecPath, Value
+from ..base import ExistingNetwork
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -24,7 +26,10 @@ _FIRST_HOST = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     resources: tuple[ResourceNode, ...]
-    subnets: dict[str | None, ResourceNode]
+    subnets: dict[str | None, Value]
+    """Zone → the id of its subnet."""
+    fixed: bool
+    """The ranges are skyc's, so the head has an address that is known before anything exists."""
     group: ResourceNode
     """The nodes' security group."""
     way_out: tuple[ResourceAddress, ...]
@@ -50,8 +55,46 @@ def head_address(zone: str | None) -> str:
     return str(zone_range(zone)[_FIRST_HOST])
 
 
+def lacking(site: Site, zones: Sequence[str | None]) -> tuple[str, ...]:
+    """The zones in which the user's own network has no subnet; none without such a network."""
+    own = site.context.network
+    return () if own is None else tuple(sorted({zone for zone in zones if zone is not None and zone not in own.subnets}))
+
+
+def existing(
+    site: Site, own: ExistingNetwork, zones: Sequence[str | None], ports: Sequence[tuple[PortRange, SpecPath]]
+) -> Network:
+    """The user's network: its ids as they are, no look-up, and a security group of ours."""
+    group = _group(site, own.id)
+    rules = tuple(_rules(site, group, ports))
+    anywhere = next(iter(own.subnets.values()))
+    return Network(
+        resources=(group, *rules),
+        subnets={zone: anywhere if zone is None else own.subnets[zone] for zone in zones},
+        fixed=False,
+        group=group,
+        way_out=_egress(rules),
+    )
+
+
+def _group(site: Site, vpc: Value) -> ResourceNode:
+    # ForceNew: name, description, vpc_id.
+    return site.tagged(
+        "aws_security_group",
+        "nodes",
+        {"name": f"{site.name}-nodes", "description": "Nodes of a skyc cluster", "vpc_id": vpc},
+        label=f"{site.name}-nodes",
+    )
+
+
+def _egress(nodes: Sequence[ResourceNode]) -> tuple[ResourceAddress, ...]:
+    return tuple(sorted((node.address for node in nodes if "ingress" not in node.address.type), key=str))
+
+
 def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     """`ports`: what the task opens, each with the place in its file."""
+    if site.context.network is not None:
+        return existing(site, site.context.network, zones, ports)
     # ForceNew: cidr_block.
     vpc = site.tagged("aws_vpc", "site", {"cidr_block": str(CIDR)})
     gateway = site.tagged("aws_internet_gateway", "out", {"vpc_id": ref(vpc)})
@@ -63,13 +106,7 @@ def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortR
         "out",
         {"route_table_id": ref(table), "destination_cidr_block": "0.0.0.0/0", "gateway_id": ref(gateway)},
     )
-    # ForceNew: name, description.
-    group = site.tagged(
-        "aws_security_group",
-        "nodes",
-        {"name": f"{site.name}-nodes", "description": "Nodes of a skyc cluster", "vpc_id": ref(vpc)},
-        label=f"{site.name}-nodes",
-    )
+    group = _group(site, ref(vpc))
     subnets: dict[str | None, ResourceNode] = {}
     joined: list[ResourceNode] = []
     for zone in sorted(set(zones), key=lambda zone: (zone is not None, zone)):
@@ -84,11 +121,10 @@ def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortR
     rules = tuple(_rules(site, group, ports))
     return Network(
         resources=(vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *rules),
-        subnets=subnets,
+        subnets={zone: ref(subnet) for zone, subnet in subnets.items()},
+        fixed=True,
         group=group,
-        way_out=tuple(
-            sorted((node.address for node in (route, *joined, *rules) if "ingress" not in node.address.type), key=str)
-        ),
+        way_out=_egress((route, *joined, *rules)),
     )
 
 

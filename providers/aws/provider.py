@@ -5,21 +5,40 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
-from ..base import LowerContext, OwnedResource
-from ..rented.provider import RentedProvider
+from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
+from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
+from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
+from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
     from .inventory import Inventory
+    from .login import Login
 
 
 class AwsProvider(RentedProvider):
     name = PROVIDER
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return RENTED | {Capability.BUCKET}
+
+    def check(self, *, home: Path) -> CheckReport:
+        """Usable where the login is; who we are at AWS, and where we may be, are facts beside it."""
+        from .login import LoginState, login
+
+        priced = super(RentedProvider, self).check(home=home)
+        found = login(Schedule(pauses=(1.0,)))
+        usable = found.state is LoginState.USABLE and not priced.diagnostics
+        facts = {**priced.facts, "state": "plans and runs jobs" if usable else f"login {found.state.value}"}
+        if found.account:
+            known = "unknown (ec2:DescribeRegions is denied)" if found.regions is None else str(len(found.regions))
+            facts |= {"account": found.account, "who": found.who, "regions": known}
+        said = (*priced.diagnostics, *_about(found))
+        return CheckReport(provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=said)
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
@@ -27,6 +46,18 @@ class AwsProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def lower_storages(
+        self, storages: tuple[Storage, ...], region: str, context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .buckets import lower_storages
+
+        return lower_storages(storages, region, context)
+
+    def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+        from .buckets import bucket_uri
+
+        return bucket_uri(name, deployment=deployment, mark=mark)
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         from .lower import check_graph
@@ -57,13 +88,21 @@ class AwsProvider(RentedProvider):
         if not regions:
             return ()
         try:
-            return _inventory().observe(deployment, regions)
+            return _inventory().observe(deployment, regions, _mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         try:
             _inventory().remove(resource)
+        except SourceFailure as failure:
+            if getattr(failure, "code", "") == "BucketNotEmpty":
+                raise SkycError(_not_empty(resource)) from None
+            raise SkycError(_not_asked(failure)) from None
+
+    def empty(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            _inventory().empty(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
@@ -73,11 +112,52 @@ class AwsProvider(RentedProvider):
         raise SkycError(no_place(name))
 
 
+def _about(found: Login) -> tuple[Diagnostic, ...]:
+    """Why AWS cannot be asked, as a warning: other targets are not concerned."""
+    from .login import LoginState
+
+    what, why = "The target cannot be asked from here", f"`{PROVIDER}`: {found.why}"
+    match found.state:
+        case LoginState.USABLE:
+            return ()
+        case LoginState.NONE:
+            hint = "without an account, `skyc plan --offline` tells whether a task's Terraform is schema-valid"
+            return (warning("not-logged-in", what, why, hint=hint),)
+        case LoginState.EXPIRED:
+            return (warning("login-expired", what, why, hint="log in again: `aws sso login`, or a new session token"),)
+        case LoginState.REFUSED:
+            hint = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE"
+            return (warning("login-refused", what, why, hint=hint),)
+        case LoginState.UNREACHABLE:
+            return (warning("login-unreachable", what, why, hint="check the network, the proxy and AWS_ENDPOINT_URL"),)
+        case never:
+            assert_never(never)
+
+
 def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
     """From the names of the deployment's site folders: `train.aws-us-east-1`."""
     mark = f".{PROVIDER}-"
     folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
     return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
+
+
+def _mark(deployment: DeploymentId, home: Path) -> str | None:
+    """The end of its buckets' names; None where none was ever made."""
+    try:
+        return (home / "deployments" / deployment / MARK_FILE).read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _not_empty(resource: OwnedResource) -> Diagnostic:
+    return error(
+        "storage-not-empty",
+        "A bucket with data in it is not removed",
+        f"The bucket {resource.id} holds data of the storage `{resource.storage}`, and no Terraform state of `{resource.deployment}`"
+        " knows it. Nothing was deleted.",
+        hint="keep what you need of it; then empty it, and run the command again",
+        commands=(f"aws s3 ls --recursive s3://{resource.id}",),
+    )
 
 
 def _inventory() -> Inventory:

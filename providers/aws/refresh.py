@@ -19,6 +19,7 @@ from ..retry import SourceFailure
 from ..snapshot import OfferRow, TypeRow, offer_rows, type_rows
 from .client import Ec2, connect
 from .prices import PriceList, price_list
+from .quotas import read_quotas
 
 PROVIDER = "aws"
 PRICE_LIST_URL = "https://pricing.us-east-1.amazonaws.com"
@@ -81,7 +82,11 @@ def refresh(settings: Settings, before: CatalogPart | None) -> Refreshed:
     closed = sorted(set(regions) - set(enabled)) if enabled else []
     if closed:
         gaps.append(f"Regions this account has not enabled keep their zones and spot prices: {', '.join(closed)}.")
-    return _combined(settings, before, old, answers, failures, gaps)
+    quotas, untold = read_quotas(ec2, set(regions) & set(enabled)) if isinstance(ec2, Ec2) else ((), ())
+    if untold:
+        # No failure of the catalog's: what is not told is not limited.
+        gaps.append(f"Quotas are not known everywhere: {untold[0].where}: {untold[0].reason}.")
+    return replace(_combined(settings, before, old, answers, failures, gaps), quotas=quotas)
 
 
 def _ask(settings: Settings, base: str, region: str, ec2: Ec2 | None, known: frozenset[str]) -> RegionAnswer:

@@ -21,8 +21,8 @@ _READ = ("s3:GetObject",)
 _WRITE = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
 
 
-def not_yet(task: Task) -> tuple[Diagnostic, ...]:
-    """Storages that skyc would have to make here."""
+def without_place(task: Task) -> tuple[Diagnostic, ...]:
+    """Storages for which there is no bucket: they are bound to a target that has none, or to no place at all."""
     return tuple(no_place(storage.name) for storage in task.storages if storage.uri is None)
 
 
@@ -30,8 +30,8 @@ def no_place(name: str) -> Diagnostic:
     return error(
         "cannot-compile-yet",
         "The target is priced and cannot be compiled yet",
-        f"The storage `{name}` names no bucket, and skyc makes none at `aws` yet.",
-        hint="name a bucket of yours: `uri: s3://bucket/path`",
+        f"The storage `{name}` has no place that machines at `aws` could reach: skyc makes no bucket where its `infra` puts it.",
+        hint="name a bucket of yours with `uri: s3://bucket/path`, or another `infra`",
     )
 
 
@@ -63,7 +63,8 @@ def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:
     return role, policy, profile
 
 
-def _partition(region: str) -> str:
+def partition(region: str) -> str:
+    """The first part of an ARN: AWS in China and for governments are apart."""
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
@@ -74,14 +75,15 @@ def _trust(region: str) -> dict[str, object]:
 
 def _statements(wanted: tuple[Place, ...], region: str) -> Iterator[dict[str, object]]:
     for place in wanted:
-        bucket = f"arn:{_partition(region)}:s3:::{place.bucket}"
+        bucket = f"arn:{partition(region)}:s3:::{place.bucket}"
         below = f"{place.prefix}/*" if place.prefix else "*"
         yield {"Effect": "Allow", "Action": list(_WRITE if place.writes else _READ), "Resource": f"{bucket}/{below}"}
         listing: dict[str, object] = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket}
         if place.prefix:
             listing["Condition"] = {"StringLike": {"s3:prefix": [place.prefix, below]}}
-            # What is copied in may be one object, which lies at the prefix itself.
-            yield {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{place.prefix}"}
+            if not place.writes:
+                # What is copied in may be one object, which lies at the prefix itself.
+                yield {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{place.prefix}"}
         yield listing
 
 

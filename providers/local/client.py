@@ -15,6 +15,7 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, war
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
 from ...compiler.ir.catalog import CatalogPart
 from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
+from ..bucketless import Bucketless
 from . import catalog, storage
 from .lower import TYPE, lower
 
@@ -22,12 +23,10 @@ DEFINITION = "skyc.providers.local.node:definition"
 _SHARED_MEMORY_LEAST = 128 * 1024**2
 
 
-class LocalProvider:
+class LocalProvider(Bucketless):
     """See `providers.base.Provider`."""
 
-    @property
-    def name(self) -> str:
-        return catalog.PROVIDER
+    name = catalog.PROVIDER
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -14,6 +14,10 @@ from ..base import LowerContext
 
 DEPLOYMENT_TAG = "skyc-deployment"
 SITE_TAG = "skyc-site"
+STORAGE_TAG = "skyc-storage"
+"""The Storage whose data a bucket holds."""
+KEEP_TAG = "skyc-keep"
+"""`yes`: it outlives its deployment."""
 PLAN_TAG = "skyc-plan"
 """The placement plan that made the resource. It is not brought up to date later: every new price would change every resource."""
 MADE_BY_PLAN = (f'tags["{PLAN_TAG}"]',)

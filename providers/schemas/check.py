@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error
-from ...compiler.ir import FrozenMap, Ref, ResourceGraph, Value
+from ...compiler.ir import FrozenMap, Joined, Ref, ResourceGraph, Value
 from ...compiler.parse.nearest import nearest
 from ..tfplugin.schema import DYNAMIC, Block, NestedBlock, Nesting, TypeNotation
 from .model import ProviderSchema, TypeSchema
@@ -172,6 +172,14 @@ class _Checker:
             return
         if isinstance(value, Ref):
             yield from self.reference(type_, value, path)
+            return
+        if isinstance(value, Joined):
+            # It is text, whatever it holds; what it holds must exist.
+            for part in value.parts:
+                if isinstance(part, Ref):
+                    yield from self.reference("string", part, path)
+            if type_ != "string":
+                yield self.wrong_kind(path, _type_text(type_), value)
             return
         match type_:
             case "string" | "number" | "bool":

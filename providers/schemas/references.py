@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ...compiler.ir import FrozenMap, Ref, Value
+from ...compiler.ir import FrozenMap, Joined, Ref, Value
 from ..tfplugin.schema import Schema, TypeNotation
 
 STEP = re.compile(r'^\.?([A-Za-z_][\w-]*)|^\[(\d+|\*|"[^"]*")\]|^\.(\d+|\*)(?=\.|\[|$)')
@@ -16,6 +16,8 @@ def references(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple
     """Every reference within a value, with where it stands in it."""
     if isinstance(value, Ref):
         yield path, value
+    elif isinstance(value, Joined):
+        yield from ((path, part) for part in value.parts if isinstance(part, Ref))
     elif isinstance(value, FrozenMap):
         for key, item in value.items():
             yield from references(item, (*path, key))

@@ -15,6 +15,7 @@ from skyc.compiler.pipeline import CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import Access
+from tests.aws.moto_iam import enforceable
 from tests.aws.moto_repairs import repair
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
@@ -24,6 +25,12 @@ NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 def compiled(text: str, home: Path, *, deployment: str = "demo", **options: Any) -> ResourceGraph:
     """The one graph of a task at AWS. Machine and zone should be named: prices change."""
+    (graph,) = lowered(text, home, deployment=deployment, **options)
+    return graph
+
+
+def lowered(text: str, home: Path, *, deployment: str = "demo", **options: Any) -> tuple[ResourceGraph, ...]:
+    """All its graphs."""
     made = compile_source(
         SourceFile(path="task.yaml", text=text),
         CompileOptions(
@@ -39,8 +46,7 @@ def compiled(text: str, home: Path, *, deployment: str = "demo", **options: Any)
     )
     assert not has_errors(made.diagnostics), made.diagnostics
     assert made.graphs is not None
-    (graph,) = made.graphs
-    return graph
+    return made.graphs
 
 
 def at(graph: ResourceGraph, endpoint: str) -> ResourceGraph:
@@ -51,7 +57,9 @@ def at(graph: ResourceGraph, endpoint: str) -> ResourceGraph:
         "access_key": "test",
         "secret_key": "test",
         "skip_metadata_api_check": True,
-        "endpoints": FrozenMap(dict.fromkeys(("ec2", "iam", "sts"), endpoint)),
+        # A bucket's name cannot stand before an address.
+        "s3_use_path_style": True,
+        "endpoints": FrozenMap(dict.fromkeys(("ec2", "iam", "s3", "sts"), endpoint)),
     }
     return replace(graph, requirements=(replace(need, config=FrozenMap(config)),))
 
@@ -63,6 +71,7 @@ def moto() -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         repair(patch)
+        enforceable(patch)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from tests.filetests.changes import CHANGES
 
+from skyc.compiler.buckets import MARK, place_buckets
 from skyc.compiler.candidates import candidates, report
 from skyc.compiler.changeset import change_set
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, has_errors, in_reading_order, render
@@ -196,15 +197,18 @@ def _sources(source: SourceFile) -> SourceMap:
 
 def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
     graph, plan = _placed(source)
+    deployment = DeploymentId(graph.name)
+    catalog = MACHINES[setting(source.text, "machine", "eight")]
     graphs, said = lower(
         graph,
         plan,
         PROVIDERS,
-        deployment=DeploymentId(graph.name),
+        deployment=deployment,
         home=HOME,
         runtime=RUNTIME,
         sources=_sources(source),
         access=lambda _: ACCESS,
+        buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK),
         images=IMAGES,
     )
     _checked(said, source)
