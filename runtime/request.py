@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError
-from ..compiler.ir import Objective, Secret
+from ..compiler.ir import DeploymentId, Objective, Secret
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
+from ..providers.base import Access
 from .access import access_of
+from .backend.opening import fetch_keys
 from .mirror import mirrored
 from .quotas import read_quotas
 from .session import Session
@@ -57,9 +59,15 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
             quotas=read_quotas(session.home),
-            access=partial(access_of, session.home),
+            access=partial(access_of, session.home) if request.offline else partial(_access, session),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),
         until=until,
     )
+
+
+def _access(session: Session, deployment: DeploymentId) -> Access:
+    """Keys are those of whoever made the deployment first, here or elsewhere."""
+    fetch_keys(session, deployment)
+    return access_of(session.home, deployment)
