@@ -29,7 +29,7 @@ from ...compiler.diagnostics import SkycError, error
 from .base import AlreadyExists, Changed, NotFound, StoreError, StoreFault, Version, check_key, store_error
 from .file import sync_directory
 
-PAUSES = (0.2, 1.0, 3.0)
+PAUSES: tuple[float, ...] = (0.2, 1.0, 3.0)
 """Seconds before the second, third, … attempt."""
 AT_ONCE = 64 << 20
 """Bytes. A larger file is sent in parts."""
@@ -62,12 +62,13 @@ class S3Store:
         parts = urlsplit(uri)
         options = parse_qs(parts.query)
         prefix = parts.path.strip("/")
+        shown = "s3://…" if "@" in uri else uri.partition("?")[0]
         if not parts.netloc or parts.fragment or set(options) - set(_OPTIONS) or "@" in parts.netloc:
             raise SkycError(
                 error(
                     "bad-storage-uri",
                     "This storage URI cannot be used",
-                    f"`{uri.partition('?')[0]}` must have the form `s3://bucket/prefix`; `?region=` and `&endpoint=` may follow.",
+                    f"`{shown}` must have the form `s3://bucket/prefix`; `?region=` and `&endpoint=` may follow.",
                 )
             )
         if prefix:
