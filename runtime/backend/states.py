@@ -20,8 +20,10 @@ class Move(enum.Enum):
     """They have nothing in common."""
 
 
-def decide(local: StateFacts | None, mark: str | None, remote: StateFacts | None) -> Move:
-    """`mark`: digest of the state both had last; None when that is not known."""
+def decide(local: StateFacts | None, mark: str | None, remote: StateFacts | None, *, shared: bool) -> Move:
+    """`mark`: digest of the state both had last; None when that is not known. `shared`: this home has kept the deployment in the
+    backend before: then a state of another lineage is not somebody else's deployment, but what another home began anew after
+    this one was cut off."""
     if remote is None:
         return Move.SEND if local is not None else Move.NOTHING
     if local is None:
@@ -30,7 +32,7 @@ def decide(local: StateFacts | None, mark: str | None, remote: StateFacts | None
         return Move.NOTHING
     if mark == local.sha256:
         return Move.TAKE
-    if mark is None and local.lineage != remote.lineage:
+    if not shared and local.lineage != remote.lineage:
         return Move.FOREIGN
     newer = local.lineage == remote.lineage and local.serial > remote.serial
     return Move.SEND if newer and mark in (None, remote.sha256) else Move.REPLACE

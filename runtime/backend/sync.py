@@ -65,6 +65,7 @@ class Remote:
     keys_replaced: bool = False
     """The backend's keys have taken the place of others: what was compiled with those must not be applied."""
     _tag: str | None = None
+    _shared: bool = False
     _foreign: tuple[Intent, ...] = ()
     _modules: dict[SiteId, str] = field(default_factory=dict)
     """Digests of the modules this command applies."""
@@ -112,6 +113,7 @@ class Remote:
         uri = faults.place(self.objects)
         if found is not None and found.uri != uri:
             raise faults.moved(self.objects, self.deployment, found.uri)
+        self._shared = found is not None
         self._marks = found or Marks(uri=uri)
         self.index = self._read_index()
         if self.index is None and self._marks.edition:
@@ -181,7 +183,7 @@ class Remote:
         local = self._local(entry.site)
         try:
             remote = self._checked(entry, found)
-            move = decide(local, mark.digest if mark else None, remote)
+            move = decide(local, mark.digest if mark else None, remote, shared=self._shared)
             if move is Move.FOREIGN:
                 raise faults.two_deployments(self.objects, self.deployment, entry.site)
         except SkycError as failure:

@@ -83,7 +83,12 @@ class SharedCloud(RealCloud):
         return tuple(sorted(found, key=lambda item: item.id))
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
-        World(Path(os.environ[WORLD])).remove(resource.type, resource.id)
+        """With what is part of it and has no tags of its own, such as a route of a table."""
+        with World(Path(os.environ[WORLD])).changing() as contents:
+            del contents.resources[f"{resource.type}/{resource.id}"]
+            for key, item in tuple(contents.resources.items()):
+                if not _tags(item.attributes) and resource.id in item.attributes.values():
+                    del contents.resources[key]
 
 
 def _tags(attributes: Mapping[str, Any]) -> Mapping[str, str]:

@@ -124,9 +124,10 @@ class Home:
             remote.push(SITE)
             records.save_deployment(DEMO, spec_path="/t.yaml", spec_digest="s", plan_digest="p", state=DeploymentState.ACTIVE)
 
-    def terraform(self, resources: int, lineage: str = "L") -> None:
+    def terraform(self, resources: int) -> None:
+        """As Terraform does, a home that begins without a state begins a lineage of its own."""
         there = read_state(self.state)
-        state = state_of((there.serial if there else 0) + 1, resources, there.lineage if there else lineage)
+        state = state_of((there.serial if there else 0) + 1, resources, there.lineage if there else self.path.name)
         self.state.write_bytes(state)
 
     @property
@@ -142,7 +143,7 @@ class Home:
 _salt = itertools.count()
 
 
-def state_of(serial: int, resources: int = 3, lineage: str = "L") -> bytes:
+def state_of(serial: int, resources: int = 3, lineage: str = "a") -> bytes:
     rows = [
         {"mode": "managed", "type": "x", "name": f"r{number}", "instances": [{"attributes": {"id": f"i{number}"}}]}
         for number in range(resources)
@@ -171,9 +172,11 @@ def facts(lineage: str, serial: int, sha: str) -> StateFacts:
 STATES = st.none() | st.builds(facts, st.sampled_from("LM"), st.integers(1, 4), st.sampled_from("abcd"))
 
 
-@given(STATES, st.none() | st.sampled_from("abcd"), STATES)
-def test_news_of_either_side_are_never_lost(local: StateFacts | None, mark: str | None, remote: StateFacts | None) -> None:
-    move = decide(local, mark, remote)
+@given(STATES, st.none() | st.sampled_from("abcd"), STATES, st.booleans())
+def test_news_of_either_side_are_never_lost(
+    local: StateFacts | None, mark: str | None, remote: StateFacts | None, shared: bool
+) -> None:
+    move = decide(local, mark, remote, shared=shared)
     if move is Move.SEND:
         # Only what is newer, or alone, replaces the backend's; and never what another home has written since.
         assert local is not None
@@ -188,7 +191,7 @@ def test_news_of_either_side_are_never_lost(local: StateFacts | None, mark: str 
     if move is Move.REPLACE:
         assert local is not None and remote is not None and local.sha256 not in (remote.sha256, mark)
     if move is Move.FOREIGN:
-        assert local is not None and remote is not None and local.lineage != remote.lineage
+        assert local is not None and remote is not None and local.lineage != remote.lineage and not shared
 
 
 # The index

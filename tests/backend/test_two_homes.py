@@ -12,7 +12,7 @@ from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.conftest import SECRET, MakeHome, index_of, machines
 
-pytestmark = [pytest.mark.terraform, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
 
 def test_a_life_in_two_homes(home: MakeHome, world: World, objects: ConditionalStore) -> None:
