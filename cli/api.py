@@ -14,7 +14,7 @@ from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
-from ..runtime.results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
+from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress
 
 
 class Api(Protocol):
@@ -116,6 +116,10 @@ class Api(Protocol):
     def catalog(self, *, home: Path | None) -> tuple[CatalogSummary, ...]: ...
 
     def mirror(self, directory: Path) -> Path: ...
+
+    def backend_create(self, uri: str, *, region: str | None, endpoint: str | None, key: str | None) -> Backend: ...
+
+    def backend_show(self, *, home: Path | None) -> Backend | None: ...
 
     def schema(self) -> JsonObject: ...
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..runtime.explain import Explanation
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import JobRecord
-    from ..runtime.results import DeploymentStatus, NodeStatus
+    from ..runtime.results import Backend, DeploymentStatus, NodeStatus
 
 
 def status_document(found: Iterable[DeploymentStatus]) -> str:
@@ -47,6 +47,31 @@ def check_document(reports: Iterable[CheckReport]) -> str:
                 }
                 for report in reports
             ],
+        }
+    )
+
+
+def backend_document(found: Backend | None) -> str:
+    if found is None:
+        return _text({"schema": "skyc.backend/v1", "uri": None, "properties": [], "deployments": []})
+    return _text(
+        {
+            "schema": "skyc.backend/v1",
+            "uri": found.uri,
+            "properties": [{"name": row.name, "holds": row.holds, "detail": row.detail} for row in found.properties],
+            "deployments": [
+                {
+                    "name": row.name,
+                    "state": row.state.value if row.state is not None else None,
+                    "sites": row.sites,
+                    "resources": row.resources,
+                    "cut_off": row.cut_off,
+                    "working": row.working,
+                    "problem": row.problem,
+                }
+                for row in found.deployments
+            ],
+            "diagnostics": [_diagnostic(diagnostic) for diagnostic in found.diagnostics],
         }
     )
 

@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "explain": "Say why a task is placed where it is, and why not elsewhere.",
     "offers": "List what machines cost, cheapest first.",
     "catalog": "Show what is known about prices, or ask the clouds for today's.",
+    "backend": "Make a place where several machines share states, or show what is in it.",
     "mirror": "Write what Terraform needs to run compiled code without skyc.",
     "schema": "Print the JSON Schema of the task file, for editors.",
 }

@@ -59,6 +59,8 @@ class Capability(enum.Enum):
     """`file://` URIs name a directory every node of a site can reach."""
     WHOLE_MACHINE = "whole-machine"
     """The node belongs to the task alone: absolute paths outside its own directory may be written."""
+    THIS_MACHINE = "this-machine"
+    """Its nodes are part of this machine and this home: from another one they can be neither reached nor removed."""
 
 
 MARK_FILE = "mark"
@@ -226,6 +228,27 @@ class CheckReport:
     usable: bool
     facts: FrozenMap[str]
     diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketProperty:
+    """One of the things a bucket must be to hold states. `holds` None: it could not be asked."""
+
+    name: str
+    holds: bool | None
+    detail: str
+
+
+class Buckets(Protocol):
+    """A module that knows one cloud's buckets, found by the scheme of a URI (`registry.buckets`)."""
+
+    def create(self, bucket: str, *, region: str | None, endpoint: str | None, key: str | None) -> tuple[str, bool]:
+        """Make a bucket that can hold states, or finish one a killed call has begun; do nothing to one that is as it must be. Its
+        region, and whether it was made now. `key`: of the cloud's key service, to encrypt with. Raises SkycError for one that is
+        somebody else's or lacks something."""
+
+    def properties(self, bucket: str, *, region: str | None, endpoint: str | None) -> tuple[BucketProperty, ...]:
+        """How a bucket is, in a fixed order. Raises SkycError when it cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from .base import Provider
+from .base import Buckets, Provider
 
 if TYPE_CHECKING:
     from .refresh import Refresh
@@ -34,6 +34,15 @@ CLOUDS: dict[str, str] = {
     "runpod": "runpod",
 }
 """Providers with a price list that can be refreshed → their folders. `lambda` is a word of Python's own."""
+
+
+BUCKETS: dict[str, str] = {"s3": "aws"}
+"""URI schemes of buckets that skyc can make for states → the folders whose `bucket` module does."""
+
+
+def buckets(scheme: str) -> Buckets | None:
+    """Who makes buckets of this scheme; None when nobody does."""
+    return cast("Buckets", import_module(f".{BUCKETS[scheme]}.bucket", __package__)) if scheme in BUCKETS else None
 
 
 def refresher(name: str) -> Refresh:

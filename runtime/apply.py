@@ -26,6 +26,7 @@ from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
 from . import jobs
 from .access import CONFIG, ssh_ranges
+from .backend.opening import shared
 from .clusters import Cluster, cluster_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
@@ -120,13 +121,18 @@ def refused(compilation: Compilation) -> SkycError:
 
 
 @contextlib.contextmanager
-def locked(session: Session, deployment: DeploymentId, *, command: str, wait: float | None) -> Iterator[int]:
-    """The deployment's lock, telling who is waited for. Yields the descriptor Terraform inherits."""
+def locked(
+    session: Session, deployment: DeploymentId, *, command: str, wait: float | None, may_read: bool = False
+) -> Iterator[int]:
+    """The deployment's lock, and with a backend its lease, telling who is waited for. Yields the descriptor Terraform inherits."""
 
     def on_wait(holder: Holder | None) -> None:
         session.note("lock", f"waiting for `{deployment}`: {holder or 'another command is working on it'}")
 
-    with deployment_lock(session.home, deployment, command=command, wait=wait, on_wait=on_wait) as lock:
+    with (
+        deployment_lock(session.home, deployment, command=command, wait=wait, on_wait=on_wait) as lock,
+        shared(session, deployment, command=command, wait=wait, may_read=may_read),
+    ):
         yield lock.fd
 
 
@@ -134,6 +140,9 @@ def site_context(
     session: Session, deployment: DeploymentId, lock_fd: int, compilation: Compilation | None = None
 ) -> SiteContext:
     spans = span_finder(compilation) if compilation else {}
+    remote = session.remotes.get(deployment)
+    if remote is not None:
+        remote.refuse_plans(compiled=compilation is not None)
     return SiteContext(
         home=session.home,
         deployment=deployment,
@@ -144,6 +153,7 @@ def site_context(
         secrets=secret_texts(compilation.secrets) if compilation else (),
         on_event=lambda event: session.tell(_progress(event)),
         origin_of=spans.get,
+        remote=remote,
     )
 
 

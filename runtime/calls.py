@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..compiler.diagnostics import SkycError, error
+from ..compiler.diagnostics import SkycError, error, warning
 from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
+from ..compiler.pipeline import Compilation
 from ..compiler.pipeline import emit as emit_stage
 from ..compiler.printer import print_ir
 from ..providers.base import CheckReport
+from .backend.faults import NotCompared
 from .records import JobRecord
 from .request import Request, compile_request
 from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
@@ -84,18 +86,28 @@ def plan(
         if missing:
             return priced(replace(compilation, diagnostics=(*compilation.diagnostics, *missing)))
         name = compilation.deployment
-        with locked(session, name, command=f"skyc plan {path}", wait=None) as lock_fd:
-            context = site_context(session, name, lock_fd, compilation)
-            with planned(session, request, compilation, context) as made:
-                result = plan_result(made)
-                if emit == "plan":
-                    text = "\n".join(print_ir(changes) for changes in made.changes)
-                    return _replace_emitted(result, text)
-                return result
+        try:
+            with locked(session, name, command=f"skyc plan {path}", wait=None, may_read=True) as lock_fd:
+                context = site_context(session, name, lock_fd, compilation)
+                with planned(session, request, compilation, context) as made:
+                    result = plan_result(made)
+                    result = replace(result, diagnostics=(*result.diagnostics, *session.remarks))
+                    if emit == "plan":
+                        return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
+                    return result
+        except NotCompared as failure:
+            return _not_compared(priced(compilation), compilation, failure)
 
 
-def _replace_emitted(result: Plan, text: str) -> Plan:
-    return replace(result, emitted=text)
+def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) -> Plan:
+    """The state is not to be had from here. Everything would look new, so nothing is compared."""
+    said = warning(
+        "not-compared",
+        "Compiled, not compared",
+        f"What would change is not known. {failure.diagnostics[0].detail}",
+        hint=failure.diagnostics[0].hint,
+    )
+    return replace(result, graphs=compilation.graphs or (), offline=True, diagnostics=(*result.diagnostics, said))
 
 
 def _emitted(session: Session, request: Request, stage: str) -> Plan:

@@ -14,6 +14,7 @@ from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Node
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
+from .backend.opening import known_here, tenant_of
 from .buckets import kept_buckets, made_buckets
 from .clusters import Cluster, cluster_of, clusters
 from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
@@ -34,6 +35,7 @@ def status(session: Session, name: str | None, *, refresh: bool) -> tuple[Deploy
     if name is not None:
         wanted = [session.store.deployment(known_deployment(session, name))]
     else:
+        known_here(session)
         everything = session.store.deployments()
         wanted = [r for r in everything if r.state is not DeploymentState.DESTROYED or session.store.sites(r.id)]
     return tuple(_status(session, record, refresh) for record in wanted if record is not None)
@@ -42,7 +44,7 @@ def status(session: Session, name: str | None, *, refresh: bool) -> tuple[Deploy
 def _status(session: Session, record: DeploymentRecord, refresh: bool) -> DeploymentStatus:
     deployment = record.id
     found = clusters(session, deployment, skip_damaged=True)
-    said: list[Diagnostic] = []
+    said: list[Diagnostic] = list(session.remarks)
     sites = []
     holder = lock_holder(session.home, deployment)
     damaged = False
@@ -85,7 +87,7 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
         # Nodes that cannot be seen may well be there, and cost.
         hourly=_hourly(listed, up=bool(found) or damaged),
         refreshed=refresh,
-        working=str(holder) if holder is not None else None,
+        working=str(holder) if holder is not None else tenant_of(session, deployment),
         diagnostics=tuple(dict.fromkeys(said)),
     )
 

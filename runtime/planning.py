@@ -117,15 +117,16 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
     known = {record.site: record for record in session.store.sites(deployment)}
     for site in known:
         check_state(context, site)
+    # Before the world is looked at: targets look in the regions of the deployment's sites.
+    for graph, made in zip(compilation.graphs, compilation.synthesized, strict=True):
+        write_module(site_directory(session.home, deployment, graph.site), made.text)
     reconcile(session, deployment, context)
     refresh_jobs(session, deployment)
     with contextlib.ExitStack() as stack:
         sites: list[tuple[SitePlan, Terraform]] = []
         wanted: set[SiteId] = set()
-        for graph, made in zip(compilation.graphs, compilation.synthesized, strict=True):
+        for graph in compilation.graphs:
             wanted.add(graph.site)
-            directory = site_directory(session.home, deployment, graph.site)
-            write_module(directory, made.text)
             sites.append(_plan(session, stack, context, graph.site, graph.provider, graph))
         for site in sorted(set(known) - wanted):
             sites.append(_plan(session, stack, context, site, known[site].provider, None))

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..compiler.diagnostics import Diagnostic, error
 from ..compiler.ir import DeploymentId
 from ..compiler.terraform_files import STATE_FILE, read_state, state_ids
 from ..providers.base import OwnedResource, Provider
+from .backend.faults import NotCompared
 from .records import JournalEntry
 from .session import Session
 from .sites import SiteContext, remember_state, site_directory
@@ -45,13 +47,20 @@ def reconcile(
     The caller has checked every state first (`sites.check_state`), or is about to remove everything: with a lost state,
     all that runs would look like an orphan.
     """
+    remote = context.remote
+    if remote is not None and remote.reading:
+        # Who may not write to the backend cannot tell what another home is just making from what it has left.
+        return ()
     entries = session.store.open_entries(deployment)
     if entries:
         session.note("reconcile", f"the last run on `{deployment}` was cut off; comparing what exists with its state")
     removed: list[OwnedResource] = []
     known = known_ids(session, deployment)
     for provider in _providers(session, deployment):
-        for resource in orphans(provider.observe(deployment, home=session.home), known):
+        found = orphans(provider.observe(deployment, home=session.home), known)
+        if found and not _is_ours(session, deployment):
+            raise NotCompared(_applied_elsewhere(deployment, found))
+        for resource in found:
             if resource.storage and not storage:
                 continue
             session.note("reconcile", f"removing {resource.type} {resource.name}, which no state knows")
@@ -60,7 +69,27 @@ def reconcile(
             removed.append(resource)
     for entry in entries:
         _close(session, context, entry)
+    if remote is not None:
+        remote.settle()
     return tuple(removed)
+
+
+def _is_ours(session: Session, deployment: DeploymentId) -> bool:
+    """Whether this home has made something of the deployment, or knows it from the backend. What carries the tag of another's is no
+    orphan: it is that other's."""
+    if session.store.deployment(deployment) is not None:
+        return True
+    return any((deployment_directory(session.home, deployment) / "sites").glob(f"*/{STATE_FILE}"))
+
+
+def _applied_elsewhere(deployment: DeploymentId, found: tuple[OwnedResource, ...]) -> Diagnostic:
+    return error(
+        "applied-elsewhere",
+        "The deployment exists, and its state is not here",
+        f"{len(found)} resources carry the tag of `{deployment}`, {found[0].type} {found[0].name} among them, and this home has never"
+        " applied it: somebody did from another machine. Nothing was changed.",
+        hint="write their backend into config.yaml as `state: s3://…`, or choose another name with `-d NAME`",
+    )
 
 
 def sweep(session: Session, deployment: DeploymentId, *, purge: bool) -> tuple[OwnedResource, ...]:

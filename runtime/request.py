@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError
-from ..compiler.ir import Objective, Secret
+from ..compiler.ir import DeploymentId, Objective, Secret
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
+from ..providers.base import Access
 from .access import access_of, mark_of
+from .backend.opening import fetch_keys
 from .buckets import known_buckets
 from .images import read_images
 from .mirror import mirrored
@@ -60,9 +62,9 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
             quotas=read_quotas(session.home),
-            access=partial(access_of, session.home),
+            access=partial(access_of, session.home) if request.offline else partial(_access, session),
             networks=read_networks(session.home),
-            mark=partial(mark_of, session.home),
+            mark=partial(mark_of, session.home) if request.offline else partial(_mark, session),
             known=partial(known_buckets, session),
             images=read_images(session.home),
             offline=request.offline,
@@ -70,3 +72,14 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
         ),
         until=until,
     )
+
+
+def _access(session: Session, deployment: DeploymentId) -> Access:
+    """Keys are those of whoever made the deployment first, here or elsewhere."""
+    fetch_keys(session, deployment)
+    return access_of(session.home, deployment)
+
+
+def _mark(session: Session, deployment: DeploymentId) -> str:
+    fetch_keys(session, deployment)
+    return mark_of(session.home, deployment)

@@ -12,6 +12,8 @@ The calls live in `skyc` itself and have these signatures (`cli/api.py` states t
     destroy(deployment, *, confirm, on_progress, purge, home, wait) -> DestroyResult
     check(*, home) -> tuple[CheckReport, ...]
     mirror(directory) -> Path
+    backend_create(uri, *, region, endpoint, key) -> Backend
+    backend_show(*, home) -> Backend | None
     schema() -> JsonObject
 
 Each raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the user stops it half way.
@@ -40,6 +42,7 @@ from ..compiler.ir import (
     TaskId,
     decimal_text,
 )
+from ..providers.base import BucketProperty
 from .records import DeploymentState, JobRecord
 
 ReportFormat = Literal["text", "markdown", "json"]
@@ -255,4 +258,30 @@ class DeploymentStatus:
     hourly: Decimal | None = None
     refreshed: bool = True
     working: str | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedDeployment:
+    """A deployment as the backend has it. `working`: who works on it now, in words. `problem`: why it cannot be read."""
+
+    name: str
+    state: DeploymentState | None = None
+    sites: int = 0
+    resources: int = 0
+    cut_off: int = 0
+    """Terraform runs that began and of which nobody has said how they ended."""
+    working: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Where states are kept. `made`: by this call. `setting`: lines for config.yaml."""
+
+    uri: str
+    properties: tuple[BucketProperty, ...] = ()
+    deployments: tuple[SharedDeployment, ...] = ()
+    made: bool = False
+    setting: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()

@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId, NodeRuntime
@@ -16,9 +17,13 @@ from ..compiler.terraform_engine import Engine, find_engine
 from ..compiler.terraform_files import STATE_FILE
 from ..providers.base import Provider
 from ..providers.registry import load, names
+from .backend.faults import NotCompared, stale
 from .records import DeploymentState
 from .results import Progress, ProgressKind
 from .state import StateStore, deployment_directory, home_directory, prepare_home
+
+if TYPE_CHECKING:
+    from .backend.sync import Remote
 
 OnProgress = Callable[[Progress], None]
 
@@ -32,6 +37,10 @@ class Session:
     environ: Mapping[str, str]
     on_progress: OnProgress | None = None
     engine_wanted: str | None = None
+    remotes: dict[DeploymentId, Remote] = field(default_factory=dict)
+    """Deployments that are worked on now and kept in a backend (`backend/opening.py`)."""
+    remarks: list[Diagnostic] = field(default_factory=list)
+    """Warnings about what the whole answer rests on."""
 
     @cached_property
     def providers(self) -> Mapping[str, Provider]:
@@ -101,13 +110,24 @@ def open_session(
 
 
 def known_deployment(session: Session, name: str) -> DeploymentId:
-    """`name` as the id of a deployment that was applied here. Raises SkycError with the nearest name otherwise.
+    """`name` as the id of a deployment that was applied here, or that the backend knows; with a backend it comes with the news of
+    other homes. Raises SkycError with the nearest name otherwise.
 
     One that the state store has lost, but that has a Terraform state here, is written down again.
     """
     from ..compiler.parse import nearest
+    from .backend.opening import look
 
     known = session.store.deployments()
+    try:
+        found = look(session, name)
+    except NotCompared as failure:
+        if name not in {record.id for record in known}:
+            raise
+        session.remarks.append(stale(failure))
+        found = None
+    if found is not None:
+        return found
     for record in known:
         if record.id == name:
             return record.id

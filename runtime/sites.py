@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.changeset import change_set
 from ..compiler.diagnostics import SkycError, Span, error
@@ -22,8 +23,11 @@ from ..compiler.synth import FILE_NAME
 from ..compiler.terraform import Engine, Event, StateFacts, Terraform, checked
 from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Provider
-from .records import StateMemory
+from .records import JournalEntry, StateMemory
 from .state import StateStore, deployment_directory
+
+if TYPE_CHECKING:
+    from .backend.sync import Remote
 
 KEPT_STATES = 10
 
@@ -42,6 +46,8 @@ class SiteContext:
     secrets: tuple[str, ...] = ()
     on_event: Callable[[Event], None] | None = None
     origin_of: Callable[[str], Span | None] | None = None
+    remote: Remote | None = None
+    """Where the states are shared; None where they stay at home."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,8 @@ def write_module(directory: Path, text: str) -> None:
 
 def check_state(context: SiteContext, site: SiteId) -> StateFacts | None:
     """The site's state, checked against what is remembered. Raises SkycError for a state nothing may be built on."""
+    if context.remote is not None and site in context.remote.refused:
+        raise context.remote.refused[site]
     directory = site_directory(context.home, context.deployment, site)
     facts = read_state(directory / STATE_FILE)
     memory = context.store.recall(context.deployment, site)
@@ -198,6 +206,8 @@ def apply_site(context: SiteContext, plan: SitePlan, terraform: Terraform, *, pl
     store = context.store
     action = "destroy" if plan.graph is None else "apply"
     entry = store.begin(context.deployment, plan.site, plan_digest=plan_digest, action=action)
+    if context.remote is not None:
+        _intend(context, context.remote, entry)
     try:
         _empty_what_leaves(context, plan)
         run = terraform.apply(plan.plan_file)
@@ -217,6 +227,17 @@ def apply_site(context: SiteContext, plan: SitePlan, terraform: Terraform, *, pl
         )
     remember_state(context, plan.site)
     store.finish(entry, "done" if run.ok else "interrupted" if run.interrupted else "failed")
+    if context.remote is not None:
+        context.remote.push(plan.site)
     if run.interrupted:
         raise KeyboardInterrupt
     checked(run)
+
+
+def _intend(context: SiteContext, remote: Remote, entry: JournalEntry) -> None:
+    """Other homes are told before the world changes; if they cannot be told, nothing changes. Raises SkycError."""
+    try:
+        remote.intend()
+    except SkycError:
+        context.store.finish(entry, "not begun")
+        raise

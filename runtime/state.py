@@ -17,7 +17,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -329,6 +329,34 @@ class StateStore:
         """In the order they were submitted."""
         return tuple(_job(row) for row in self._read("SELECT * FROM jobs WHERE deployment = ? ORDER BY number", deployment))
 
+    def absorb(self, deployment: DeploymentId, runs: Iterable[RunRecord], jobs: Iterable[JobRecord]) -> None:
+        """Take over what another home has written down of a saved deployment.
+
+        What has ended here stays ended: a run is opened again only by a job that is not known here.
+        """
+        with self._write() as db:
+            known = {row["id"] for row in db.execute("SELECT id FROM jobs WHERE deployment = ?", (deployment,))}
+            given = tuple(jobs)
+            news = {(job.task, job.run) for job in given if job.id not in known}
+            for run in runs:
+                db.execute(
+                    "INSERT INTO runs (deployment, task, number, task_digest, state, created, finished)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (deployment, task, number) DO UPDATE SET"
+                    " task_digest = excluded.task_digest, state = excluded.state, finished = excluded.finished"
+                    " WHERE runs.state = ? OR ?",
+                    (*_run_row(deployment, run), RunState.OPEN.value, (run.task, run.number) in news),
+                )
+            for job in given:
+                db.execute(
+                    "INSERT INTO jobs (deployment, id, kind, task, run, attempt, state, submitted, started, ended, exit_code,"
+                    " failed_rank, reason, hourly) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT (deployment, id) DO UPDATE SET state = excluded.state, ended = excluded.ended,"
+                    " started = coalesce(excluded.started, jobs.started), exit_code = excluded.exit_code,"
+                    " failed_rank = excluded.failed_rank, reason = excluded.reason"
+                    " WHERE jobs.ended IS NULL OR (jobs.state = ? AND excluded.ended IS NOT NULL)",
+                    (*_job_row(deployment, job), JobState.LOST.value),
+                )
+
     # Events
 
     def record(self, kind: str, text: str, *, deployment: DeploymentId | None = None) -> None:
@@ -459,6 +487,18 @@ def _run(row: sqlite3.Row) -> RunRecord:
     fields: dict[str, Any] = dict(row)
     fields["state"] = RunState(fields["state"])
     return RunRecord(**{**fields, "created": _time(row["created"]), "finished": _optional_time(row["finished"])})
+
+
+def _run_row(deployment: DeploymentId, run: RunRecord) -> tuple[object, ...]:
+    finished = _text(run.finished) if run.finished else None
+    return (deployment, run.task, run.number, run.task_digest, run.state.value, _text(run.created), finished)
+
+
+def _job_row(deployment: DeploymentId, job: JobRecord) -> tuple[object, ...]:
+    times = (_text(moment) if moment else None for moment in (job.submitted, job.started, job.ended))
+    hourly = None if job.hourly is None else decimal_text(job.hourly)
+    head = (deployment, job.id, job.kind.value, job.task, job.run, job.attempt, job.state.value)
+    return (*head, *times, job.exit_code, job.failed_rank, job.reason, hourly)
 
 
 def _job(row: sqlite3.Row) -> JobRecord:

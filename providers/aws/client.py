@@ -1,4 +1,5 @@
-"""AWS through boto3, for those who have an account: an `Account` asks any service, `Ec2` what the catalog needs.
+"""AWS through boto3, for those who have an account: an `Account` asks any service, `Ec2` what the catalog needs. `endpoint`: of a
+server that is not AWS's.
 
 Only this module imports boto3. Permissions of the catalog: `ec2:DescribeRegions`, `ec2:DescribeAvailabilityZones`,
 `ec2:DescribeInstanceTypes`, `ec2:DescribeInstanceTypeOfferings`, `ec2:DescribeSpotPriceHistory`; all of them read.
@@ -69,8 +70,9 @@ class LoginRefused(Refused):
 class Account:
     """An account's services in all regions; may be used by several threads. Raises SourceFailure from every method."""
 
-    def __init__(self, session: Any, schedule: Schedule) -> None:
+    def __init__(self, session: Any, schedule: Schedule, *, endpoint: str | None = None) -> None:
         self._session = session
+        self._endpoint = endpoint
         self._schedule = schedule
         self._mutex = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -115,6 +117,7 @@ class Account:
                 self._clients[service, region] = self._session.client(
                     service,
                     region_name=region,
+                    endpoint_url=self._endpoint,
                     config=Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1, "mode": "standard"}),
                 )
             return self._clients[service, region]

@@ -30,7 +30,9 @@ class LocalProvider(Bucketless):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.LOWER, Capability.RUN, Capability.MULTI_NODE, Capability.FILE_STORE})
+        return frozenset(
+            {Capability.LOWER, Capability.RUN, Capability.MULTI_NODE, Capability.FILE_STORE, Capability.THIS_MACHINE}
+        )
 
     def catalog(self, *, home: Path) -> CatalogPart:
         return catalog.snapshot(catalog.machine(), catalog.price(home))
@@ -93,13 +95,17 @@ class LocalProvider(Bucketless):
         """Nothing is left to do: Terraform calls a local node made when its Ray answers."""
 
     def health(self, node: Node, *, home: Path) -> str:
-        """`healthy`, `dead: <why>`, or `gone`."""
+        """`healthy`, `dead: <why>`, or `gone`; `elsewhere` for one of a home that is not on this machine."""
         from . import cluster, lifecycle
 
-        # <home>/deployments/<deployment>/nodes/<name>
-        deployment = DeploymentId(Path(node.directory).parent.parent.name)
+        # <home>/deployments/<deployment>/nodes/<name>; the home is another one where a state is shared.
+        place = Path(node.directory)
+        deployment = DeploymentId(place.parents[1].name)
+        its_home = place.parents[3]
+        if its_home != home and not its_home.is_dir():
+            return "elsewhere"
         try:
-            records = lifecycle.find_records(home, deployment)
+            records = lifecycle.find_records(its_home, deployment)
         except lifecycle.NodeError as failure:
             raise _as_error(failure) from failure
         return next((cluster.health(record) for record in records if record.id == node.id), "gone")

@@ -75,7 +75,8 @@ def remember(node: Node, known: Remembered) -> None:
 @contextlib.contextmanager
 def first_login(node: Node) -> Iterator[None]:
     """One at a time: two first logins would each give the machine a key, and one of them would be forgotten."""
-    path = _file(node).with_suffix(".lock")
+    path = _file(node)
+    path = path.with_name(f".{path.stem}.lock")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -88,4 +89,4 @@ def first_login(node: Node) -> Iterator[None]:
 def _file(node: Node) -> Path:
     """By a hash, since some clouds' ids are paths."""
     assert node.login is not None, "only nodes that are logged in to have host keys"
-    return Path(node.login.directory) / "known" / f"{hashlib.sha256(node.id.encode()).hexdigest()[:32]}.json"
+    return Path(node.login.directory) / f"known-{hashlib.sha256(node.id.encode()).hexdigest()[:32]}.json"

@@ -39,7 +39,7 @@ def shell(node: Node, command: str | None) -> tuple[str, ...]:
             )
         )
     directory = Path(node.login.directory)
-    hosts = directory / "known" / f"{node.name}.hosts"
+    hosts = directory / f".{node.name}.hosts"
     hosts.write_text(f"{node.name} {known.key}\n", encoding="utf-8")
     options = {
         "HostKeyAlias": node.name,

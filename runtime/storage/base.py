@@ -7,6 +7,9 @@ Contract of every store, checked by `conformance.py`:
 - `list` and `get` see every `put` and `delete` that returned before they were called, from any process;
 - every failure is a `StoreError` whose `kind` says what a caller can do about it.
 
+A `ConditionalStore` also replaces an object only if it is still the one that was read, so that of several writers none undoes what
+it has not seen.
+
 A key is one or more `/`-separated names, UTF-8, without empty, `.` or `..` parts. `open_store` turns a URI into a store.
 """
 
@@ -16,6 +19,7 @@ import enum
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
@@ -38,6 +42,7 @@ class StoreFault(enum.Enum):
     READ_ONLY = "read-only"
     DAMAGED = "damaged"
     CHANGING = "changing"
+    CHANGED = "changed"
     INVALID = "invalid"
 
 
@@ -50,6 +55,7 @@ _SUMMARY = {
     StoreFault.READ_ONLY: "A storage place is read-only",
     StoreFault.DAMAGED: "Stored data is damaged",
     StoreFault.CHANGING: "Data kept changing while it was read",
+    StoreFault.CHANGED: "A stored object was changed by somebody else",
     StoreFault.INVALID: "A storage request cannot be met",
 }
 
@@ -58,6 +64,7 @@ _REMEDY = {
     StoreFault.FULL: "Free some space or choose a larger place, then try again.",
     StoreFault.UNREACHABLE: "Check that the place is mounted and reachable, then try again.",
     StoreFault.READ_ONLY: "Remount it writable or choose another place.",
+    StoreFault.CHANGED: "Run the command again: it reads the object anew.",
     StoreFault.CHANGING: "Stop the process that writes there, then try again.",
 }
 
@@ -85,6 +92,13 @@ class NotFound(StoreError):
 class AlreadyExists(StoreError):
     def __init__(self, message: str) -> None:
         super().__init__(StoreFault.ALREADY_EXISTS, message)
+
+
+class Changed(StoreError):
+    """The object is not the one that was read; whoever wants to replace it must read it again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(StoreFault.CHANGED, message)
 
 
 @runtime_checkable
@@ -122,6 +136,30 @@ class Store(Protocol):
 
     def get_file(self, key: str, path: Path) -> None:
         """`get` into a local file, which appears whole, durable and with mode 0600 or not at all. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """An object as it was read. `tag`: another one for other content. `age`: seconds since it was written, by the store's own
+    clock, so that no reader's clock has a say."""
+
+    data: bytes = field(repr=False)
+    tag: str
+    age: float
+
+
+@runtime_checkable
+class ConditionalStore(Store, Protocol):
+    """A store for what several machines write. All writers of a key must use `swap`."""
+
+    def read(self, key: str) -> Version:
+        """Raises NotFound."""
+        ...
+
+    def swap(self, key: str, data: bytes, tag: str | None) -> str:
+        """Replace the object if its tag is `tag`; None: make it if there is none. The new tag. Of any number of concurrent calls
+        with one tag exactly one returns; the others raise Changed. A lost answer is found out: what was written was written."""
         ...
 
 
@@ -167,6 +205,7 @@ def store_error(failure: OSError, place: str) -> StoreError:
 
 _SCHEMES = {
     "file": ("file", "FileStore"),
+    "s3": ("s3", "S3Store"),
 }
 """URI scheme → module of this package and its class, whose `from_uri` opens a store. A new store adds one line."""
 

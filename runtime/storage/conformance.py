@@ -1,6 +1,7 @@
 """The one suite for every store: subclass `StoreConformance` in a test module and give it a `store` fixture.
 
 `another` opens the same store a second time, as a second process would. Objects are left behind; the fixture owns cleanup.
+`ConditionalConformance` is for stores that can `swap`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .base import AlreadyExists, NotFound, Store, StoreError, StoreFault, open_store
+from .base import AlreadyExists, Changed, ConditionalStore, NotFound, Store, StoreError, StoreFault, open_store
 
 
 class StoreConformance:
@@ -159,3 +160,58 @@ class StoreConformance:
         with pytest.raises(NotFound):
             store.put_file("big/none", local / "missing")
         assert store.size("big/none") is None
+
+
+def conditional(uri: str) -> ConditionalStore:
+    store = open_store(uri)
+    assert isinstance(store, ConditionalStore)
+    return store
+
+
+class ConditionalConformance:
+    def test_replaces_only_what_was_read(self, store: Store) -> None:
+        one, two = conditional(store.uri), conditional(store.uri)
+        with pytest.raises(NotFound):
+            one.read("k")
+        first = one.swap("k", b"first", None)
+        with pytest.raises(Changed):
+            two.swap("k", b"mine", None)
+        found = two.read("k")
+        assert (found.data, found.tag) == (b"first", first)
+        assert 0 <= found.age < 60
+        second = two.swap("k", b"second", first)
+        assert second != first
+        with pytest.raises(Changed):
+            one.swap("k", b"late", first)
+        assert one.get("k") == b"second"
+        one.delete("k")
+        with pytest.raises(Changed):
+            two.swap("k", b"third", second)
+        with pytest.raises(NotFound):
+            one.read("k")
+
+    def test_of_many_swappers_exactly_one_wins(self, store: Store) -> None:
+        writers, rounds = 16, 6
+        stores = [conditional(store.uri) for _ in range(writers)]
+        start = threading.Barrier(writers)
+        tags: list[str | None] = [None]
+
+        def write(number: int) -> list[bool]:
+            won = []
+            for round_ in range(rounds):
+                start.wait(60)
+                tag = tags[-1]
+                start.wait(60)
+                try:
+                    tags.append(stores[number].swap("race", f"{round_} {number}".encode() * 100, tag))
+                    won.append(True)
+                except Changed:
+                    won.append(False)
+            return won
+
+        with ThreadPoolExecutor(writers) as pool:
+            results = list(pool.map(write, range(writers)))
+        for round_ in range(rounds):
+            assert [results[number][round_] for number in range(writers)].count(True) == 1
+        last = next(number for number in range(writers) if results[number][rounds - 1])
+        assert store.get("race") == f"{rounds - 1} {last}".encode() * 100

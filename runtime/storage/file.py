@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import threading
@@ -22,9 +23,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .base import AlreadyExists, NotFound, StoreError, StoreFault, check_key, file_uri_path, store_error
+from .base import AlreadyExists, Changed, NotFound, StoreError, StoreFault, Version, check_key, file_uri_path, store_error
 
 INCOMING = ".skyc-incoming"
+_SWAPPING = "swapping"
+"""The file in `INCOMING` that `swap` locks. It stays: two processes must never lock two files of this name."""
 _BLOCK = 1 << 20
 _LEFTOVER_AGE = 60.0
 """Seconds. A writer locks its file right after creating it; younger files may be between the two."""
@@ -109,6 +112,53 @@ class FileStore:
                 return
             sync_directory(path.parent)
 
+    def read(self, key: str) -> Version:
+        file = self._open(key)
+        try:
+            written = os.fstat(file).st_mtime
+            with open(file, "rb") as content:  # noqa: PTH123 - a descriptor
+                data = content.read()
+        except OSError as failure:
+            raise store_error(failure, str(self._path(key))) from failure
+        return Version(data=data, tag=_tag(data), age=max(0.0, self._clock() - written))
+
+    def swap(self, key: str, data: bytes, tag: str | None) -> str:
+        path = self._path(key)
+        with self._swapping():
+            try:
+                now = _tag(self.get(key))
+            except NotFound:
+                now = None
+            if now != tag:
+                raise Changed(f"{path} is not what was read before.")
+            self.put(key, data, if_absent=tag is None)
+        return _tag(data)
+
+    @contextlib.contextmanager
+    def _swapping(self) -> Iterator[None]:
+        """Alone among all that swap in this store. The kernel ends it with the process."""
+        place = self.root / INCOMING / _SWAPPING
+        with _as_store_error(place):
+            make_directories(place.parent)
+            file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(file)
+
+    def _clock(self) -> float:
+        """Now, as the file system dates files: on a network file system not this machine's clock."""
+        try:
+            file = os.open(self.root / INCOMING / _SWAPPING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return time.time()  # a store that may only be read
+        try:
+            os.utime(file)
+            return os.fstat(file).st_mtime
+        finally:
+            os.close(file)
+
     def _path(self, key: str) -> Path:
         if check_key(key).split("/", 1)[0] == INCOMING:
             raise StoreError(StoreFault.INVALID, f"{key!r} is reserved for unfinished writes.")
@@ -162,6 +212,8 @@ class FileStore:
             self._swept = True
             oldest = time.time() - _LEFTOVER_AGE
             for entry in os.scandir(incoming):
+                if entry.name == _SWAPPING:
+                    continue
                 with contextlib.suppress(OSError):  # somebody else's sweep, or a writer that has just ended
                     if entry.stat(follow_symlinks=False).st_mtime > oldest:
                         continue
@@ -194,6 +246,10 @@ class FileStore:
                 yield from self._walk(self.root / key, f"{key}/", prefix)
             else:
                 yield key
+
+
+def _tag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @contextlib.contextmanager

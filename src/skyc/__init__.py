@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .runtime.backend.commands import backend_create, backend_show
     from .runtime.calls import apply, cancel, check, destroy, exec, logs, mirror, plan, queue, schema, shell, status
     from .runtime.catalog import catalog, offers
     from .runtime.catalog_refresh import catalog_refresh
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .runtime.explain import explain
 
 _HOMES = {
+    **dict.fromkeys(("backend_create", "backend_show"), "runtime.backend.commands"),
     "catalog_refresh": "runtime.catalog_refresh",
     "checkpoint": "runtime.checkpoint",
     "explain": "runtime.explain",
@@ -31,6 +33,8 @@ _HOMES = {
 __all__ = [
     "__version__",
     "apply",
+    "backend_create",
+    "backend_show",
     "cancel",
     "catalog",
     "catalog_refresh",

@@ -46,8 +46,9 @@ ENGINES = {
     "grpc": ("providers/tfplugin/",),
     "pulp": ("compiler/optimize/program.py",),
     "httpx": ("providers/http.py",),
-    "boto3": ("providers/aws/client.py",),
-    "botocore": ("providers/aws/client.py",),
+    # S3 is also a store of its own: nodes and other clouds speak it, without the target `aws`.
+    "boto3": ("providers/aws/client.py", "runtime/storage/s3.py"),
+    "botocore": ("providers/aws/client.py", "runtime/storage/s3.py"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +25,7 @@ from skyc.compiler.ir import (
     SiteId,
     TaskId,
 )
-from skyc.providers.base import CheckReport
+from skyc.providers.base import BucketProperty, CheckReport
 from skyc.providers.refresh import RefreshProgress
 from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.catalog_refresh import CloudRefresh
@@ -35,6 +35,7 @@ from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.records import DeploymentState, JobRecord
 from skyc.runtime.results import (
     ApplyResult,
+    Backend,
     DeploymentStatus,
     DestroyOutcome,
     DestroyResult,
@@ -43,12 +44,29 @@ from skyc.runtime.results import (
     Outcome,
     Plan,
     Progress,
+    SharedDeployment,
     SiteStatus,
 )
 
 DIGITS = DeploymentId("digits")
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 END = datetime(2026, 1, 2, 3, 8, 10, tzinfo=UTC)
+
+BACKEND = Backend(
+    uri="s3://acme-states/team",
+    properties=(
+        BucketProperty(name="versions", holds=True, detail="kept"),
+        BucketProperty(name="TLS only", holds=False, detail="plain HTTP is not refused"),
+        BucketProperty(name="encryption", holds=None, detail="not told"),
+    ),
+    deployments=(
+        SharedDeployment(
+            name="digits", state=DeploymentState.ACTIVE, sites=1, resources=11, working="`skyc apply` (process 7 on box)"
+        ),
+        SharedDeployment(name="train", state=DeploymentState.APPLYING, sites=2, resources=3, cut_off=1),
+        SharedDeployment(name="odd", problem="it is no index of skyc's"),
+    ),
+)
 
 JOB = JobRecord(
     id=JobId("digits-1-1"),
@@ -158,6 +176,7 @@ class FakeApi:
     jobs: tuple[JobRecord, ...] = (JOB,)
     lines: tuple[str, ...] = ()
     usable: bool = True
+    backend: Backend | None = BACKEND
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -274,6 +293,14 @@ class FakeApi:
     def mirror(self, directory: Path) -> Path:
         self._called("mirror", directory=directory)
         return directory / "terraform.rc"
+
+    def backend_create(self, uri: str, *, region: str | None, endpoint: str | None, key: str | None) -> Backend:
+        self._called("backend_create", uri=uri, region=region, endpoint=endpoint, key=key)
+        return replace(BACKEND, made=True, deployments=(), setting=f"state: {uri}\n")
+
+    def backend_show(self, *, home: Path | None) -> Backend | None:
+        self._called("backend_show", home=home)
+        return self.backend
 
     def schema(self) -> JsonObject:
         self._called("schema")

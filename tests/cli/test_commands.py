@@ -398,7 +398,7 @@ def test_ctrl_c_says_what_goes_on(fake: FakeApi, capsys: pytest.CaptureFixture[s
     )
     if name in ("check", "schema", "offers"):
         argv = []
-    if name == "catalog":
+    if name in ("backend", "catalog"):
         argv = ["show"]
     assert main([name, *argv], api=fake) == 130
     err = capsys.readouterr().err
