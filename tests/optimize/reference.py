@@ -146,6 +146,8 @@ def meets(request: ResourceRequest, part: PartRows, kind: TypeRow, offer: OfferR
         return False
     if request.accelerators is not None and not any(has(kind, a.name, a.count) for a in request.accelerators):
         return False
+    if kind.labels is not None and not set(request.labels.items()) <= set(kind.labels.items()):
+        return False
     price = offer.spot if market is Market.SPOT else offer.on_demand
     return request.max_hourly_cost is None or (price is not None and price <= request.max_hourly_cost)
 

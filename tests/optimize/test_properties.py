@@ -242,6 +242,8 @@ def _reasons(request: ResourceRequest, provider: str, offer: OfferRow, kind: Typ
         reasons.append("no-such-accelerator")
     if request.market is not Market.AUTO and request.market is not market:
         reasons.append("other-market")
+    if kind.labels is not None and any(kind.labels.get(name) != value for name, value in request.labels.items()):
+        reasons.append("label-not-met")
     price = offer.spot if market is Market.SPOT else offer.on_demand
     if request.max_hourly_cost is not None and price is None:
         reasons.append("unknown-price")

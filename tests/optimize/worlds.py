@@ -208,6 +208,9 @@ def _offers(rng: Random, types: tuple[TypeRow, ...], regions: list[str], shape: 
 def _part(rng: Random, provider: str, shape: Shape) -> PartRows:
     regions = ["north", "south", "west"][: rng.randint(1, 3)]
     types = tuple(kind for kind in TYPES if rng.random() < 0.7) or TYPES[:1]
+    if rng.random() < 0.25:
+        # As machines of one's own: what tasks may ask for by label is declared with them.
+        types = tuple(replace(kind, labels=_labels(rng)) for kind in types)
     return PartRows(
         provider=provider,
         types=types,
@@ -215,6 +218,10 @@ def _part(rng: Random, provider: str, shape: Shape) -> PartRows:
         rates=_rates(rng, provider, regions, shape),
         sells_spot=shape.spot and rng.random() < 0.6,
     )
+
+
+def _labels(rng: Random) -> FrozenMap[str]:
+    return FrozenMap({name: rng.choice(("one", "two")) for name in ("rack", "team") if rng.random() < 0.5})
 
 
 def _request(rng: Random, parts: tuple[PartRows, ...], shape: Shape) -> ResourceRequest:
@@ -238,6 +245,7 @@ def _request(rng: Random, parts: tuple[PartRows, ...], shape: Shape) -> Resource
         ports=rng.choice(((), (), ("80",))),
         max_hourly_cost=rng.choice((None, None, None, D(2))),
         interruption_rate=rng.choice((None, None, D("0.05"))),
+        labels=_labels(rng) if rng.random() < 0.3 else FrozenMap(),
     )
 
 
