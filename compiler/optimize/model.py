@@ -238,20 +238,22 @@ def _cheapest_per_place(place: NDArray[Any], cost: NDArray[Any]) -> NDArray[Any]
 
 
 def _frontier(place: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
-    """Rows sorted by place and cost: those that no cheaper row of their place beats in the other columns (one or two)."""
+    """Rows sorted by place and cost: those that no cheaper row of their place beats in all the other columns."""
     import numpy
 
-    keep = numpy.zeros(len(place), dtype=bool)
-    points = list(zip(place.tolist(), *(column.tolist() for column in columns), strict=True))
-    best: list[tuple[float, ...]] = []
-    here = -1
-    for row, (where, *point) in enumerate(points):
-        if where != here:
-            here, best = where, []
-        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in best):
-            keep[row] = True
-            best.append(tuple(point))
-    return numpy.flatnonzero(keep)
+    kept = []
+    left = numpy.arange(len(place))
+    while len(left):
+        # The cheapest that is left at each place stays; what it beats goes. So many rounds as one place has rows that stay.
+        starts = numpy.flatnonzero(numpy.concatenate([[True], place[left[1:]] != place[left[:-1]]]))
+        cheapest = left[starts]
+        kept.append(cheapest)
+        rival = numpy.repeat(cheapest, numpy.diff([*starts, len(left)]))
+        beaten = numpy.ones(len(left), dtype=bool)
+        for column in columns:
+            beaten &= column[rival] <= column[left]
+        left = left[~beaten]
+    return numpy.sort(numpy.concatenate(kept)) if kept else left
 
 
 def _with_fixed(variable: Variable, cost: NDArray[Any] | None, hours: NDArray[Any] | None) -> Variable:
