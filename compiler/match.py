@@ -268,12 +268,12 @@ def _quota_codes(shelf: Shelf, size: Size, market: Market) -> NDArray[Any]:
         if quota.market not in (market, Market.AUTO):
             continue
         there = numpy.array([quota.region in (None, place.region) for place in offers.places], dtype=bool)
-        over = _amount_of(quota, shelf.part) * size.group_nodes > int(quota.limit / MILLI)
+        over = quota_amounts(quota, shelf.part) * size.group_nodes > int(quota.limit / MILLI)
         codes[there[offers.place] & over[offers.type]] = 1 << Filter.QUOTA
     return codes
 
 
-def _amount_of(quota: Quota, part: CatalogPart) -> NDArray[Any]:
+def quota_amounts(quota: Quota, part: CatalogPart) -> NDArray[Any]:
     """Thousandths of what a quota counts, per machine type."""
     import numpy
 

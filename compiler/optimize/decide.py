@@ -2,7 +2,7 @@
 
 Contract: exact, with a proof. Dominated values go first. Without limits the minimum of a sum is found by elimination where the graph
 allows; else dual ascent proves a solution optimal or narrows the problem until elimination or an integer program can finish it. With
-limits on time or money that answer stands when it keeps them anyway, and otherwise a program finds the best that does.
+limits on time or money, or quotas, that answer stands when it keeps them anyway, and otherwise a program finds the best that does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def decide(problem: Problem, atlas: Atlas, objective: Objective, *, any_price: b
     soonest = soonest_hours(problem)
     if any(s.deadline is not None and end > s.deadline + 1e-6 for s, end in zip(problem.stages, soonest, strict=True)):
         return None
-    alone, singles = settle(problem) if not timed and not problem.limited else (problem, everything(problem))
+    free = not (timed or problem.limited or problem.quotas)
+    alone, singles = settle(problem) if free else (problem, everything(problem))
     merged, zones = one_zone_per_region(alone, atlas)
     smaller, rows = prune(merged, timed=timed)
     kept = tuple(single[zone[row]] for single, zone, row in zip(singles, zones, rows, strict=True))
@@ -64,13 +65,13 @@ def _cheapest(problem: Problem, atlas: Atlas) -> Answer | None:
 
 
 def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
-    """The cheapest solution if there were no limits on time and money."""
+    """The cheapest solution if there were no limits on time and money, and no quotas."""
     import numpy
 
     answer = solve(problem)
     if answer is not None:
         return answer if answer.value < float("inf") else None
-    problem = replace(problem, stages=())
+    problem = replace(problem, stages=(), quotas=())
     kept = [numpy.arange(len(variable)) for variable in problem.variables]
     known = float("inf")
     seen: Answer | None = None
@@ -118,7 +119,7 @@ def _quickest(problem: Problem, atlas: Atlas, any_price: bool) -> Answer | None:
 def _soonest_of(problem: Problem, atlas: Atlas, cheapest: Answer) -> Answer | None:
     ordered = any(variable.rank.any() for variable in problem.variables)
     joined = any(stage.after or len(stage.variables) > 1 for stage in problem.stages)
-    if not (problem.pairs or ordered or joined or _budgeted(problem)):
+    if not (problem.pairs or ordered or joined or _budgeted(problem) or problem.quotas):
         return _quickest_alone(problem)
     soonest = max(soonest_hours(problem), default=0.0)
     if (hours := max(finish_hours(problem, cheapest.values), default=0.0)) <= soonest * (1 + 1e-9):

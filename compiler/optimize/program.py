@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .antichain import heaviest
 from .atlas import Atlas
 from .problem import Answer, Pair, Problem, cost_of, finish_hours, rank_of
 
@@ -76,8 +77,12 @@ class Program:
             self._weighted(index, variable.rank) for index, variable in enumerate(problem.variables) if variable.rank.any()
         )
         self.finish = self._real() if self._timed else None
+        # How much more than any quota allows may be in use, in whole CPUs or devices.
+        self.excess = self._real()
+        self.excess.upBound = 0
         self._schedule()
         self._budgets()
+        self._quotas()
 
     def _name(self) -> str:
         self._count += 1
@@ -160,11 +165,62 @@ class Program:
                 paid = [self._pair_cost[pair] for pair in stage.paid]
                 self._model += self._pulp.lpSum([*worst, *paid]) <= stage.budget * SCALE
 
+    def _quotas(self) -> None:
+        """Nothing for what a quota allows whatever is chosen."""
+        problem = self._problem
+        for quota, limit in enumerate(problem.quotas):
+            using = [(i, v) for i, v in enumerate(problem.variables) if v.use[:, quota].any()]
+            for region in sorted({int(number) for _, v in using for number in v.region[v.use[:, quota] > 0]}):
+                use = {i: (v.region == region) * v.use[:, quota] for i, v in using}
+                most = {n: sum(int(use[i].max()) for i in s.variables if i in use) for n, s in enumerate(problem.stages)}
+                most = {number: weight for number, weight in most.items() if weight}
+                if heaviest(most, problem.after)[0] > limit:
+                    self._at_once(use, sorted(most), limit)
+
+    def _at_once(self, use: dict[int, NDArray[Any]], stages: list[int], limit: int) -> None:
+        """No stages that can run at once use more than `limit` (thousandths) together.
+
+        Stages are covered by chains of such that wait for each other; each chain carries an amount, and through every stage goes
+        at least what it uses. The least sum of all chains is the weight of the heaviest antichain, so this holds exactly when the
+        limit is kept, and there is no constraint for each of the antichains, which are many.
+        """
+        total = self._pulp.lpSum
+        after = self._problem.after
+        used = {
+            n: total(self._weighted(i, use[i] / 1000) for i in self._problem.stages[n].variables if i in use) for n in stages
+        }
+        # Amounts are whole, so half a thousandth is only room for what a solver rounds.
+        most = (limit + 0.5) / 1000 + self.excess
+        if not any(after):
+            self._model += total(used.values()) <= most
+            return
+        started = [self._real() for _ in after]
+        arriving = [[flow] for flow in started]
+        leaving: list[list[Any]] = [[] for _ in after]
+        for number, earlier in enumerate(after):
+            for before in earlier:
+                flow = self._real()
+                arriving[number].append(flow)
+                leaving[before].append(flow)
+        for number in range(len(after)):
+            if leaving[number]:
+                self._model += total(leaving[number]) <= total(arriving[number])
+            if number in used:
+                self._model += total(arriving[number]) >= used[number]
+        self._model += total(started) <= most
+
+    def forgive_quotas(self) -> None:
+        """From now on quotas may be broken, by `excess`."""
+        self.excess.upBound = None
+
     def _weighted(self, index: int, weights: NDArray[Any]) -> Any:
         return self._pulp.lpSum(float(w) * x for w, x in zip(weights, self._chosen[index], strict=True))
 
     def minimize(self, goal: Any) -> Answer | None:
-        """The solution with the least `goal` (`cost`, `finish` or `rank`). None: there is none. Raises RuntimeError without a solver."""
+        """The solution with the least `goal` (`cost`, `finish`, `rank` or `excess`). None: there is none.
+
+        Raises RuntimeError without a solver.
+        """
         self._model.setObjective(goal)
         status, bound = self._solve()
         self.out_of_time = status == "stopped"
@@ -176,6 +232,8 @@ class Program:
             value, unit = max(finish_hours(self._problem, values), default=0.0), 1.0
         elif goal is self.rank:
             value, unit = float(rank_of(self._problem, values)), 1.0
+        elif goal is self.excess:
+            value, unit = self.excess.value(), 1.0
         # Nothing is negative: a solver that has no bound yet says minus infinity.
         bound = value if status == "optimal" else max(0.0, bound / unit)
         return Answer(

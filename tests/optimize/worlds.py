@@ -26,6 +26,7 @@ from skyc.compiler.ir import (
     Infra,
     Market,
     NodeGroup,
+    Quota,
     ResourceRequest,
     SpecPath,
     Storage,
@@ -60,6 +61,7 @@ class PartRows:
 class World:
     parts: tuple[PartRows, ...]
     graph: TaskGraph
+    quotas: tuple[Quota, ...] = ()
 
     @property
     def catalog(self) -> Catalog:
@@ -67,7 +69,8 @@ class World:
             parts=tuple(
                 build_part(p.provider, p.types, p.offers, p.rates, sells_spot=p.sells_spot, as_of="2026-11-01")
                 for p in self.parts
-            )
+            ),
+            quotas=self.quotas,
         )
 
     def found(self) -> CandidateSet:
