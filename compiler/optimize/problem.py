@@ -143,6 +143,21 @@ class Problem:
         return tuple(tuple(before for before, _ in stage.after) for stage in self.stages)
 
     @cached_property
+    def touching(self) -> tuple[tuple[int, ...], ...]:
+        """The pairs of each variable."""
+        found: list[list[int]] = [[] for _ in self.variables]
+        for number, pair in enumerate(self.pairs):
+            found[pair.first].append(number)
+            found[pair.second].append(number)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def stage_of(self) -> tuple[int | None, ...]:
+        """The stage of each variable; None for a Storage, which takes no time of its own."""
+        found = {variable: number for number, stage in enumerate(self.stages) for variable in stage.variables}
+        return tuple(found.get(index) for index in range(len(self.variables)))
+
+    @cached_property
     def ancestors(self) -> tuple[frozenset[int], ...]:
         """What each stage waits for, straight or through others."""
         found: list[frozenset[int]] = []

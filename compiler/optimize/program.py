@@ -53,6 +53,7 @@ class Program:
         self._atlas = atlas
         self._model = pulp.LpProblem("placement", pulp.LpMinimize)
         self._count = 0
+        self.seconds = SECONDS
         self.out_of_time = False
         """Whether the last `minimize` was ended by its time limit: without an answer nothing is proven then."""
         self._forbidding = forbidding * SCALE * (1 + 1e-9)
@@ -209,6 +210,10 @@ class Program:
                 self._model += total(arriving[number]) >= used[number]
         self._model += total(started) <= most
 
+    def limit_cost(self, cost: float) -> None:
+        """From now on nothing that costs more is wanted (nano-dollars): a solution of that cost is known."""
+        self._model += self.cost <= cost * SCALE * (1 + 1e-9) + 1e-6
+
     def forgive_quotas(self) -> None:
         """From now on quotas may be broken, by `excess`."""
         self.excess.upBound = None
@@ -263,12 +268,12 @@ class Program:
     def _solved(self, *, presolve: str) -> tuple[str, float]:
         pulp = self._pulp
         try:
-            solver = pulp.HiGHS(msg=False, timeLimit=SECONDS, gapRel=0.0, gapAbs=1e-7, threads=1, presolve=presolve)
+            solver = pulp.HiGHS(msg=False, timeLimit=self.seconds, gapRel=0.0, gapAbs=1e-7, threads=1, presolve=presolve)
             available = solver.available()
         except (pulp.PulpError, AttributeError, ImportError):
             available = False
         if not available:
-            solver = pulp.PULP_CBC_CMD(msg=False, timeLimit=SECONDS, gapRel=0.0, threads=1)
+            solver = pulp.PULP_CBC_CMD(msg=False, timeLimit=self.seconds, gapRel=0.0, threads=1)
         self._model.solve(solver)
         if self._model.status == pulp.LpStatusOptimal and self._model.sol_status == pulp.LpSolutionOptimal:
             return "optimal", 0.0
@@ -300,11 +305,13 @@ def _split(problem: Problem, atlas: Atlas, pair: Pair, matrix: NDArray[Any]) -> 
     rest[~finite] = 0.0
     corrections: dict[tuple[int, int], list[tuple[NDArray[Any], NDArray[Any], float]]] = {}
     least = distinct.copy()
-    for i in range(distinct.shape[0]):
-        for j in range(distinct.shape[1]):
-            inside = (row_class == i)[:, None] & (column_class == j)[None, :]
-            if blocks := _blocks(numpy.where(inside, rest, 0.0)):
-                corrections[i, j] = blocks
+    rows_of = [numpy.flatnonzero(row_class == i) for i in range(distinct.shape[0])]
+    columns_of = [numpy.flatnonzero(column_class == j) for j in range(distinct.shape[1])]
+    for i, inside in enumerate(rows_of):
+        mine = rest[inside]
+        for j in numpy.unique(column_class[mine.any(axis=0)]).tolist():
+            blocks = [(inside[r], columns_of[j][c], amount) for r, c, amount in _blocks(mine[:, columns_of[j]])]
+            corrections[i, j] = blocks
             least[i, j] += min([0.0, *(amount for _, _, amount in blocks)])
     return _Split(
         row_class=row_class,
@@ -328,23 +335,18 @@ def _base(
     if backwards:
         column_group, row_group, base = _base(atlas, columns, rows, values.T, finite.T, backwards=False)
         return row_group, column_group, base.T
-    senders, row_group = numpy.unique(atlas.region_of[rows], return_inverse=True)
-    receivers, column_group = numpy.unique(atlas.region_of[columns], return_inverse=True)
+    senders, first_row, row_group = numpy.unique(atlas.region_of[rows], return_index=True, return_inverse=True)
+    receivers, first_column, column_group = numpy.unique(atlas.region_of[columns], return_index=True, return_inverse=True)
     part_of = numpy.array([region.part for region in atlas.regions])
-    base = numpy.zeros((len(senders), len(receivers)))
+    # Between two regions of different providers there is one price.
+    base = values[numpy.ix_(first_row, first_column)]
     for i, sender in enumerate(senders):
-        mine = row_group == i
-        for part in numpy.unique(part_of[receivers]):
-            group = numpy.flatnonzero(part_of[receivers] == part)
+        group = numpy.flatnonzero(part_of[receivers] == part_of[sender])
+        if len(group):
             others = group[receivers[group] != sender]
-            if part == part_of[sender]:
-                chosen = numpy.isin(column_group, others if len(others) else group)
-                block = numpy.ix_(mine, chosen)
-                base[i, group] = _commonest(values[block], finite[block])
-            else:
-                for j in group:
-                    block = numpy.ix_(mine, column_group == j)
-                    base[i, j] = _commonest(values[block], finite[block])
+            chosen = numpy.isin(column_group, others if len(others) else group)
+            block = numpy.ix_(row_group == i, chosen)
+            base[i, group] = _commonest(values[block], finite[block])
     return row_group.reshape(-1), column_group.reshape(-1), base
 
 
@@ -363,9 +365,11 @@ def _blocks(matrix: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any], floa
     import numpy
 
     blocks = []
-    distinct, inverse = numpy.unique(matrix, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    for number, row in enumerate(distinct):
+    equal: dict[bytes, list[int]] = {}
+    for number in numpy.flatnonzero(matrix.any(axis=1)).tolist():
+        equal.setdefault(matrix[number].tobytes(), []).append(number)
+    for rows in equal.values():
+        row = matrix[rows[0]]
         for amount in numpy.unique(row[row != 0.0]).tolist():
-            blocks.append((numpy.flatnonzero(inverse == number), numpy.flatnonzero(row == amount), float(amount)))
+            blocks.append((numpy.array(rows), numpy.flatnonzero(row == amount), float(amount)))
     return blocks

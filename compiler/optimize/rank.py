@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .antichain import heaviest
 from .model import Model, kept
-from .problem import SLACK, Answer, Pair, Problem
+from .problem import Answer, Pair, Problem
+from .single import missed, terms_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,41 +164,18 @@ def _beside(model: Model, answer: Answer, variable: int) -> NDArray[Any] | None:
 
 
 def _keeping_limits(model: Model, answer: Answer, variable: int, rows: NDArray[Any]) -> NDArray[Any]:
-    """A mask of those candidates with which the plan keeps every limit on time and money, all of them looked at together.
-
-    Everything is a number where the candidate changes nothing, and a column over the candidates where it does.
-    """
+    """A mask of those candidates with which the plan keeps every limit on time and money, all of them looked at together."""
     import numpy
 
     problem, found = model.problem, model.choices[variable]
     place = found.place[rows]
-    hours: list[Any] = [v.hours[i] for v, i in zip(problem.variables, answer.values, strict=True)]
-    moves: list[Any] = [v.moves[i] for v, i in zip(problem.variables, answer.values, strict=True)]
-    worst: list[Any] = [v.worst[i] for v, i in zip(problem.variables, answer.values, strict=True)]
-    hours[variable] = found.hours[rows]
-    moves[variable] = model.fixed_hours[variable][place] if variable in model.fixed_hours else 0.0
-    worst[variable] = found.worst[rows] + (model.fixed_costs[variable][place] if variable in model.fixed_costs else 0.0)
-    taken: list[Any] = [pair.hours[answer.values[pair.first], answer.values[pair.second]] for pair in problem.pairs]
-    paid: list[Any] = [pair.cost[answer.values[pair.first], answer.values[pair.second]] for pair in problem.pairs]
-    for number, pair in enumerate(problem.pairs):
-        if variable in (pair.first, pair.second):
-            paid[number], taken[number] = _moved(model, answer, variable, pair, place)
-    good = numpy.ones(len(rows), dtype=bool)
-    ends: list[Any] = []
-    for stage in problem.stages:
-        start: Any = 0.0
-        for before, pairs in stage.after:
-            start = numpy.maximum(start, ends[before] + sum(taken[pair] for pair in pairs))
-        length: Any = 0.0
-        for index in stage.variables:
-            length = numpy.maximum(length, hours[index])
-        length = length + sum(moves[index] for index in stage.variables)
-        ends.append(start + length + sum(taken[pair] for pair in stage.moves))
-        if stage.deadline is not None:
-            good &= ends[-1] <= stage.deadline + SLACK
-        if stage.budget is not None:
-            most = sum(worst[index] for index in stage.variables) + sum(paid[pair] for pair in stage.paid)
-            good &= most <= stage.budget + SLACK * 1e9
+    terms = terms_of(problem, answer.values)
+    terms.hours[variable] = found.hours[rows]
+    terms.moves[variable] = model.fixed_hours[variable][place] if variable in model.fixed_hours else 0.0
+    terms.worst[variable] = found.worst[rows] + (model.fixed_costs[variable][place] if variable in model.fixed_costs else 0.0)
+    for number in problem.touching[variable]:
+        terms.paid[number], terms.taken[number] = _moved(model, answer, variable, problem.pairs[number], place)
+    good: NDArray[Any] = numpy.broadcast_to(missed(problem, terms) == 0, len(rows))
     return good
 
 

@@ -17,11 +17,15 @@ from skyc.compiler.ir.catalog import Rates
 from skyc.compiler.optimize import ascent, eliminate
 from skyc.compiler.optimize.antichain import heaviest
 from skyc.compiler.optimize.atlas import Atlas
+from skyc.compiler.optimize.cuts import broken, sum_of
 from skyc.compiler.optimize.decide import decide
 from skyc.compiler.optimize.model import build
 from skyc.compiler.optimize.problem import Answer, Pair, Problem, Stage, Variable, allowed, cost_of, finish_hours, soonest_hours
 from skyc.compiler.optimize.program import Program
 from skyc.compiler.optimize.prune import one_zone_per_region, prune
+from skyc.compiler.optimize.relax import relax
+from skyc.compiler.optimize.single import changed
+from skyc.compiler.optimize.windows import punctual
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
 INF = float("inf")
@@ -234,6 +238,58 @@ def test_the_heaviest_antichain(rng: Random) -> None:
     weight, together = heaviest(weights, after)
     assert weight == best == sum(weights[number] for number in together)
     assert not any(first in earlier[second] for first in together for second in together)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@given(rng=RANDOM)
+@examples(60)
+def test_windows_and_prices_keep_the_best(held: bool, rng: Random) -> None:
+    """No solution that keeps all limits is lost or forbidden, and none is below the bound."""
+    made = with_limits(rng, problem(rng, staged=True))
+    if held:
+        made = with_quotas(rng, made)
+    if not few(made):
+        return
+    best = best_allowed(made)
+    timely, rows = punctual(made)
+    for values in solutions(made):
+        if cost_of(made, values) < INF and allowed(made, values, slack=0.0):
+            assert all(value in kept for value, kept in zip(values, rows, strict=True))
+            places = tuple(int(kept.searchsorted(value)) for value, kept in zip(values, rows, strict=True))
+            assert cost_of(timely, places) == cost_of(made, values)
+    if any(len(kept) == 0 for kept in rows):
+        assert best == INF
+        return
+    relaxed = relax(timely)
+    assert relaxed.bound <= best + MICRO
+    narrowed = timely.only(dict(enumerate(relaxed.kept)))
+    if relaxed.values is None:
+        assert best_allowed(narrowed) == best
+        return
+    assert allowed(timely, relaxed.values)
+    assert relaxed.value == cost_of(timely, relaxed.values) >= best
+    assert not relaxed.optimal or relaxed.value <= best + MICRO
+    assert best_allowed(narrowed) <= best + MICRO
+
+
+@given(rng=RANDOM)
+@examples(60)
+def test_a_solution_breaks_a_cut_exactly_when_it_breaks_a_limit(rng: Random) -> None:
+    made = with_quotas(rng, with_limits(rng, problem(rng, staged=True)))
+    if not few(made):
+        return
+    every = [values for values in solutions(made) if cost_of(made, values) < INF][:40]
+    found = {cut for values in every for cut in broken(made, values)}
+    for values in every:
+        good = allowed(made, values)
+        assert good == (not list(broken(made, values)))
+        for variable in range(len(values)):
+            _, missed = changed(made, values, variable)
+            assert (missed[values[variable]] == 0) == good
+        for cut in found:
+            total = sum_of(made, cut)
+            # What a solution that keeps all limits uses of any of them is within it.
+            assert not good or total.of(made, values) <= total.limit + 1e-12
 
 
 def cheapest(made: Problem) -> float:
