@@ -28,6 +28,8 @@ SHORTEST = 0.01
 """Shorter steps than this share of the whole one move nothing any more."""
 REPAIRS = 60
 IMPROVEMENTS = 12
+ROUNDING = 1e-13
+"""More than sums of floats lose, as a share of what is summed."""
 NEAR = 1e-6
 """A distance from bound to solution, as a share of it, that leaves too little for a program to find."""
 
@@ -95,7 +97,7 @@ class _Search:
         share, stuck = 1.0, 0
         for turn in range(TURNS):
             self.ascent.sweep()
-            reached = self.ascent.bound() - self._priced()
+            reached = self._reached()
             stuck = 0 if reached > self.bound + max(1.0, abs(self.bound) * 1e-7) else stuck + 1
             self.bound = max(self.bound, reached)
             forwards, backwards = self.ascent.solutions()
@@ -115,8 +117,11 @@ class _Search:
             self._step(forwards, share)
         self._narrow()
 
-    def _priced(self) -> float:
-        return sum(price * self.sums[cut].limit for cut, price in self.prices.items())
+    def _reached(self) -> float:
+        """The bound at the prices of now, less what its sums may have been rounded up by: prices can be far above all costs."""
+        priced = sum(price * self.sums[cut].limit for cut, price in self.prices.items())
+        least = self.ascent.bound()
+        return least - priced - ROUNDING * (abs(least) + priced)
 
     def _step(self, values: tuple[int, ...], share: float) -> None:
         """Move the prices towards what a solution misses of the cuts."""
@@ -127,7 +132,7 @@ class _Search:
         if length == 0.0:
             return
         aim = self.value if self.best is not None else self.bound + max(abs(self.bound) * 0.05, 1e6)
-        step = share * max(aim - (self.ascent.bound() - self._priced()), abs(aim) * 1e-9) / length
+        step = share * max(aim - self._reached(), abs(aim) * 1e-9) / length
         for cut, miss in missing.items():
             price = max(0.0, self.prices[cut] + step * miss)
             if (change := price - self.prices[cut]) != 0.0:
@@ -139,7 +144,7 @@ class _Search:
         import numpy
 
         self.ascent.gather()
-        reached = self.ascent.bound() - self._priced()
+        reached = self._reached()
         self.bound = max(self.bound, reached)
         if self.best is None:
             return
