@@ -20,6 +20,7 @@ from .ir import (
     AcceleratorRequest,
     Catalog,
     CatalogPart,
+    FrozenMap,
     InstanceType,
     Market,
     NodeShape,
@@ -60,6 +61,7 @@ class Filter(enum.IntEnum):
     SMALL = 13
     MACHINES = 14
     QUOTA = 15
+    LABELS = 16
 
     @property
     def reason(self) -> str:
@@ -92,6 +94,7 @@ _NAMES = {
     Filter.SMALL: _Names("too-small-for-ray", "cpus"),
     Filter.MACHINES: _Names("too-few-machines", "num_nodes"),
     Filter.QUOTA: _Names("over-quota", "num_nodes"),
+    Filter.LABELS: _Names("label-not-met", "labels"),
 }
 
 
@@ -265,12 +268,12 @@ def _quota_codes(shelf: Shelf, size: Size, market: Market) -> NDArray[Any]:
         if quota.market not in (market, Market.AUTO):
             continue
         there = numpy.array([quota.region in (None, place.region) for place in offers.places], dtype=bool)
-        over = _amount_of(quota, shelf.part) * size.group_nodes > int(quota.limit / MILLI)
+        over = quota_amounts(quota, shelf.part) * size.group_nodes > int(quota.limit / MILLI)
         codes[there[offers.place] & over[offers.type]] = 1 << Filter.QUOTA
     return codes
 
 
-def _amount_of(quota: Quota, part: CatalogPart) -> NDArray[Any]:
+def quota_amounts(quota: Quota, part: CatalogPart) -> NDArray[Any]:
     """Thousandths of what a quota counts, per machine type."""
     import numpy
 
@@ -346,6 +349,8 @@ def _type_codes(request: ResourceRequest, shelf: Shelf, size: Size) -> NDArray[A
         rule_out(Filter.ARCH, shelf.of_other_arch(request.arch))
     if request.local_disk is not None:
         rule_out(Filter.LOCAL_DISK, types.local_disk < max(1, local_disk_gb(request.local_disk)))
+    if request.labels and types.labels is not None:
+        rule_out(Filter.LABELS, numpy.array([unmet_label(request, labels) is not None for labels in types.labels], dtype=bool))
     if not (request.cpus or request.memory_gb or request.memory_per_cpu or request.accelerators or request.instance_type):
         rule_out(Filter.SMALL, (types.cpus < int(FLOOR_CPUS / MILLI)) | (types.memory < int(FLOOR_MEMORY_GB / MILLI)))
     for row in numpy.flatnonzero(types.divisible):
@@ -402,6 +407,11 @@ def types_with(part: CatalogPart, wanted: AcceleratorRequest) -> NDArray[Any]:
     same = numpy.isin(types.device_name, chosen) & (types.device_count == int(count / MILLI))
     rows: NDArray[Any] = types.device_type[same]
     return rows
+
+
+def unmet_label(request: ResourceRequest, declared: FrozenMap[str]) -> str | None:
+    """The first label of a request that a declared machine does not have with that value; None when it has them all."""
+    return next((name for name, value in request.labels.items() if declared.get(name) != value), None)
 
 
 def local_disk_gb(wish: str) -> int:

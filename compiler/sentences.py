@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from .ir import CatalogPart, InstanceType, Market, ResourceRequest, decimal_text
-from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, node_shape
+from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, node_shape, unmet_label
 
 
 def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int, spot: bool, size: Size) -> str:
@@ -52,8 +52,19 @@ def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int
         case Filter.QUOTA:
             nodes = f"{size.group_nodes} × " if size.group_nodes > 1 else ""
             return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."
+        case Filter.LABELS:
+            return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.MACHINES:
             return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."
+
+
+def _label_sentence(request: ResourceRequest, part: CatalogPart, row: int) -> str:
+    labels = part.offers.types.labels
+    assert labels is not None, "only declared machines are held to labels"
+    declared = labels[row]
+    name = unmet_label(request, declared) or ""
+    has = f"has `{name}: {declared[name]}`" if name in declared else f"is declared without `{name}`"
+    return f"The task asks for the label `{name}: {request.labels.get(name)}`; {part.offers.types.names[row]} {has}."
 
 
 def _cpu_sentence(request: ResourceRequest, kind: InstanceType, size: Size) -> str:

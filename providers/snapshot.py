@@ -66,6 +66,8 @@ class TypeRow:
     arch: str = "x86_64"
     local_disk_gb: Decimal | None = Decimal(0)
     divisible: bool = False
+    labels: FrozenMap[str] | None = None
+    """What tasks may ask for by label. None: such machines get a task's labels. Of one part, all types have some or none."""
 
     @property
     def key(self) -> tuple[str, tuple[Accelerator, ...]]:
@@ -155,6 +157,9 @@ def _device_key(accelerators: tuple[Accelerator, ...]) -> tuple[tuple[str, Decim
 
 def _type_table(kinds: list[TypeRow]) -> TypeTable:
     archs = sorted({row.arch for row in kinds})
+    labels = tuple(row.labels for row in kinds if row.labels is not None)
+    if len(labels) not in (0, len(kinds)):
+        raise ValueError("labels are declared for some machine types and not for others")
     names = sorted({device.name for row in kinds for device in row.accelerators})
     devices = [(position, device) for position, row in enumerate(kinds) for device in row.accelerators]
     return TypeTable(
@@ -170,6 +175,7 @@ def _type_table(kinds: list[TypeRow]) -> TypeTable:
         device_name=_column(_DEVICE_COLUMNS["device_name"], (names.index(device.name) for _, device in devices)),
         device_count=_column(_DEVICE_COLUMNS["device_count"], (_units(device.count, MILLI) for _, device in devices)),
         device_memory=_column(_DEVICE_COLUMNS["device_memory"], (_units(device.memory_gb, MILLI) for _, device in devices)),
+        labels=labels or None,
     )
 
 
@@ -214,6 +220,9 @@ def encode(part: CatalogPart) -> bytes:
         # Most know none, and their files stay as they are.
         **({"images": dict(part.images)} if part.images else {}),
     }
+    if types.labels is not None:
+        # Only where machines are declared: the bytes of all other parts stay what they are.
+        header["labels"] = [dict(labels) for labels in types.labels]
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-(len(MAGIC) + 8 + len(text)) % 8)
     return b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *columns])
@@ -259,6 +268,7 @@ def _decode(content: bytes) -> CatalogPart:
         names=tuple(header["types"]),
         archs=tuple(header["archs"]),
         accelerators=tuple(header["accelerators"]),
+        labels=tuple(FrozenMap(labels) for labels in header["labels"]) if "labels" in header else None,
         **{name: read[name] for name in (*_TYPE_COLUMNS, *_DEVICE_COLUMNS)},
     )
     offers = OfferTable(
@@ -326,6 +336,7 @@ def type_rows(part: CatalogPart) -> tuple[TypeRow, ...]:
             arch=types.archs[int(types.arch[row])],
             local_disk_gb=_known(int(types.local_disk[row]), Decimal(1)),
             divisible=bool(types.divisible[row]),
+            labels=None if types.labels is None else types.labels[row],
         )
         for row, name in enumerate(types.names)
     )

@@ -69,6 +69,8 @@ class TypeTable:
     device_name: Column
     device_count: Column
     device_memory: Column
+    labels: tuple[FrozenMap[str], ...] | None = None
+    """What the owner says of each type's machines, and tasks may ask for. None: machines here get a task's labels when they are made."""
 
     def devices(self, row: int) -> tuple[Accelerator, ...]:
         """The accelerators of one type, in canonical order."""

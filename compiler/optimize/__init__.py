@@ -38,8 +38,8 @@ from .costs import calm_hours, cost_lines, expected_hours, total
 from .decide import decide
 from .infeasible import nothing_satisfies
 from .model import Flow, Model, build, traffic_share
-from .problem import Answer, finish_hours
-from .rank import Ranked, rank
+from .problem import Answer, excesses, finish_hours, used
+from .rank import Ranked, nearly_used, rank
 from .storages import storage_months, storage_rate
 
 ALTERNATIVES_SHOWN = 3
@@ -55,16 +55,29 @@ def optimize(
 
     None with an error when no choice keeps all affinities, deadlines and budgets.
     """
-    timed = objective is Objective.TIME
-    model = build(graph, found, timed=timed)
-    answer = decide(model.problem, model.atlas, objective)
-    if answer is None and (timed or model.problem.limited or any(choice.rank.any() for choice in model.choices.values())):
+    model, answer = _chosen(graph, found, objective, any_rank=False)
+    ordered = any(choice.rank.any() for choice in model.choices.values())
+    if answer is None and (objective is Objective.TIME or model.problem.limited or ordered):
         # What one would rather have cannot keep every limit together with the rest: now what is left, too.
-        model = build(graph, found, timed=timed, any_rank=True)
-        answer = decide(model.problem, model.atlas, objective)
+        model, answer = _chosen(graph, found, objective, any_rank=True)
     if answer is None:
-        return None, (nothing_satisfies(graph, model, sources),)
-    return _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective).plan(), ()
+        return None, (nothing_satisfies(graph, model, sources, found.catalog.quotas),)
+    in_use = used(model.problem, answer.values) if model.quotas else {}
+    return _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, in_use=in_use).plan(), ()
+
+
+def _chosen(graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool) -> tuple[Model, Answer | None]:
+    """The best solution, and the model it is one of. Quotas take part only when the best without them breaks one."""
+    timed = objective is Objective.TIME
+    model = build(graph, found, timed=timed, any_rank=any_rank)
+    answer = decide(model.problem, model.atlas, objective)
+    if answer is None and not model.quotas:
+        return model, None
+    if answer is not None and not excesses(model.problem, model.quotas, answer.values):
+        return model, answer
+    # Without an answer the quotas take part in what is said about it.
+    model = build(graph, found, timed=timed, any_rank=any_rank, held=True)
+    return model, None if answer is None else decide(model.problem, model.atlas, objective)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +89,8 @@ class _Assembly:
     model: Model
     answer: Answer
     objective: Objective
+    in_use: dict[tuple[int, int], dict[int, int]]
+    """What the answer uses of quotas: see `used`."""
     made: dict[tuple[int, int], GroupPlacement] = dataclasses.field(default_factory=dict)
     """(id of the choices, candidate) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
@@ -141,8 +156,9 @@ class _Assembly:
 
     def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
         joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)
-        if joined or variable in self.model.fixed_costs or self.model.problem.limited:
-            return rank(self.model, self.answer, variable)
+        tight = nearly_used(self.model, self.in_use, variable) if self.in_use else ()
+        if joined or tight or variable in self.model.fixed_costs or self.model.problem.limited:
+            return rank(self.model, self.answer, variable, tight)
         key = (id(self.model.choices[variable]), chosen)
         if key not in self.ranked:
             self.ranked[key] = rank(self.model, self.answer, variable)

@@ -43,7 +43,7 @@ class Tightened:
         return self.value - self.bound < ENOUGH
 
 
-class _Ascent:
+class Ascent:
     """Mutable working copy of a problem's tables."""
 
     def __init__(self, problem: Problem) -> None:
@@ -52,7 +52,8 @@ class _Ascent:
         self.problem = problem
         # Stands for `inf` in sums: more than any solution costs, and adding to it keeps it so.
         forbidden = 4 * sum(float(numpy.where(numpy.isinf(term.cost), 0.0, term.cost).max()) for term in problem.terms) + 1e12
-        self.single = [variable.cost.copy() for variable in problem.variables]
+        self.own = [variable.cost.copy() for variable in problem.variables]
+        self.single = [column.copy() for column in self.own]
         self.tables = [numpy.where(numpy.isinf(pair.cost), forbidden, pair.cost) for pair in problem.pairs]
         self.costs = [table.copy() for table in self.tables]
         self.touching: list[list[tuple[int, int, bool]]] = [[] for _ in problem.variables]
@@ -60,6 +61,29 @@ class _Ascent:
             self.touching[pair.first].append((number, pair.second, True))
             self.touching[pair.second].append((number, pair.first, False))
         self.order = list(range(len(problem.variables)))
+
+    def add(self, singles: dict[int, NDArray[Any]], pairs: dict[int, NDArray[Any]], times: float) -> None:
+        """More costs, a multiple of some columns and tables. What has been moved so far stays where it is."""
+        for variable, column in singles.items():
+            self.own[variable] += times * column
+            self.single[variable] += times * column
+        for number, table in pairs.items():
+            self.costs[number] += times * table
+            self.tables[number] += times * table
+
+    def narrow(self, rows: dict[int, NDArray[Any]]) -> None:
+        """Only some values of some variables from now on."""
+        import numpy
+
+        self.problem = self.problem.only(rows)
+        for variable, kept in rows.items():
+            self.own[variable] = self.own[variable][kept]
+            self.single[variable] = self.single[variable][kept]
+        for number, pair in enumerate(self.problem.pairs):
+            if pair.first in rows or pair.second in rows:
+                height, width = self.tables[number].shape
+                both = numpy.ix_(rows.get(pair.first, numpy.arange(height)), rows.get(pair.second, numpy.arange(width)))
+                self.tables[number], self.costs[number] = self.tables[number][both], self.costs[number][both]
 
     def sweep(self) -> None:
         """Once forwards, once backwards."""
@@ -107,7 +131,7 @@ class _Ascent:
     def _read_off(self, order: list[int]) -> tuple[int, ...]:
         values = [-1] * len(self.single)
         for variable in order:
-            score = self.problem.variables[variable].cost.copy()
+            score = self.own[variable].copy()
             for number, other, first in self.touching[variable]:
                 if values[other] >= 0:
                     score = score + (self.costs[number][:, values[other]] if first else self.costs[number][values[other]])
@@ -122,7 +146,7 @@ class _Ascent:
         for _ in range(20):
             changed = False
             for variable in self.order:
-                score = self.problem.variables[variable].cost.copy()
+                score = self.own[variable].copy()
                 for number, other, first in self.touching[variable]:
                     score = score + (self.costs[number][:, values[other]] if first else self.costs[number][values[other]])
                 best = int(score.argmin())
@@ -184,7 +208,7 @@ def tighten(problem: Problem) -> Tightened:
     """Bound, solution and what is left, after at most SWEEPS sweeps."""
     import numpy
 
-    ascent = _Ascent(problem)
+    ascent = Ascent(problem)
     best = min(ascent.solutions(), key=lambda found: cost_of(problem, found))
     value = cost_of(problem, best)
     bound = reached = -numpy.inf

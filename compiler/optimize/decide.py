@@ -2,7 +2,7 @@
 
 Contract: exact, with a proof. Dominated values go first. Without limits the minimum of a sum is found by elimination where the graph
 allows; else dual ascent proves a solution optimal or narrows the problem until elimination or an integer program can finish it. With
-limits on time or money that answer stands when it keeps them anyway, and otherwise a program finds the best that does.
+limits on time or money, or quotas, that answer stands when it keeps them anyway, and otherwise a program finds the best that does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from ..ir import Objective
 from .ascent import tighten
 from .atlas import Atlas
 from .eliminate import solve
-from .problem import Answer, Problem, allowed, cost_of, finish_hours, soonest_hours
+from .problem import SLACK, Answer, Problem, allowed, cost_of, finish_hours, soonest_hours
 from .prune import everything, one_zone_per_region, prune, settle
+from .relax import relax
+from .windows import punctual
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 4
 """How often ascent and dominance take turns before an integer program is built."""
+KNOWN_SECONDS = 6
+"""Most seconds for a program that looks for something better than a solution that is known and near a bound."""
 REFUSALS = 50
 """How many solutions of a program are refused for missing a limit by what its solver tolerates, before there is none."""
 
@@ -41,9 +45,11 @@ def decide(problem: Problem, atlas: Atlas, objective: Objective, *, any_price: b
     soonest = soonest_hours(problem)
     if any(s.deadline is not None and end > s.deadline + 1e-6 for s, end in zip(problem.stages, soonest, strict=True)):
         return None
-    alone, singles = settle(problem) if not timed and not problem.limited else (problem, everything(problem))
+    free = not (timed or problem.limited or problem.quotas)
+    alone, singles = settle(problem) if free else (problem, everything(problem))
     merged, zones = one_zone_per_region(alone, atlas)
-    smaller, rows = prune(merged, timed=timed)
+    # With limits next to nothing is dominated at first; what is left once they have a price is looked at again.
+    smaller, rows = prune(merged, timed=False) if free else (merged, everything(merged))
     kept = tuple(single[zone[row]] for single, zone, row in zip(singles, zones, rows, strict=True))
     if any(len(variable) == 0 for variable in smaller.variables):
         return None
@@ -54,23 +60,74 @@ def decide(problem: Problem, atlas: Atlas, objective: Objective, *, any_price: b
 
 
 def _cheapest(problem: Problem, atlas: Atlas) -> Answer | None:
-    answer = _unlimited(problem, atlas)
-    if answer is None or allowed(problem, answer.values, slack=0.0):
-        return answer
+    bare = replace(problem, stages=(), quotas=())
+    smaller, rows = prune(bare, timed=False) if problem.stages else (bare, everything(bare))
+    answer = _unlimited(smaller, atlas)
+    if answer is None:
+        return None
+    answer = _renamed(answer, rows)
+    return answer if allowed(problem, answer.values, slack=0.0) else _limited(problem, atlas)
+
+
+def _limited(problem: Problem, atlas: Atlas, *, hoped: bool = False) -> Answer | None:
+    """The cheapest solution that keeps all limits: limits get a price, and a program chooses among what that leaves.
+
+    hoped: nobody knows whether there is one, and None is said when none is come across.
+    """
+    timely, rows = punctual(problem)
+    if any(len(kept) == 0 for kept in rows):
+        return None
+    relaxed = relax(timely)
+    rows = tuple(kept[left] for kept, left in zip(rows, relaxed.kept, strict=True))
+    smaller = problem.only(dict(enumerate(rows)))
+    known = None
+    if relaxed.values is not None:
+        found = tuple(int(kept.searchsorted(value)) for kept, value in zip(relaxed.kept, relaxed.values, strict=True))
+        known = Answer(values=found, value=relaxed.value, bound=relaxed.bound, optimal=False, method="relaxation")
+        if relaxed.optimal:
+            return _renamed(replace(known, bound=known.value, optimal=True), rows)
+    if known is None and hoped:
+        return None
+    answer = _programmed(smaller, atlas, known, relaxed.bound)
+    return None if answer is None else _renamed(answer, rows)
+
+
+def _programmed(problem: Problem, atlas: Atlas, known: Answer | None, bound: float) -> Answer | None:
+    """The same by a program alone. known: a solution; bound: no solution costs less."""
     from .program import Program
 
-    program = Program(problem, atlas, timed=False)
-    return _best(problem, program, program.cost)
+    smaller, rows = prune(problem, timed=any(stage.deadline is not None for stage in problem.stages))
+    program = Program(smaller, atlas, timed=False, forbidding=float("inf") if known is None else known.value)
+    if known is None:
+        answer = _best(smaller, program, program.cost)
+        return None if answer is None else _renamed(answer, rows)
+    program.limit_cost(known.value)
+    program.seconds = min(program.seconds, KNOWN_SECONDS)
+    answer = _best(smaller, program, program.cost, known=True)
+    if answer is None:
+        # Nothing is better, if that is what the program has come to.
+        return replace(known, optimal=not program.out_of_time, bound=known.bound if program.out_of_time else known.value)
+    answer = _renamed(answer, rows)
+    if not answer.optimal:
+        best = min(known, answer, key=lambda one: one.value)
+        return replace(best, bound=min(best.value, max(bound, answer.bound)))
+    return answer
+
+
+def _renamed(answer: Answer, rows: tuple[NDArray[Any], ...]) -> Answer:
+    """The answer in the values of the problem of which `rows` are left."""
+    return replace(answer, values=tuple(int(kept[value]) for kept, value in zip(rows, answer.values, strict=True)))
 
 
 def _unlimited(problem: Problem, atlas: Atlas) -> Answer | None:
-    """The cheapest solution if there were no limits on time and money."""
+    """The cheapest solution of a problem without limits."""
     import numpy
+
+    problem = replace(problem, stages=(), quotas=())
 
     answer = solve(problem)
     if answer is not None:
         return answer if answer.value < float("inf") else None
-    problem = replace(problem, stages=())
     kept = [numpy.arange(len(variable)) for variable in problem.variables]
     known = float("inf")
     seen: Answer | None = None
@@ -118,14 +175,18 @@ def _quickest(problem: Problem, atlas: Atlas, any_price: bool) -> Answer | None:
 def _soonest_of(problem: Problem, atlas: Atlas, cheapest: Answer) -> Answer | None:
     ordered = any(variable.rank.any() for variable in problem.variables)
     joined = any(stage.after or len(stage.variables) > 1 for stage in problem.stages)
-    if not (problem.pairs or ordered or joined or _budgeted(problem)):
+    if not (problem.pairs or ordered or joined or _budgeted(problem) or problem.quotas):
         return _quickest_alone(problem)
     soonest = max(soonest_hours(problem), default=0.0)
     if (hours := max(finish_hours(problem, cheapest.values), default=0.0)) <= soonest * (1 + 1e-9):
         # Nothing can end sooner, and nothing is cheaper: what moves far seldom costs little.
         return replace(cheapest, value=hours, bound=hours)
+    if not ordered and (answer := _limited(_ending_by(problem, soonest), atlas, hoped=True)) is not None:
+        hours = max(finish_hours(problem, answer.values), default=0.0)
+        return replace(answer, value=hours, bound=hours)
     from .program import Program
 
+    problem, rows = prune(problem, timed=True)
     program = Program(problem, atlas, timed=True)
     if ordered:
         preferred = _best(problem, program, program.rank)
@@ -138,9 +199,21 @@ def _soonest_of(problem: Problem, atlas: Atlas, cheapest: Answer) -> Answer | No
     program.limit_finish(first.value)
     second = _best(problem, program, program.cost)
     if second is None:
-        return first
+        return _renamed(first, rows)
     hours = max(finish_hours(problem, second.values), default=0.0)
-    return replace(second, value=hours, bound=min(first.bound, hours), optimal=first.optimal and second.optimal)
+    answer = replace(second, value=hours, bound=min(first.bound, hours), optimal=first.optimal and second.optimal)
+    return _renamed(answer, rows)
+
+
+def _ending_by(problem: Problem, hours: float) -> Problem:
+    """The problem in which everything must have ended by then, to the rounding of sums."""
+    awaited = {before for stage in problem.stages for before, _ in stage.after}
+    limit = hours * (1 + 1e-9) - SLACK
+    stages = tuple(
+        stage if number in awaited else replace(stage, deadline=limit if stage.deadline is None else min(stage.deadline, limit))
+        for number, stage in enumerate(problem.stages)
+    )
+    return replace(problem, stages=stages)
 
 
 def _with_known_prices(problem: Problem, penalty: float) -> tuple[Problem, tuple[NDArray[Any], ...]]:
@@ -162,7 +235,7 @@ def _quickest_alone(problem: Problem) -> Answer | None:
     import numpy
 
     least = max((float((variable.hours + variable.moves).min()) for variable in problem.variables), default=0.0)
-    values: list[int] = [0] * len(problem.variables)
+    values = [int(variable.cost.argmin()) for variable in problem.variables]
     for stage in problem.stages:
         limit = least if stage.deadline is None else min(least, stage.deadline)
         for index in stage.variables:
@@ -176,11 +249,14 @@ def _quickest_alone(problem: Problem) -> Answer | None:
     return Answer(values=found, value=hours, bound=hours, optimal=True, method="independent")
 
 
-def _best(problem: Problem, program: Program, goal: Any) -> Answer | None:
-    """The program's best solution that keeps all limits by the problem's own arithmetic: a solver works within tolerances."""
+def _best(problem: Problem, program: Program, goal: Any, *, known: bool = False) -> Answer | None:
+    """The program's best solution that keeps all limits by the problem's own arithmetic: a solver works within tolerances.
+
+    known: there is a solution already, and time may run out.
+    """
     for _ in range(REFUSALS):
         answer = program.minimize(goal)
-        if answer is None and program.out_of_time:
+        if answer is None and program.out_of_time and not known:
             # Nothing was found and nothing is proven: this is no "nothing satisfies".
             raise SkycError(
                 error(

@@ -1,7 +1,8 @@
 """What to say when every group has candidates and still no choice satisfies everything together.
 
 Contract: pure. Limits of one kind are held alone; a kind that cannot be kept even then is named, with the best that each of its tasks
-can have without any limit, since that is the number the user has to move it to. Numbers are rounded up, so that they suffice.
+can have without any limit, since that is the number the user has to move it to. Numbers are rounded up, so that they suffice. Quotas
+come first, and where they can be kept, everything else that is said is with them kept.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostic, SourceMap, error
-from ..ir import Objective, SpecPath, Task, TaskGraph, decimal_text
+from ..ir import Objective, Quota, SpecPath, Task, TaskGraph, decimal_text
+from ..ir.catalog import MILLI
 from .decide import decide
 from .model import Model
-from .problem import Pair, Problem, Stage, soonest_hours, worst_of
+from .problem import Excess, Pair, Problem, Stage, excesses, soonest_hours, worst_of
+from .quotas import described
 
 if TYPE_CHECKING:
     from .atlas import Atlas
 
 NANO_DOLLARS = Decimal(10) ** -9
 CENT = Decimal("0.01")
+ENDLESS = 10**15
+"""Thousandths that no plan uses."""
 
 
-def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap) -> Diagnostic:
-    """The error for a graph without a solution."""
+def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, quotas: tuple[Quota, ...]) -> Diagnostic:
+    """The error for a graph without a solution. quotas: the user's, as the problem counts them."""
     problem = model.problem
     budgeted = [(task, stage) for task, stage in zip(graph.tasks, problem.stages, strict=True) if task.budget is not None]
     timed = [(task, number) for number, task in enumerate(graph.tasks) if task.deadline_hours is not None]
     free = _without(problem, budget=True, deadline=True)
     if not _possible(free, model.atlas):
+        if problem.quotas and _possible(replace(free, quotas=()), model.atlas):
+            return _over_quota(graph, model, free, quotas, sources)
         return _apart(graph, sources)
     # With one kind of limit alone there is nothing to tell apart.
     if budgeted and not (timed and _possible(_without(problem, deadline=True), model.atlas)):
@@ -64,6 +71,52 @@ def _apart(graph: TaskGraph, sources: SourceMap) -> Diagnostic:
         span=sources.find(_first_affinity(graph)),
         hint="loosen an affinity, or the place one of its tasks asks for",
     )
+
+
+def _over_quota(graph: TaskGraph, model: Model, free: Problem, quotas: tuple[Quota, ...], sources: SourceMap) -> Diagnostic:
+    """free: without other limits. The first quota that cannot be kept though no other were, and the least it would have to be."""
+    every = free.quotas
+    alone = [
+        replace(free, quotas=tuple(limit if other == number else ENDLESS for other, limit in enumerate(every)))
+        for number in range(len(every))
+    ]
+    broken = next((problem for problem in alone if not _possible(problem, model.atlas)), None)
+    found = _least_excess(broken or free, model)
+    lines = [] if found is None else [_together(graph, model, found, quotas)]
+    if broken is None:
+        lines.append("Each quota can be kept by itself, but not all of them together.")
+    tasks = graph.tasks if found is None else [graph.tasks[number] for number in found.stages]
+    return error(
+        "over-quota",
+        "No placement keeps the quotas",
+        "\n".join([*lines, "Tasks count together unless one waits for the other, straight or through others."]),
+        span=sources.find(tasks[0].origin),
+        hint="raise the quota in `config.yaml` if the account has more, order the tasks with `needs`, or allow other places",
+    )
+
+
+def _together(graph: TaskGraph, model: Model, found: Excess, quotas: tuple[Quota, ...]) -> str:
+    quota = quotas[found.quota]
+    names = [str(graph.tasks[number].id) for number in found.stages]
+    who = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    what = "CPUs" if quota.accelerator is None else quota.accelerator
+    needed = decimal_text(found.amount * MILLI)
+    region = model.atlas.regions[found.region].name
+    return (
+        f"The quota is {described(quota)}. {who} can run at once{'' if len(names) > 1 else ' with all their groups'}, and at least"
+        f" {needed} {what} would be in use together in {region}."
+    )
+
+
+def _least_excess(problem: Problem, model: Model) -> Excess | None:
+    """What breaks a quota most in a solution that breaks quotas least; None when time ran out."""
+    from .program import Program
+
+    program = Program(problem, model.atlas, timed=False)
+    program.forgive_quotas()
+    answer = program.minimize(program.excess)
+    found = () if answer is None else excesses(problem, problem.quotas, answer.values)
+    return max(found, key=lambda item: item.amount - problem.quotas[item.quota], default=None)
 
 
 def _without(problem: Problem, *, budget: bool = False, deadline: bool = False) -> Problem:
@@ -154,12 +207,13 @@ def _too_late(model: Model, timed: list[tuple[Task, int]], sources: SourceMap) -
 def _soonest(model: Model, number: int) -> Decimal:
     """When one task ends at the soonest, whatever becomes of those it does not wait for."""
     problem = _without(model.problem, budget=True, deadline=True)
-    waiting = sorted(_before(problem, number))
+    waiting = _before(problem, number)
+    # The others stay, for they may use up a quota, and take no time.
     stages = tuple(
-        replace(problem.stages[old], after=tuple((waiting.index(before), pairs) for before, pairs in problem.stages[old].after))
-        for old in waiting
+        stage if old in waiting else replace(stage, after=tuple((before, ()) for before, _ in stage.after), moves=())
+        for old, stage in enumerate(problem.stages)
     )
-    counted = {variable for stage in stages for variable in stage.variables}
+    counted = {variable for old in waiting for variable in problem.stages[old].variables}
     # What the others take is no matter, but they stay: affinities may join them to these. Nor is what a task would rather have.
     variables = tuple(
         replace(v, rank=0 * v.rank) if i in counted else replace(v, rank=0 * v.rank, hours=0 * v.hours, moves=0 * v.moves)

@@ -28,7 +28,8 @@ from ..ir.flows import flow_sources, is_straight
 from .atlas import PENALTY, Atlas, nano, price_of
 from .costs import Choices, checkpoint_hours, choices
 from .problem import Pair, Problem, Stage, Variable
-from .prune import before_pairs
+from .prune import before_pairs, frontier
+from .quotas import limits, uses
 from .storages import StoragePlace, storage_price, storage_variable, storages_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class Model:
     fixed_costs: dict[int, NDArray[Any]]
     """Variable → nano-dollars per place of the atlas for data from and to Storages whose place is known."""
     fixed_hours: dict[int, NDArray[Any]]
+    quotas: tuple[int, ...]
+    """What each of the user's quotas allows, in thousandths; also where the problem keeps none, because none is broken."""
+    uses: dict[int, NDArray[Any]]
+    """Variable → [candidate, quota] → thousandths."""
 
 
 @dataclass(slots=True)
@@ -85,11 +90,11 @@ class _Build:
             self.bounds[key].append(bound)
 
 
-def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, timed: bool = False) -> Model:
+def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, timed: bool = False, held: bool = False) -> Model:
     """The model of a graph whose groups all have candidates.
 
     any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
-    quicker though dearer.
+    quicker though dearer. held: keep quotas over tasks that can run at once; without, none is kept beyond a group's own.
     """
     atlas = Atlas(catalog=found.catalog, penalty=_penalty(graph, found))
     state = _Build(graph=graph, found=found, atlas=atlas)
@@ -97,7 +102,8 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     limited = any(task.budget is not None for task in graph.tasks)
     groups: dict[tuple[TaskId, GroupName], int] = {}
     taken: dict[int, Choices] = {}
-    known: dict[object, tuple[Choices, Variable]] = {}
+    known: dict[object, tuple[Choices, Variable, NDArray[Any]]] = {}
+    used: dict[int, NDArray[Any]] = {}
     options = {(o.task, o.group): o for o in found.options}
     for task, group in sorted(_every_group(graph), key=lambda pair: (pair[0].id, pair[0].groups.index(pair[1]))):
         number = len(state.variables)
@@ -107,8 +113,10 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
         if key not in known:
             made = choices(task, group, found, mine, atlas)
-            known[key] = made, _group_variable(made, atlas.penalty, any_rank, timed, limited)
-        taken[number] = known[key][0]
+            kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held)
+            use = uses(mine, group.num_nodes, found.catalog)
+            known[key] = made, _group_variable(made, use, atlas, kinds), use
+        taken[number], used[number] = known[key][0], known[key][2]
         state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
     storages = storages_of(graph, found, atlas)
     places: dict[str, int] = {}
@@ -127,16 +135,17 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     state.variables = [
         _with_fixed(variable, state.fixed_costs.get(i), state.fixed_hours.get(i)) for i, variable in enumerate(state.variables)
     ]
-    if not timed and not limited:
-        # A table per pair of zones instead of regions is ten times the size, for the same answer.
-        joined = {index for pair in (*state.flows, *state.bounds) for index in pair}
-        asked = {bound for bounds in state.bounds.values() for bound in bounds}
-        state.variables = before_pairs(state.variables, joined, asked, atlas)
+    # A table per pair of zones instead of regions is ten times the size, for the same answer.
+    joined = {index for pair in (*state.flows, *state.bounds) for index in pair}
+    asked = {bound for bounds in state.bounds.values() for bound in bounds}
+    cheapest = not (timed or limited or held)
+    state.variables = before_pairs(state.variables, joined, asked, atlas, cheapest=cheapest, held=held)
     pairs, numbers = _pairs(state)
     problem = Problem(
         variables=tuple(state.variables),
         pairs=pairs,
         stages=tuple(_stages(graph, groups, places, flows, numbers, atlas.penalty)),
+        quotas=limits(found.catalog.quotas) if held else (),
     )
     return Model(
         problem=problem,
@@ -148,6 +157,8 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         flows=flows,
         fixed_costs=state.fixed_costs,
         fixed_hours=state.fixed_hours,
+        quotas=limits(found.catalog.quotas),
+        uses=used,
     )
 
 
@@ -191,19 +202,31 @@ def _head(task: Task, groups: dict[tuple[TaskId, GroupName], int]) -> int:
     return groups[task.id, task.groups[0].name]
 
 
-def _group_variable(found: Choices, penalty: float, any_rank: bool, timed: bool, limited: bool) -> Variable:
-    """Per place the candidates that are not beaten there in everything that counts. penalty: what an unknown price counts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kinds:
+    """What counts beside the cost: see `build`. limited: budgets do."""
+
+    any_rank: bool
+    timed: bool
+    limited: bool
+    held: bool
+
+
+def _group_variable(found: Choices, use: NDArray[Any], atlas: Atlas, kinds: _Kinds) -> Variable:
+    """Per place the candidates that are not beaten there in everything that counts. use: see `Variable`, for all candidates."""
     import numpy
 
     rows = numpy.arange(len(found.cost))
-    if not any_rank and len(rows) and found.rank.any():
+    if not kinds.any_rank and len(rows) and found.rank.any():
         rows = numpy.flatnonzero(found.rank == found.rank.min())
     # A later rank is never cheap enough to be taken while an earlier one can be had.
-    cost = found.cost[rows] + found.rank[rows] * (penalty * 16 if any_rank else 0.0)
-    if timed or limited:
-        keys = [found.worst[rows]] * limited + [found.hours[rows]] * timed
+    cost = found.cost[rows] + found.rank[rows] * (atlas.penalty * 16 if kinds.any_rank else 0.0)
+    keys = [found.worst[rows]] * kinds.limited + [found.hours[rows]] * kinds.timed
+    if kinds.held:
+        keys += [column for column in use[rows].T if column.any()]
+    if keys:
         order = numpy.lexsort((numpy.arange(len(rows)), *keys, cost, found.place[rows]))
-        keep = order[_frontier(found.place[rows][order], *(key[order] for key in keys))]
+        keep = order[frontier(found.place[rows][order], *(key[order] for key in keys))]
     else:
         keep = _cheapest_per_place(found.place[rows], cost)
     # Back into the written order, by which ties are broken.
@@ -218,6 +241,8 @@ def _group_variable(found: Choices, penalty: float, any_rank: bool, timed: bool,
         moves=numpy.zeros(len(rows)),
         row=rows,
         rank=found.rank[rows],
+        region=atlas.region_of[found.place[rows]],
+        use=use[rows],
     )
 
 
@@ -235,23 +260,6 @@ def _cheapest_per_place(place: NDArray[Any], cost: NDArray[Any]) -> NDArray[Any]
     first = numpy.concatenate([[True], place[hits[1:]] != place[hits[:-1]]])
     rows: NDArray[Any] = hits[first]
     return rows
-
-
-def _frontier(place: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
-    """Rows sorted by place and cost: those that no cheaper row of their place beats in the other columns (one or two)."""
-    import numpy
-
-    keep = numpy.zeros(len(place), dtype=bool)
-    points = list(zip(place.tolist(), *(column.tolist() for column in columns), strict=True))
-    best: list[tuple[float, ...]] = []
-    here = -1
-    for row, (where, *point) in enumerate(points):
-        if where != here:
-            here, best = where, []
-        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in best):
-            keep[row] = True
-            best.append(tuple(point))
-    return numpy.flatnonzero(keep)
 
 
 def _with_fixed(variable: Variable, cost: NDArray[Any] | None, hours: NDArray[Any] | None) -> Variable:

@@ -6,13 +6,19 @@ is forbidden; hours are hours. A solution gives each variable the index of a val
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .antichain import heaviest
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SLACK = 1e-6
+"""Hours and US dollars by which a limit may be missed, for what solvers round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,7 +26,8 @@ class Variable:
     """One thing to place. Row i of every column is about value i; rows stand in the written order.
 
     place: number in the atlas; cost, worst: expected and worst-case cost; hours: how long it takes; moves: hours that data takes from
-    and to Storages at known places, on top; row: which candidate it is; rank: how many the task would rather have (0 first).
+    and to Storages at known places, on top; row: which candidate it is; rank: how many the task would rather have (0 first);
+    region: number in the atlas; use[i, q]: thousandths that value i counts against quota q in its region.
     """
 
     name: str
@@ -31,6 +38,8 @@ class Variable:
     moves: NDArray[Any]
     row: NDArray[Any]
     rank: NDArray[Any]
+    region: NDArray[Any]
+    use: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -46,6 +55,8 @@ class Variable:
             moves=self.moves[rows],
             row=self.row[rows],
             rank=self.rank[rows],
+            region=self.region[rows],
+            use=self.use[rows],
         )
 
 
@@ -104,6 +115,8 @@ class Problem:
     pairs: tuple[Pair, ...]
     stages: tuple[Stage, ...]
     """In topological order."""
+    quotas: tuple[int, ...] = ()
+    """Per quota the thousandths that may be in use at once in one region; nothing when no quota is to be kept."""
 
     @property
     def terms(self) -> tuple[Variable | Pair, ...]:
@@ -112,7 +125,7 @@ class Problem:
 
     @cached_property
     def limited(self) -> bool:
-        """Whether a limit joins choices that no pair joins."""
+        """Whether a limit on time or money joins choices that no pair joins."""
         return any(stage.deadline is not None or stage.budget is not None for stage in self.stages)
 
     def only(self, rows: dict[int, NDArray[Any]]) -> Problem:
@@ -121,7 +134,46 @@ class Problem:
             variables=tuple(v.only(rows[i]) if i in rows else v for i, v in enumerate(self.variables)),
             pairs=tuple(pair.only(rows) for pair in self.pairs),
             stages=self.stages,
+            quotas=self.quotas,
         )
+
+    @cached_property
+    def after(self) -> tuple[tuple[int, ...], ...]:
+        """What each stage waits for."""
+        return tuple(tuple(before for before, _ in stage.after) for stage in self.stages)
+
+    @cached_property
+    def touching(self) -> tuple[tuple[int, ...], ...]:
+        """The pairs of each variable."""
+        found: list[list[int]] = [[] for _ in self.variables]
+        for number, pair in enumerate(self.pairs):
+            found[pair.first].append(number)
+            found[pair.second].append(number)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def stage_of(self) -> tuple[int | None, ...]:
+        """The stage of each variable; None for a Storage, which takes no time of its own."""
+        found = {variable: number for number, stage in enumerate(self.stages) for variable in stage.variables}
+        return tuple(found.get(index) for index in range(len(self.variables)))
+
+    @cached_property
+    def ancestors(self) -> tuple[frozenset[int], ...]:
+        """What each stage waits for, straight or through others."""
+        found: list[frozenset[int]] = []
+        for earlier in self.after:
+            found.append(frozenset(earlier).union(*(found[before] for before in earlier)))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excess:
+    """A quota that a solution breaks in a region (number in the atlas): stages that can run at once, and thousandths they use."""
+
+    quota: int
+    region: int
+    stages: tuple[int, ...]
+    amount: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +235,8 @@ def _pair_hours(problem: Problem, index: int, values: tuple[int, ...]) -> float:
     return float(pair.hours[values[pair.first], values[pair.second]])
 
 
-def allowed(problem: Problem, values: tuple[int, ...], *, slack: float = 1e-6) -> bool:
-    """Whether a solution keeps every limit. slack: hours and US dollars by which a limit may be missed, for what solvers round."""
+def allowed(problem: Problem, values: tuple[int, ...], *, slack: float = SLACK) -> bool:
+    """Whether a solution keeps every limit. slack: see `SLACK`."""
     if cost_of(problem, values) == float("inf"):
         return False
     ends = finish_hours(problem, values)
@@ -193,4 +245,32 @@ def allowed(problem: Problem, values: tuple[int, ...], *, slack: float = 1e-6) -
             return False
         if stage.budget is not None and worst_of(problem, stage, values) > stage.budget + slack * 1e9:
             return False
-    return True
+    return not (problem.quotas and excesses(problem, problem.quotas, values))
+
+
+def used(problem: Problem, values: tuple[int, ...]) -> dict[tuple[int, int], dict[int, int]]:
+    """(quota, region) → stage → thousandths that the solution uses of it; nothing for what uses none."""
+    found: dict[tuple[int, int], dict[int, int]] = {}
+    for number, stage in enumerate(problem.stages):
+        for index in stage.variables:
+            variable, value = problem.variables[index], values[index]
+            for quota in variable.use[value].nonzero()[0].tolist():
+                weights = found.setdefault((quota, int(variable.region[value])), {})
+                weights[number] = weights.get(number, 0) + int(variable.use[value, quota])
+    return found
+
+
+def excesses(problem: Problem, quotas: Sequence[int], values: tuple[int, ...]) -> tuple[Excess, ...]:
+    """Every quota and region where a solution can have more in use at once than is allowed. quotas: as of a problem.
+
+    Tasks can run at once unless one waits for the other, as the finish times assume too; a task's groups always run together. So the
+    most that is in use at once is that of the heaviest antichain of stages.
+    """
+    found = []
+    for (quota, region), weights in sorted(used(problem, values).items()):
+        if sum(weights.values()) <= quotas[quota]:
+            continue
+        amount, together = heaviest(weights, problem.after)
+        if amount > quotas[quota]:
+            found.append(Excess(quota=quota, region=region, stages=together, amount=amount))
+    return tuple(found)

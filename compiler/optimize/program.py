@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .antichain import heaviest
 from .atlas import Atlas
 from .problem import Answer, Pair, Problem, cost_of, finish_hours, rank_of
 
@@ -52,6 +53,7 @@ class Program:
         self._atlas = atlas
         self._model = pulp.LpProblem("placement", pulp.LpMinimize)
         self._count = 0
+        self.seconds = SECONDS
         self.out_of_time = False
         """Whether the last `minimize` was ended by its time limit: without an answer nothing is proven then."""
         self._forbidding = forbidding * SCALE * (1 + 1e-9)
@@ -76,8 +78,12 @@ class Program:
             self._weighted(index, variable.rank) for index, variable in enumerate(problem.variables) if variable.rank.any()
         )
         self.finish = self._real() if self._timed else None
+        # How much more than any quota allows may be in use, in whole CPUs or devices.
+        self.excess = self._real()
+        self.excess.upBound = 0
         self._schedule()
         self._budgets()
+        self._quotas()
 
     def _name(self) -> str:
         self._count += 1
@@ -160,11 +166,66 @@ class Program:
                 paid = [self._pair_cost[pair] for pair in stage.paid]
                 self._model += self._pulp.lpSum([*worst, *paid]) <= stage.budget * SCALE
 
+    def _quotas(self) -> None:
+        """Nothing for what a quota allows whatever is chosen."""
+        problem = self._problem
+        for quota, limit in enumerate(problem.quotas):
+            using = [(i, v) for i, v in enumerate(problem.variables) if v.use[:, quota].any()]
+            for region in sorted({int(number) for _, v in using for number in v.region[v.use[:, quota] > 0]}):
+                use = {i: (v.region == region) * v.use[:, quota] for i, v in using}
+                most = {n: sum(int(use[i].max()) for i in s.variables if i in use) for n, s in enumerate(problem.stages)}
+                most = {number: weight for number, weight in most.items() if weight}
+                if heaviest(most, problem.after)[0] > limit:
+                    self._at_once(use, sorted(most), limit)
+
+    def _at_once(self, use: dict[int, NDArray[Any]], stages: list[int], limit: int) -> None:
+        """No stages that can run at once use more than `limit` (thousandths) together.
+
+        Stages are covered by chains of such that wait for each other; each chain carries an amount, and through every stage goes
+        at least what it uses. The least sum of all chains is the weight of the heaviest antichain, so this holds exactly when the
+        limit is kept, and there is no constraint for each of the antichains, which are many.
+        """
+        total = self._pulp.lpSum
+        after = self._problem.after
+        used = {
+            n: total(self._weighted(i, use[i] / 1000) for i in self._problem.stages[n].variables if i in use) for n in stages
+        }
+        # Amounts are whole, so half a thousandth is only room for what a solver rounds.
+        most = (limit + 0.5) / 1000 + self.excess
+        if not any(after):
+            self._model += total(used.values()) <= most
+            return
+        started = [self._real() for _ in after]
+        arriving = [[flow] for flow in started]
+        leaving: list[list[Any]] = [[] for _ in after]
+        for number, earlier in enumerate(after):
+            for before in earlier:
+                flow = self._real()
+                arriving[number].append(flow)
+                leaving[before].append(flow)
+        for number in range(len(after)):
+            if leaving[number]:
+                self._model += total(leaving[number]) <= total(arriving[number])
+            if number in used:
+                self._model += total(arriving[number]) >= used[number]
+        self._model += total(started) <= most
+
+    def limit_cost(self, cost: float) -> None:
+        """From now on nothing that costs more is wanted (nano-dollars): a solution of that cost is known."""
+        self._model += self.cost <= cost * SCALE * (1 + 1e-9) + 1e-6
+
+    def forgive_quotas(self) -> None:
+        """From now on quotas may be broken, by `excess`."""
+        self.excess.upBound = None
+
     def _weighted(self, index: int, weights: NDArray[Any]) -> Any:
         return self._pulp.lpSum(float(w) * x for w, x in zip(weights, self._chosen[index], strict=True))
 
     def minimize(self, goal: Any) -> Answer | None:
-        """The solution with the least `goal` (`cost`, `finish` or `rank`). None: there is none. Raises RuntimeError without a solver."""
+        """The solution with the least `goal` (`cost`, `finish`, `rank` or `excess`). None: there is none.
+
+        Raises RuntimeError without a solver.
+        """
         self._model.setObjective(goal)
         status, bound = self._solve()
         self.out_of_time = status == "stopped"
@@ -176,6 +237,8 @@ class Program:
             value, unit = max(finish_hours(self._problem, values), default=0.0), 1.0
         elif goal is self.rank:
             value, unit = float(rank_of(self._problem, values)), 1.0
+        elif goal is self.excess:
+            value, unit = self.excess.value(), 1.0
         # Nothing is negative: a solver that has no bound yet says minus infinity.
         bound = value if status == "optimal" else max(0.0, bound / unit)
         return Answer(
@@ -205,12 +268,12 @@ class Program:
     def _solved(self, *, presolve: str) -> tuple[str, float]:
         pulp = self._pulp
         try:
-            solver = pulp.HiGHS(msg=False, timeLimit=SECONDS, gapRel=0.0, gapAbs=1e-7, threads=1, presolve=presolve)
+            solver = pulp.HiGHS(msg=False, timeLimit=self.seconds, gapRel=0.0, gapAbs=1e-7, threads=1, presolve=presolve)
             available = solver.available()
         except (pulp.PulpError, AttributeError, ImportError):
             available = False
         if not available:
-            solver = pulp.PULP_CBC_CMD(msg=False, timeLimit=SECONDS, gapRel=0.0, threads=1)
+            solver = pulp.PULP_CBC_CMD(msg=False, timeLimit=self.seconds, gapRel=0.0, threads=1)
         self._model.solve(solver)
         if self._model.status == pulp.LpStatusOptimal and self._model.sol_status == pulp.LpSolutionOptimal:
             return "optimal", 0.0
@@ -242,11 +305,13 @@ def _split(problem: Problem, atlas: Atlas, pair: Pair, matrix: NDArray[Any]) -> 
     rest[~finite] = 0.0
     corrections: dict[tuple[int, int], list[tuple[NDArray[Any], NDArray[Any], float]]] = {}
     least = distinct.copy()
-    for i in range(distinct.shape[0]):
-        for j in range(distinct.shape[1]):
-            inside = (row_class == i)[:, None] & (column_class == j)[None, :]
-            if blocks := _blocks(numpy.where(inside, rest, 0.0)):
-                corrections[i, j] = blocks
+    rows_of = [numpy.flatnonzero(row_class == i) for i in range(distinct.shape[0])]
+    columns_of = [numpy.flatnonzero(column_class == j) for j in range(distinct.shape[1])]
+    for i, inside in enumerate(rows_of):
+        mine = rest[inside]
+        for j in numpy.unique(column_class[mine.any(axis=0)]).tolist():
+            blocks = [(inside[r], columns_of[j][c], amount) for r, c, amount in _blocks(mine[:, columns_of[j]])]
+            corrections[i, j] = blocks
             least[i, j] += min([0.0, *(amount for _, _, amount in blocks)])
     return _Split(
         row_class=row_class,
@@ -270,23 +335,18 @@ def _base(
     if backwards:
         column_group, row_group, base = _base(atlas, columns, rows, values.T, finite.T, backwards=False)
         return row_group, column_group, base.T
-    senders, row_group = numpy.unique(atlas.region_of[rows], return_inverse=True)
-    receivers, column_group = numpy.unique(atlas.region_of[columns], return_inverse=True)
+    senders, first_row, row_group = numpy.unique(atlas.region_of[rows], return_index=True, return_inverse=True)
+    receivers, first_column, column_group = numpy.unique(atlas.region_of[columns], return_index=True, return_inverse=True)
     part_of = numpy.array([region.part for region in atlas.regions])
-    base = numpy.zeros((len(senders), len(receivers)))
+    # Between two regions of different providers there is one price.
+    base = values[numpy.ix_(first_row, first_column)]
     for i, sender in enumerate(senders):
-        mine = row_group == i
-        for part in numpy.unique(part_of[receivers]):
-            group = numpy.flatnonzero(part_of[receivers] == part)
+        group = numpy.flatnonzero(part_of[receivers] == part_of[sender])
+        if len(group):
             others = group[receivers[group] != sender]
-            if part == part_of[sender]:
-                chosen = numpy.isin(column_group, others if len(others) else group)
-                block = numpy.ix_(mine, chosen)
-                base[i, group] = _commonest(values[block], finite[block])
-            else:
-                for j in group:
-                    block = numpy.ix_(mine, column_group == j)
-                    base[i, j] = _commonest(values[block], finite[block])
+            chosen = numpy.isin(column_group, others if len(others) else group)
+            block = numpy.ix_(row_group == i, chosen)
+            base[i, group] = _commonest(values[block], finite[block])
     return row_group.reshape(-1), column_group.reshape(-1), base
 
 
@@ -305,9 +365,11 @@ def _blocks(matrix: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any], floa
     import numpy
 
     blocks = []
-    distinct, inverse = numpy.unique(matrix, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    for number, row in enumerate(distinct):
+    equal: dict[bytes, list[int]] = {}
+    for number in numpy.flatnonzero(matrix.any(axis=1)).tolist():
+        equal.setdefault(matrix[number].tobytes(), []).append(number)
+    for rows in equal.values():
+        row = matrix[rows[0]]
         for amount in numpy.unique(row[row != 0.0]).tolist():
-            blocks.append((numpy.flatnonzero(inverse == number), numpy.flatnonzero(row == amount), float(amount)))
+            blocks.append((numpy.array(rows), numpy.flatnonzero(row == amount), float(amount)))
     return blocks

@@ -1,7 +1,8 @@
 """Dominance: values that no best solution needs, removed before anything is searched.
 
 Contract: safe. Value b replaces value a of a variable when it is at least as good whatever the others choose: its own cost, plus the most
-it can lose on each pair, is no more than a's; the same for what each single budget pays, and for hours, where these count. Of equal
+it can lose on each pair, is no more than a's; the same for what each single budget pays, for hours, and for what each quota counts in
+the region, where these count. Of equal
 values the first in the written order stays. So every removed value can be exchanged in any solution without making it worse, and the
 best solution's value is unchanged. (The single-elimination criterion of Goldstein, 1994, from protein design, with max for min.)
 """
@@ -107,43 +108,93 @@ def _one_zone(problem: Problem, atlas: Atlas, bounds: set[str]) -> tuple[Problem
     return problem.only({index: kept[index] for index in dropped}), kept
 
 
-def before_pairs(variables: list[Variable], joined: set[int], bounds: set[str], atlas: Atlas) -> list[Variable]:
-    """What `settle` and then `one_zone_per_region` leave of the joined variables, before a table is made for any pair of them.
+def before_pairs(
+    variables: list[Variable], joined: set[int], bounds: set[str], atlas: Atlas, *, cheapest: bool, held: bool
+) -> list[Variable]:
+    """What `one_zone_per_region` leaves of the joined variables, before a table is made for any pair of them.
 
-    For cost without limits. bounds: all that the pairs will have. The others are left as they are: they take part in no table.
+    bounds: all that the pairs will have. The others are left as they are: they take part in no table. cheapest: nothing but the cost
+    counts, and the others may as well be settled first (`settle`). held: quotas count.
     """
     import numpy
 
     if not joined or "distinct zone" in bounds or any(len(variable) == 0 for variable in variables):
         return variables
     settled = tuple(
-        variable if index in joined else variable.only(numpy.array([int(variable.cost.argmin())]))
+        variable
+        if index in joined
+        else variable.only(numpy.array([int(variable.cost.argmin())] if cheapest else [], dtype=int))
         for index, variable in enumerate(variables)
     )
-    cut, _ = _one_zone(Problem(variables=settled, pairs=(), stages=()), atlas, bounds)
+    quotas = (0,) * variables[0].use.shape[1] if held else ()
+    cut, _ = _one_zone(Problem(variables=settled, pairs=(), stages=(), quotas=quotas), atlas, bounds)
     return [cut.variables[index] if index in joined else variable for index, variable in enumerate(variables)]
 
 
 def _zones_for_all(problem: Problem, regions: list[NDArray[Any]], zones: list[NDArray[Any]]) -> dict[int, int]:
-    """Region → a zone that suits every variable with values there: the least cost and hours of that region are had in it."""
+    """Region → a zone that suits every variable with values there: for each of its values in the region one that is as good is in it."""
     import numpy
 
     common: dict[int, set[int]] = {}
     several: set[int] = set()
     for variable, region, zone in zip(problem.variables, regions, zones, strict=True):
-        present, inverse, counts = numpy.unique(region, return_inverse=True, return_counts=True)
+        present, counts = numpy.unique(region, return_counts=True)
         several.update(present[counts > 1].tolist())
-        best = numpy.ones(len(variable), dtype=bool)
-        for column in (variable.cost, variable.worst, variable.hours, variable.moves):
-            least = numpy.full(len(present), numpy.inf)
-            numpy.minimum.at(least, inverse, column)
-            best &= column == least[inverse]
-        mine: dict[int, set[int]] = {int(number): set() for number in present}
-        for number, where in zip(region[best].tolist(), zone[best].tolist(), strict=True):
-            mine[number].add(where)
+        mine = _suiting(variable, region, zone, held=bool(problem.quotas))
         for number, suited in mine.items():
             common[number] = suited if number not in common else common[number] & suited
     return {number: min(suited) for number, suited in common.items() if suited and number in several}
+
+
+def _suiting(variable: Variable, region: NDArray[Any], zone: NDArray[Any], *, held: bool) -> dict[int, set[int]]:
+    """Region → zones that hold everything of the region that no other value of the region beats."""
+    import numpy
+
+    columns = [variable.cost, variable.worst, variable.hours, variable.moves, *(variable.use.T if held else ())]
+    order = numpy.lexsort((*columns[::-1], region))
+    region, zone = region[order], zone[order]
+    columns = [column[order] for column in columns]
+    best = frontier(region, *columns[1:])
+    # Equal values stand together; the first of them is the one on the frontier.
+    new = numpy.ones(len(order), dtype=bool)
+    if len(order):
+        new[1:] = region[1:] != region[:-1]
+        for column in columns:
+            new[1:] |= column[1:] != column[:-1]
+    kind = numpy.cumsum(new) - 1
+    wanted = numpy.zeros(len(order), dtype=bool)
+    wanted[kind[best]] = True
+    needed: dict[int, int] = {}
+    for number in region[best].tolist():
+        needed[number] = needed.get(number, 0) + 1
+    held_by: dict[tuple[int, int], set[int]] = {}
+    rows = numpy.flatnonzero(wanted[kind])
+    for number, where, which in zip(region[rows].tolist(), zone[rows].tolist(), kind[rows].tolist(), strict=True):
+        held_by.setdefault((number, where), set()).add(which)
+    suiting: dict[int, set[int]] = {number: set() for number in needed}
+    for (number, where), kinds in held_by.items():
+        if len(kinds) == needed[number]:
+            suiting[number].add(where)
+    return suiting
+
+
+def frontier(place: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
+    """Rows sorted by place and cost: those that no cheaper row of their place beats in all the other columns."""
+    import numpy
+
+    kept = []
+    left = numpy.arange(len(place))
+    while len(left):
+        # The cheapest that is left at each place stays; what it beats goes. So many rounds as one place has rows that stay.
+        starts = numpy.flatnonzero(numpy.concatenate([[True], place[left[1:]] != place[left[:-1]]]))
+        cheapest = left[starts]
+        kept.append(cheapest)
+        rival = numpy.repeat(cheapest, numpy.diff([*starts, len(left)]))
+        beaten = numpy.ones(len(left), dtype=bool)
+        for column in columns:
+            beaten &= column[rival] <= column[left]
+        left = left[~beaten]
+    return numpy.sort(numpy.concatenate(kept)) if kept else left
 
 
 def _undominated(
@@ -207,6 +258,10 @@ def _undominated(
                 for number in sorted(paid & most.keys()):
                     worse = worse + most[number]
                 beaten &= worse <= 0
+            if problem.quotas:
+                use = variable.use
+                here = (variable.region == variable.region[rival])[:, None]
+                beaten &= ((use[rival] == 0) | (here & (use[rival] <= use))).all(axis=1)
         # Of two equal values each beats the other: the first one stays.
         equal = beaten & (loss == 0) & (numpy.arange(len(variable)) < rival)
         beaten &= ~equal

@@ -6,12 +6,13 @@ order. One that would break a bound or a limit is not in the list.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .antichain import heaviest
 from .model import Model, kept
-from .problem import Answer, allowed
+from .problem import Answer, Pair, Problem
+from .single import missed, terms_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,8 @@ TRIES = 4
 """How many times as many are tried where limits may rule them out."""
 SAMPLED = 16
 """One key in so many is looked at first."""
+Tight: TypeAlias = tuple[int, int, dict[int, int]]
+"""A quota, a region, and what each stage uses of it there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,8 @@ class Ranked:
     later: bool
 
 
-def rank(model: Model, answer: Answer, variable: int, *, only: NDArray[Any] | None = None) -> tuple[Ranked, ...]:
-    """The best candidates of a group besides the chosen one, best first. only: a mask of candidates to look at."""
+def rank(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...] = ()) -> tuple[Ranked, ...]:
+    """The best candidates of a group besides the chosen one, best first. tight: the group's of `nearly_used`."""
     import numpy
 
     found = model.choices[variable]
@@ -44,18 +47,19 @@ def rank(model: Model, answer: Answer, variable: int, *, only: NDArray[Any] | No
     chosen = int(model.problem.variables[variable].row[answer.values[variable]])
     key = total + found.rank * 1e16 if found.rank.any() else total.copy()
     key[chosen] = numpy.inf
-    if only is not None:
-        key[~only] = numpy.inf
     if model.problem.limited:
         key[~_within_own_limits(model, variable)] = numpy.inf
+    if tight:
+        key[~_within_quotas(model, answer, variable, tight)] = numpy.inf
     depth = DEPTH * TRIES if model.problem.limited else DEPTH
     rows = _least(key, depth)
-    best = rows[numpy.lexsort((rows, total[rows], found.rank[rows]))][:depth].tolist()
+    best = rows[numpy.lexsort((rows, total[rows], found.rank[rows]))][:depth]
     if model.problem.limited:
-        best = list(islice((row for row in best if _keeps_limits(model, answer, variable, row)), DEPTH))
+        best = best[_keeping_limits(model, answer, variable, best)]
+    best = best[:DEPTH]
     return tuple(
         Ranked(row=row, extra=float(total[row] - total[chosen]), later=bool(found.rank[row] > found.rank[chosen]))
-        for row in best
+        for row in best.tolist()
     )
 
 
@@ -71,6 +75,48 @@ def _within_own_limits(model: Model, variable: int) -> NDArray[Any]:
     if stage.budget is not None:
         good &= found.worst <= stage.budget
     return good
+
+
+def nearly_used(model: Model, in_use: dict[tuple[int, int], dict[int, int]], variable: int) -> tuple[Tight, ...]:
+    """Where some candidate of a group could break a quota by running beside what is `used`. Alone none can: those are no candidates."""
+    most = model.uses[variable].max(axis=0)
+    return tuple(
+        (quota, region, weights)
+        for (quota, region), weights in in_use.items()
+        if most[quota] and sum(weights.values()) + int(most[quota]) > model.quotas[quota]
+    )
+
+
+def _within_quotas(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...]) -> NDArray[Any]:
+    """Candidates with which no quota is broken by what can run at once, while everything else stays as chosen."""
+    import numpy
+
+    problem, found = model.problem, model.choices[variable]
+    region = model.atlas.region_of[found.place]
+    good = numpy.ones(len(found.cost), dtype=bool)
+    mine, chosen = problem.variables[variable], answer.values[variable]
+    number = next(number for number, stage in enumerate(problem.stages) if variable in stage.variables)
+    for quota, where, weights in tight:
+        others = dict(weights)
+        if mine.region[chosen] == where:
+            others[number] = others.get(number, 0) - int(mine.use[chosen, quota])
+        # Only what can run beside this task takes anything from it.
+        left = model.quotas[quota] - _beside_at_once(others, problem, number)
+        good &= (region != where) | (model.uses[variable][:, quota] <= left)
+    return good
+
+
+def _beside_at_once(others: dict[int, int], problem: Problem, number: int) -> int:
+    """The most that is in use at once by stages while stage `number` runs, its own other groups included."""
+    if not others:
+        return 0
+    waits = problem.ancestors
+    beside = {
+        other: weight
+        for other, weight in others.items()
+        if weight > 0 and other not in waits[number] and number not in waits[other]
+    }
+    return heaviest(beside, problem.after)[0]
 
 
 def _least(key: NDArray[Any], depth: int) -> NDArray[Any]:
@@ -117,25 +163,36 @@ def _beside(model: Model, answer: Answer, variable: int) -> NDArray[Any] | None:
     return cost
 
 
-def _keeps_limits(model: Model, answer: Answer, variable: int, row: int) -> bool:
-    """Whether the plan with this candidate keeps every limit on time and money."""
+def _keeping_limits(model: Model, answer: Answer, variable: int, rows: NDArray[Any]) -> NDArray[Any]:
+    """A mask of those candidates with which the plan keeps every limit on time and money, all of them looked at together."""
     import numpy
 
     problem, found = model.problem, model.choices[variable]
-    place = int(found.place[row])
-    same = numpy.flatnonzero(problem.variables[variable].place == place)
-    if not len(same):
-        return False
-    # The pairs know the place by the value that stands for it; the candidate's own costs and hours take that value's place.
-    value = int(same[0])
-    old = problem.variables[variable]
-    fixed = model.fixed_costs.get(variable)
-    hours, cost, worst = old.hours.copy(), old.cost.copy(), old.worst.copy()
-    # Data from and to known places depends on the place alone, so its hours are those of any value there.
-    hours[value] = found.hours[row]
-    cost[value] = found.cost[row] + (0.0 if fixed is None else fixed[place])
-    worst[value] = found.worst[row] + (0.0 if fixed is None else fixed[place])
-    changed = replace(old, cost=cost, worst=worst, hours=hours)
-    variables = tuple(changed if i == variable else v for i, v in enumerate(problem.variables))
-    trial = type(problem)(variables=variables, pairs=problem.pairs, stages=problem.stages)
-    return allowed(trial, tuple(value if i == variable else v for i, v in enumerate(answer.values)))
+    place = found.place[rows]
+    terms = terms_of(problem, answer.values)
+    terms.hours[variable] = found.hours[rows]
+    terms.moves[variable] = model.fixed_hours[variable][place] if variable in model.fixed_hours else 0.0
+    terms.worst[variable] = found.worst[rows] + (model.fixed_costs[variable][place] if variable in model.fixed_costs else 0.0)
+    for number in problem.touching[variable]:
+        terms.paid[number], terms.taken[number] = _moved(model, answer, variable, problem.pairs[number], place)
+    good: NDArray[Any] = numpy.broadcast_to(missed(problem, terms) == 0, len(rows))
+    return good
+
+
+def _moved(model: Model, answer: Answer, variable: int, pair: Pair, place: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What data of a pair costs, and how long it takes, with one end at each of some places and the other as chosen."""
+    import numpy
+
+    atlas = model.atlas
+    forward = pair.first == variable
+    other = pair.second if forward else pair.first
+    there = model.problem.variables[other].place[[answer.values[other]]]
+    cost, hours = numpy.zeros(len(place)), numpy.zeros(len(place))
+    for direction, gb in pair.flows:
+        if direction == forward:
+            cost = cost + atlas.costs(place, there, gb)[:, 0]
+            hours = hours + atlas.hours(place, there, gb)[:, 0]
+        else:
+            cost = cost + atlas.costs(there, place, gb)[0]
+            hours = hours + atlas.hours(there, place, gb)[0]
+    return cost, hours

@@ -109,4 +109,6 @@ def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, at
         moves=numpy.zeros(len(cost)),
         row=numpy.arange(len(cost)),
         rank=numpy.zeros(len(cost), dtype=numpy.int32),
+        region=atlas.region_of[numpy.array(places, dtype=numpy.int32)],
+        use=numpy.zeros((len(cost), len(found.catalog.quotas)), dtype=numpy.int64),
     )

@@ -101,7 +101,11 @@ _MACHINE_FIELDS = (
     Field("local_disk", Text(numbers=True), "Wish for a disk inside the machine."),
     Field("network_tier", Choice(("standard", "best")), "How fast the network between nodes is."),
     Field("ports", ListOf(_amount(amounts.PORT), single=True), "TCP ports to open: `8080`, `8000-8010`, or a list."),
-    Field("labels", MapOf(Text(numbers=True)), "Labels put on everything made for the task."),
+    Field(
+        "labels",
+        MapOf(Text(numbers=True)),
+        "Labels put on what is made for the task; machines of your own must have them.",
+    ),
     Field("image_id", OneOf((Text(), Later(MapOf(Text())))), "The machine image, or `docker:` and a container image."),
     Field(
         "arch", Choice(("x86_64", "arm64")), "Processor architecture; default x86_64 where no machine or accelerator is named."

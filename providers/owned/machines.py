@@ -11,6 +11,7 @@ pure. A machine without a price is free to use: its owner has paid for it. Nodes
         price_per_hour: 4.50
         count: 2
         region: office
+        labels: {team: vision}
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SourceFile, SourceMap, error, warning
-from ...compiler.ir import Accelerator, SpecPath, accelerators
+from ...compiler.ir import Accelerator, FrozenMap, SpecPath, accelerators
 from ...compiler.ir.catalog import ANY_REGION, CatalogPart, PriceStep, Rates, TransferRule
 from ...compiler.ir.spec import AcceleratorsSpec
 from ...compiler.parse import amounts, read_source
-from ...compiler.parse.kinds import Accelerators, Choice, Field, ListOf, Number, Record, Text, Whole
+from ...compiler.parse.kinds import Accelerators, Choice, Field, ListOf, MapOf, Number, Record, Text, Whole
 from ...compiler.parse.nodes import Mapping, compose
 from ...compiler.parse.reader import Reader
 from ..snapshot import OfferRow, TypeRow, build_part
@@ -51,6 +52,7 @@ class Machine:
     price_per_hour: str | None = None
     count: int | None = None
     region: str | None = None
+    labels: FrozenMap[str] | None = None
 
 
 MACHINE = Record(
@@ -64,6 +66,7 @@ MACHINE = Record(
         Field("price_per_hour", Text(amounts.MONEY, numbers=True), "US dollars per hour for one of it; default nothing."),
         Field("count", Whole(1, 100_000), "How many of it there are; default 1."),
         Field("region", Text(amounts.NAME), "A label for the place it is in; default `owned`."),
+        Field("labels", MapOf(Text(numbers=True)), "What tasks may ask for with `labels`."),
     ),
     Machine,
 )
@@ -173,6 +176,7 @@ def _type(machine: Machine) -> TypeRow:
         accelerators=_devices(machine.accelerators),
         arch=machine.arch or "x86_64",
         local_disk_gb=None,
+        labels=machine.labels or FrozenMap(),
     )
 
 

@@ -55,6 +55,10 @@ DIFFERENT = Case(
 )
 
 
+DEADLINES = {1: "2430m", 2: "2082m", 4: "1698m"}
+"""Seed → half way between the soonest that everything can end and when the cheapest plan does."""
+
+
 def figures(scratch: Scratch, *, quick: bool) -> Iterator[Figure]:
     """Raises NotMeasured when a command fails or its plan is not proven optimal."""
     turns = 3 if quick else 7
@@ -67,6 +71,14 @@ def figures(scratch: Scratch, *, quick: bool) -> Iterator[Figure]:
     runs = {seed: [placed(scratch, _layered(seed).text) for _ in range(turns)] for seed in seeds}
     worst = max(seeds, key=lambda seed: sorted(done.cpu for done in runs[seed])[turns // 2])
     yield from _rows(_layered(worst, f", worst of {len(seeds)} seeds"), runs[worst])
+    for seed, deadline in DEADLINES.items():
+        case = Case(
+            what=f"layered graph, 50 tasks, 90 edges, machines to choose from, binding deadline (seed {seed})",
+            text=tasks.choosing(50, 90, seed, deadline),
+            budget=10.0,
+            peer="not solved",
+        )
+        yield from _rows(case, [placed(scratch, case.text) for _ in range(turns)])
     for case in (MANY, DIFFERENT):
         yield from _rows(case, [placed(scratch, case.text) for _ in range(2 if quick else 5)])
     for case in (ONE, MANY):

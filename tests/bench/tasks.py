@@ -60,6 +60,32 @@ def layered(count: int, edges: int, seed: int) -> str:
     return _file(documents)
 
 
+def choosing(count: int, edges: int, seed: int, deadline: str | None = None) -> str:
+    """A layered graph in which three of five tasks may run on any of four accelerators, the quicker the dearer; what nobody waits
+    for has the deadline."""
+    draw = random.Random(seed)
+    documents = []
+    for document in layered(count, edges, seed).split("---\n"):
+        name, _, _, *rest = document.splitlines()
+        hours = draw.choice(HOURS)
+        if draw.random() < 0.6:
+            quicker = ", ".join(
+                f'"{kind}": {round(hours * draw.choice(shares), 2)}'
+                for kind, shares in (("L4:1", (0.5, 0.6, 0.8)), ("A100:1", (0.15, 0.2, 0.3)), ("H100:1", (0.08, 0.1, 0.15)))
+            )
+            lines = [
+                name,
+                'resources: {accelerators: {"T4:1", "L4:1", "A100:1", "H100:1"}}',
+                f"hours: {{{quicker}, default: {hours}}}",
+            ]
+        else:
+            lines = [name, f"resources: {{{_request(draw)}}}", f"hours: {hours}"]
+        if deadline is not None and not any(line.startswith("outputs:") for line in rest):
+            lines.append(f"deadline: {deadline}")
+        documents.append("\n".join([*lines, *rest, ""]))
+    return _file(documents)
+
+
 def independent(count: int, seed: int) -> str:
     """Tasks that have nothing to do with each other."""
     draw = random.Random(seed)

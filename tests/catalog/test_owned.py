@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from skyc.compiler.diagnostics import Diagnostic, Severity, SkycError
-from skyc.compiler.ir import Market
+from skyc.compiler.ir import FrozenMap, Market
 from skyc.providers.owned.machines import FREE, read_machines
 from skyc.providers.owned.provider import OwnedProvider
-from skyc.providers.snapshot import offer_rows, type_rows
+from skyc.providers.snapshot import decode, encode, offer_rows, type_rows
 
 
 def written(home: Path, text: str) -> Path:
@@ -72,6 +72,7 @@ def first_error(home: Path, text: str) -> Diagnostic:
         ("{name: a, cpus: 8, memory: 1, price_per_hour: -1}", "bad-value", 2),
         ("{name: a, cpus: 8, memory: 1, gpus: T4}", "unknown-field", 2),
         ("{name: a, cpus: 8, memory: 1, arch: mips}", "unknown-value", 2),
+        ("{name: a, cpus: 8, memory: 1, labels: [a]}", "wrong-type", 2),
         ("{name: a/b, cpus: 8, memory: 1}", "bad-name", 2),
         ("{name: a, cpus: 8, memory: 1}\n- {name: a, cpus: 8, memory: 1}", "duplicate-machine", 3),
         ("text", "wrong-type", 2),
@@ -94,6 +95,16 @@ def test_a_name_of_ones_own_is_a_warning(tmp_path: Path) -> None:
         (Severity.WARNING, "unknown-accelerator", "did you mean `H100`?")
     ]
     assert OwnedProvider().catalog(home=home).offers.types.accelerators == ("H10O",)
+
+
+def test_labels_are_declared_and_kept(tmp_path: Path) -> None:
+    text = "machines:\n- {name: a, cpus: 8, memory: 1, labels: {team: vision, row: 7}}\n- {name: b, cpus: 8, memory: 1}\n"
+    part = OwnedProvider().catalog(home=written(tmp_path, text))
+    assert part.offers.types.labels == (FrozenMap({"row": "7", "team": "vision"}), FrozenMap())
+    assert decode(encode(part), name="owned").offers.types.labels == part.offers.types.labels
+    assert [row.labels for row in type_rows(part)] == list(part.offers.types.labels)
+    other = OwnedProvider().catalog(home=written(tmp_path, text.replace("vision", "speech")))
+    assert other.digest != part.digest, "a plan made with other labels is another plan"
 
 
 def test_a_file_that_is_no_text_is_said(tmp_path: Path) -> None:

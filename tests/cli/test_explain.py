@@ -53,6 +53,21 @@ def test_why_not_a_machine_that_lacks_something(task: Path, capsys: pytest.Captu
     assert "no-such-accelerator: The task asks for A100:8; p5.48xlarge has H100:8." in said
 
 
+def test_why_not_a_machine_of_ones_own_with_another_label(
+    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    config = "machines:\n- {name: mine, cpus: 96, memory: 1152, accelerators: A100:8, labels: {team: vision}}\n"
+    (tmp_path / "home" / "config.yaml").write_text(config)
+    text = TASK.replace("infra: aws/us-east-1, ", "labels: {team: speech}, ")
+    task.write_text(text)
+    said = told(capsys, "explain", str(task), "--why-not", "owned")
+    assert "label-not-met: The task asks for the label `team: speech`; mine has `team: vision`." in said
+    assert "Changing `labels` alone would admit" in said
+    task.write_text(text.replace("speech", "vision"))
+    assert "owned/owned · mine" in told(capsys, "explain", str(task))
+
+
 def test_why_not_what_is_dearer(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task.write_text(TASK.replace("infra: aws/us-east-1, ", ""))
     said = told(capsys, "explain", str(task), "--why-not", "aws")

@@ -1,8 +1,9 @@
 """How a file test's input becomes the text it expects, for the stages from candidates to report.
 
 Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
-an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4) or `rented` (a made-up cloud with
-several machines), `# objective: time`, and for a report `# change:` (one of `changes.CHANGES`) and `# format:` (text, markdown or json).
+an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4), `rented` (a made-up cloud with
+several machines), `owned` (that and three machines of one's own) or `aws`, `# objective: time`, and for a report `# change:` (one
+of `changes.CHANGES`) and `# format:` (text, markdown or json).
 """
 
 import re
@@ -31,19 +32,23 @@ from skyc.compiler.ir import (
     PlacementPlan,
     ResourceGraph,
     SiteId,
+    SpecPath,
     TaskGraph,
 )
 from skyc.compiler.ir.catalog import PriceStep, Rates, StorageRate, TransferRule
 from skyc.compiler.lower import lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
+from skyc.compiler.pipeline import capabilities_of
 from skyc.compiler.printer import print_ir
 from skyc.compiler.report import build, render_json, render_markdown, render_text
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform_engine import Engine
 from skyc.providers.base import Access
-from skyc.providers.local.catalog import Machine, Price, snapshot
+from skyc.providers.local.catalog import Machine as LocalMachine
+from skyc.providers.local.catalog import Price, snapshot
+from skyc.providers.owned.machines import Machine, part_of
 from skyc.providers.registry import load_all
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
@@ -111,10 +116,21 @@ RENTED = build_part(
     as_of="2026-11-01",
 )
 """A made-up cloud of two regions with four machines."""
+OWNED = part_of(
+    (
+        Machine(
+            origin=SpecPath(), name="big", cpus=Decimal(16), memory="64", labels=FrozenMap({"team": "vision", "rack": "a"})
+        ),
+        Machine(origin=SpecPath(), name="small", cpus=Decimal(4), memory="16", labels=FrozenMap({"team": "speech"})),
+        Machine(origin=SpecPath(), name="arm", cpus=Decimal(4), memory="16", arch="arm64"),
+    )
+)
+"""Machines of somebody's own, two of them with labels."""
 MACHINES = {
-    "eight": Catalog(parts=(snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64"), PRICE),)),
-    "gpus": Catalog(parts=(snapshot(Machine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=GPUS), PRICE),)),
+    "eight": Catalog(parts=(snapshot(LocalMachine(cpus=8, memory_gb=Decimal(32), arch="x86_64"), PRICE),)),
+    "gpus": Catalog(parts=(snapshot(LocalMachine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=GPUS), PRICE),)),
     "rented": Catalog(parts=(RENTED,)),
+    "owned": Catalog(parts=(OWNED, RENTED)),
     # As shipped. Its tests name machine and zone, so that no price changes what they expect.
     "aws": Catalog(parts=(PROVIDERS["aws"].catalog(home=Path(HOME)),)),
     "azure": Catalog(parts=(PROVIDERS["azure"].catalog(home=Path(HOME)),)),
@@ -177,7 +193,7 @@ def _graph(source: SourceFile) -> tuple[TaskGraph, SourceMap]:
 
 def _found(source: SourceFile) -> tuple[TaskGraph, CandidateSet]:
     graph, sources = _graph(source)
-    found, said = candidates(graph, MACHINES[setting(source.text, "machine", "eight")], sources)
+    found, said = candidates(graph, MACHINES[setting(source.text, "machine", "eight")], sources, capabilities_of(PROVIDERS))
     _checked(said, source)
     return graph, found
 

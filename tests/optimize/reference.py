@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import product
+from itertools import combinations, product
 from typing import NamedTuple
 
 from tests.optimize.worlds import PartRows, World
@@ -21,6 +21,7 @@ from skyc.compiler.ir import (
     Market,
     NodeGroup,
     Objective,
+    Quota,
     ResourceRequest,
     Storage,
     Task,
@@ -70,6 +71,8 @@ class Pick:
     hours: Decimal
     cost: Money
     worst: Money
+    kind: TypeRow
+    nodes: int
 
 
 def dollars(price: Decimal | None, quantity: Decimal) -> Money:
@@ -146,6 +149,8 @@ def meets(request: ResourceRequest, part: PartRows, kind: TypeRow, offer: OfferR
         return False
     if request.accelerators is not None and not any(has(kind, a.name, a.count) for a in request.accelerators):
         return False
+    if kind.labels is not None and not set(request.labels.items()) <= set(kind.labels.items()):
+        return False
     price = offer.spot if market is Market.SPOT else offer.on_demand
     return request.max_hourly_cost is None or (price is not None and price <= request.max_hourly_cost)
 
@@ -197,7 +202,9 @@ def picks(world: World, task: Task, group: NodeGroup) -> list[Pick]:
                 for market in (Market.ON_DEMAND, Market.SPOT):
                     kind = kinds[offer.type]
                     if meets(request, part, kind, offer, market):
-                        found.append(_pick(task, group, index, part, kind, offer, market))
+                        pick = _pick(task, group, index, part, kind, offer, market)
+                        if all(counted(quota, pick) <= quota.limit for quota in world.quotas):
+                            found.append(pick)
     # The task's own order counts only what can be had.
     order = sorted({pick.rank for pick in found})
     return [replace(pick, rank=order.index(pick.rank)) for pick in found]
@@ -230,7 +237,22 @@ def _pick(task: Task, group: NodeGroup, index: int, part: PartRows, kind: TypeRo
         hours=hours,
         cost=cost,
         worst=worst,
+        kind=kind,
+        nodes=nodes,
     )
+
+
+def counted(quota: Quota, pick: Pick) -> Decimal:
+    """What a group counts against a quota, if that holds where it is."""
+    place = pick.place
+    if quota.provider != place.part.provider or quota.region not in (None, place.region):
+        return D(0)
+    if quota.market not in (Market.AUTO, pick.market):
+        return D(0)
+    if quota.accelerator is None:
+        return (pick.kind.cpus or D(0)) * pick.nodes
+    names = NAMES[quota.accelerator]
+    return sum((device.count for device in pick.kind.accelerators if device.name in names), D(0)) * pick.nodes
 
 
 # Storages
@@ -330,6 +352,8 @@ class Plan:
     """Without what fixed Storages cost, which no choice changes."""
     ends: Mapping[TaskId, Decimal]
     worst: Mapping[TaskId, Money]
+    before: Mapping[TaskId, frozenset[TaskId]]
+    """What each task waits for, straight or through others."""
 
     @property
     def finish(self) -> Decimal:
@@ -337,6 +361,25 @@ class Plan:
 
     def keeps_deadlines(self, world: World) -> bool:
         return all(t.deadline_hours is None or self.ends[t.id] <= t.deadline_hours for t in world.graph.tasks)
+
+    def keeps_quotas(self, world: World) -> bool:
+        return all(self.at_once(quota) <= quota.limit for quota in world.quotas)
+
+    def at_once(self, quota: Quota) -> Decimal:
+        """The most that counts against a quota at one time in one region, over every set of tasks that can run at once."""
+        most = D(0)
+        tasks = sorted(self.before)
+        together = [
+            chosen
+            for length in range(1, len(tasks) + 1)
+            for chosen in combinations(tasks, length)
+            if not any(a in self.before[b] for a in chosen for b in chosen)
+        ]
+        for region in {pick.place.region for pick in self.picks.values()}:
+            for chosen in together:
+                picks_ = [pick for (task, _), pick in self.picks.items() if task in chosen and pick.place.region == region]
+                most = max(most, sum((counted(quota, pick) for pick in picks_), D(0)))
+        return most
 
     def keeps_budgets(self, world: World) -> bool:
         return all(t.budget is None or self.worst[t.id] <= Money(0, t.budget) for t in world.graph.tasks)
@@ -412,8 +455,10 @@ def _plan(world: World, places: dict[str, Spot | None], combo: tuple[list[Pick],
             arrives[edge] = arrives.get(edge, D(0)) + hours
         else:
             moves[payer] = moves.get(payer, D(0)) + hours
+    waits: dict[TaskId, frozenset[TaskId]] = {}
     for task, chosen in zip(tasks, combo, strict=True):
         before = {*task.needs, *(TaskId(source) for source, destination in arrives if destination == task.id)}
+        waits[task.id] = frozenset(before).union(*(waits[other] for other in before))
         start = max((ends[other] + arrives.get((other, task.id), D(0)) for other in before), default=D(0))
         ends[task.id] = start + max(pick.hours for pick in chosen) + moves.get(task.id, D(0))
     return Plan(
@@ -427,6 +472,7 @@ def _plan(world: World, places: dict[str, Spot | None], combo: tuple[list[Pick],
         cost=cost,
         ends=ends,
         worst=worst,
+        before=waits,
     )
 
 
@@ -445,7 +491,7 @@ TINY = D("1e-9")
 
 def best(world: World, every: list[Plan], objective: Objective) -> Plan | None:
     """The plan to choose: the task's own order first, then the objective, then (for time) the cost."""
-    fitting = [plan for plan in every if plan.keeps_deadlines(world) and plan.keeps_budgets(world)]
+    fitting = [plan for plan in every if plan.keeps_deadlines(world) and plan.keeps_budgets(world) and plan.keeps_quotas(world)]
     # A group takes its first preference; only where that cannot be had together with the rest, later ones.
     first = [plan for plan in fitting if plan.rank == 0] or fitting
     if not first:

@@ -14,7 +14,7 @@ from tests.optimize.reference import Money, Plan, best, fixed_keeping, plans
 from tests.optimize.worlds import SOURCES, Shape, World, world
 
 from skyc.compiler.diagnostics import Diagnostic
-from skyc.compiler.ir import Objective, PlacementPlan, Task
+from skyc.compiler.ir import Market, Objective, PlacementPlan, Quota, Task
 from skyc.compiler.optimize import optimize
 
 D = Decimal
@@ -77,6 +77,7 @@ def check(made: World, every: list[Plan], objective: Objective) -> PlacementPlan
     chosen = same_choice(plan, every)
     assert chosen.keeps_deadlines(made)
     assert chosen.keeps_budgets(made)
+    assert chosen.keeps_quotas(made)
     assert abs(plan.finish_hours - chosen.finish) <= HOURS
     assert chosen.cost.unknown + fixed.unknown == unknown
     assert abs(chosen.cost.dollars + fixed.dollars - known) <= DOLLARS
@@ -109,7 +110,15 @@ def check_reason(made: World, every: list[Plan], diagnostic: Diagnostic) -> None
 
     if not every:
         assert diagnostic.slug == "affinities-conflict"
-    elif not any(plan.keeps_budgets(made) for plan in every):
+        return
+    kept = [plan for plan in every if plan.keeps_quotas(made)]
+    if not kept:
+        assert diagnostic.slug == "over-quota"
+        check_quota(made, every, diagnostic)
+        return
+    # Where quotas can be kept, everything that is said is with them kept.
+    every = kept
+    if not any(plan.keeps_budgets(made) for plan in every):
         assert diagnostic.slug == "over-budget"
         over = [task for task in tasks if task.budget is not None and worst(every, task) > Money(0, task.budget)]
         for task in over or [task for task in tasks if task.budget is not None]:
@@ -131,6 +140,18 @@ def check_reason(made: World, every: list[Plan], diagnostic: Diagnostic) -> None
             if task.budget is not None:
                 least = worst(punctual, task)
                 assert least.unknown or said_of(task, least.dollars), (least, diagnostic.detail)
+
+
+def check_quota(made: World, every: list[Plan], diagnostic: Diagnostic) -> None:
+    """The quota that is named, and how much more than it the tasks that are named need at least."""
+    alone = [quota for quota in made.quotas if not any(plan.at_once(quota) <= quota.limit for plan in every)]
+    named = alone[:1] or list(made.quotas)
+    least = min(max(plan.at_once(quota) - quota.limit for quota in named) for plan in every)
+    found = re.search(r"The quota is ([\d.]+) .* at least ([\d.]+) ", diagnostic.detail)
+    assert found is not None, diagnostic.detail
+    assert D(found.group(2)) - D(found.group(1)) == least
+    assert not alone or D(found.group(1)) == alone[0].limit
+    assert ("not all of them together" in diagnostic.detail) == (not alone)
 
 
 def known_machine_cost(plan: PlacementPlan) -> Decimal:
@@ -200,11 +221,38 @@ def budgets(rng: Random, made: World, every: list[Plan]) -> World:
     return with_tasks(made, change)
 
 
+def quotas(rng: Random, made: World, every: list[Plan]) -> World:
+    """Quotas of what some combination uses at once, or a little less."""
+    found = []
+    for _ in range(rng.randint(1, 3)):
+        part = rng.choice(made.parts)
+        quota = Quota(
+            provider=part.provider,
+            region=rng.choice((None, *part.regions)),
+            market=rng.choice((Market.AUTO, Market.AUTO, Market.SPOT, Market.ON_DEMAND)),
+            accelerator=rng.choice((None, None, "L4", "H100")),
+            limit=D(0),
+        )
+        limit = (rng.choice(every).at_once(quota) if every else D(4)) - rng.choice((0, 0, 1, 4))
+        found.append(replace(quota, limit=max(limit, D(0))))
+    return replace(made, quotas=tuple(found))
+
+
+def everything(rng: Random, made: World, every: list[Plan]) -> World:
+    return quotas(rng, both(rng, made, every), every)
+
+
 def both(rng: Random, made: World, every: list[Plan]) -> World:
     return budgets(rng, deadlines(rng, made, every), every)
 
 
-LIMITS: dict[str, Limit] = {"deadlines": deadlines, "budgets": budgets, "both": both}
+LIMITS: dict[str, Limit] = {
+    "deadlines": deadlines,
+    "budgets": budgets,
+    "both": both,
+    "quotas": quotas,
+    "everything": everything,
+}
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -216,4 +264,10 @@ def test_the_best_within_limits(name: str, limit: str, objective: Objective, rng
     case = drawn(rng, SHAPES[name])
     if case is not None:
         made, every = case
-        check(LIMITS[limit](rng, made, every), every, objective)
+        made = LIMITS[limit](rng, made, every)
+        if made.quotas:
+            # What a group uses by itself is part of which candidates there are.
+            if not all(len(options) for options in made.found().options):
+                return
+            every = list(plans(made))
+        check(made, every, objective)

@@ -15,18 +15,24 @@ from tests.optimize.test_brute_force import RANDOM, SHAPES, drawn, examples
 from skyc.compiler.ir import Catalog, Objective
 from skyc.compiler.ir.catalog import Rates
 from skyc.compiler.optimize import ascent, eliminate
+from skyc.compiler.optimize.antichain import heaviest
 from skyc.compiler.optimize.atlas import Atlas
+from skyc.compiler.optimize.cuts import broken, sum_of
 from skyc.compiler.optimize.decide import decide
 from skyc.compiler.optimize.model import build
 from skyc.compiler.optimize.problem import Answer, Pair, Problem, Stage, Variable, allowed, cost_of, finish_hours, soonest_hours
 from skyc.compiler.optimize.program import Program
 from skyc.compiler.optimize.prune import one_zone_per_region, prune
+from skyc.compiler.optimize.relax import relax
+from skyc.compiler.optimize.single import changed
+from skyc.compiler.optimize.windows import punctual
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
 INF = float("inf")
 MICRO = 1000.0
 """Nano-dollars in a micro-dollar."""
 MOST = 4000
+QUOTAS = 2
 
 
 def _atlas() -> Atlas:
@@ -70,6 +76,8 @@ def _variable(rng: Random, number: int, size: int, top: int, scattered: bool) ->
         moves=numpy.array([rng.choice((0.0, 0.0, 0.25)) for _ in range(size)]),
         row=numpy.arange(size),
         rank=numpy.zeros(size, dtype=numpy.int32),
+        region=ATLAS.region_of[numpy.array(sorted(places), dtype=numpy.int32)],
+        use=numpy.zeros((size, QUOTAS), dtype=numpy.int64),
     )
 
 
@@ -160,6 +168,128 @@ def with_limits(rng: Random, made: Problem) -> Problem:
             budget = spent(made, rng.choice(every), stage) + rng.choice((1e5, -1e5))
         stages.append(replace(stage, deadline=deadline, budget=budget))
     return replace(made, stages=tuple(stages))
+
+
+def with_quotas(rng: Random, made: Problem) -> Problem:
+    """Values use something of two quotas, and some solution is within them, or nearly so."""
+    variables = tuple(
+        replace(v, use=numpy.array([[rng.choice((0, 0, 1000, 3000)) for _ in range(QUOTAS)] for _ in range(len(v))]))
+        for v in made.variables
+    )
+    made = replace(made, variables=variables)
+    some = next((values for values in solutions(made) if rng.random() < 0.1), tuple(0 for _ in variables))
+    limits = []
+    for quota in range(QUOTAS):
+        most = max((at_once(made, some, quota, region) for region in regions_of(made)), default=0)
+        limits.append(max(0, most - rng.choice((0, 0, 1, 1000))))
+    return replace(made, quotas=tuple(limits))
+
+
+def regions_of(made: Problem) -> set[int]:
+    return {int(region) for variable in made.variables for region in variable.region}
+
+
+def at_once(made: Problem, values: tuple[int, ...], quota: int, region: int) -> int:
+    """The most that stages use of a quota in a region at one time, over all sets of stages."""
+    weights = []
+    for stage in made.stages:
+        taken = [(made.variables[v], values[v]) for v in stage.variables]
+        weights.append(sum(int(v.use[i, quota]) for v, i in taken if v.region[i] == region))
+    earlier: list[set[int]] = []
+    for stage in made.stages:
+        earlier.append({before for before, _ in stage.after}.union(*(earlier[before] for before, _ in stage.after)))
+    sets = itertools.chain.from_iterable(
+        itertools.combinations(range(len(weights)), length) for length in range(len(weights) + 1)
+    )
+    return max(
+        sum(weights[number] for number in chosen)
+        for chosen in sets
+        if not any(first in earlier[second] for first in chosen for second in chosen)
+    )
+
+
+def within_quotas(made: Problem, values: tuple[int, ...]) -> bool:
+    return all(
+        at_once(made, values, quota, region) <= limit for quota, limit in enumerate(made.quotas) for region in regions_of(made)
+    )
+
+
+def best_allowed(made: Problem) -> float:
+    """The least cost that keeps all limits; quotas by trying every set of stages."""
+    bare = replace(made, quotas=())
+    good = sorted((cost_of(made, v), v) for v in solutions(made) if allowed(bare, v, slack=0.0))
+    return next((cost for cost, values in good if within_quotas(made, values)), INF)
+
+
+@given(rng=RANDOM)
+@examples(100)
+def test_the_heaviest_antichain(rng: Random) -> None:
+    count = rng.randint(1, 8)
+    after = tuple(tuple(b for b in range(number) if rng.random() < rng.choice((0.1, 0.4))) for number in range(count))
+    weights = {number: rng.randint(1, 9) for number in range(count) if rng.random() < 0.8}
+    earlier: list[set[int]] = []
+    for before in after:
+        earlier.append(set(before).union(*(earlier[b] for b in before)))
+    best = 0
+    for length in range(count + 1):
+        for chosen in itertools.combinations(range(count), length):
+            if not any(first in earlier[second] for first in chosen for second in chosen):
+                best = max(best, sum(weights.get(number, 0) for number in chosen))
+    weight, together = heaviest(weights, after)
+    assert weight == best == sum(weights[number] for number in together)
+    assert not any(first in earlier[second] for first in together for second in together)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@given(rng=RANDOM)
+@examples(60)
+def test_windows_and_prices_keep_the_best(held: bool, rng: Random) -> None:
+    """No solution that keeps all limits is lost or forbidden, and none is below the bound."""
+    made = with_limits(rng, problem(rng, staged=True))
+    if held:
+        made = with_quotas(rng, made)
+    if not few(made):
+        return
+    best = best_allowed(made)
+    timely, rows = punctual(made)
+    for values in solutions(made):
+        if cost_of(made, values) < INF and allowed(made, values, slack=0.0):
+            assert all(value in kept for value, kept in zip(values, rows, strict=True))
+            places = tuple(int(kept.searchsorted(value)) for value, kept in zip(values, rows, strict=True))
+            assert cost_of(timely, places) == cost_of(made, values)
+    if any(len(kept) == 0 for kept in rows):
+        assert best == INF
+        return
+    relaxed = relax(timely)
+    assert relaxed.bound <= best + MICRO
+    narrowed = timely.only(dict(enumerate(relaxed.kept)))
+    if relaxed.values is None:
+        assert best_allowed(narrowed) == best
+        return
+    assert allowed(timely, relaxed.values)
+    assert relaxed.value == cost_of(timely, relaxed.values) >= best
+    assert not relaxed.optimal or relaxed.value <= best + MICRO
+    assert best_allowed(narrowed) <= best + MICRO
+
+
+@given(rng=RANDOM)
+@examples(60)
+def test_a_solution_breaks_a_cut_exactly_when_it_breaks_a_limit(rng: Random) -> None:
+    made = with_quotas(rng, with_limits(rng, problem(rng, staged=True)))
+    if not few(made):
+        return
+    every = [values for values in solutions(made) if cost_of(made, values) < INF][:40]
+    found = {cut for values in every for cut in broken(made, values)}
+    for values in every:
+        good = allowed(made, values)
+        assert good == (not list(broken(made, values)))
+        for variable in range(len(values)):
+            _, missed = changed(made, values, variable)
+            assert (missed[values[variable]] == 0) == good
+        for cut in found:
+            total = sum_of(made, cut)
+            # What a solution that keeps all limits uses of any of them is within it.
+            assert not good or total.of(made, values) <= total.limit + 1e-12
 
 
 def cheapest(made: Problem) -> float:
@@ -258,8 +388,20 @@ def test_decide_without_elimination(dense: bool, rng: Random) -> None:
 def test_decide_within_limits(rng: Random) -> None:
     made = with_limits(rng, problem(rng, staged=True, scattered=True))
     if few(made):
-        best = min((cost_of(made, values) for values in solutions(made) if allowed(made, values, slack=0.0)), default=INF)
-        agree(made, decide(made, ATLAS, Objective.COST), best)
+        agree(made, decide(made, ATLAS, Objective.COST), best_allowed(made))
+
+
+@pytest.mark.parametrize("limited", [False, True])
+@given(rng=RANDOM)
+@examples(40)
+def test_decide_within_quotas(limited: bool, rng: Random) -> None:
+    made = problem(rng, staged=True, scattered=True)
+    if not few(made):
+        return
+    made = with_quotas(rng, with_limits(rng, made) if limited else made)
+    answer = decide(made, ATLAS, Objective.COST)
+    agree(made, answer, best_allowed(made))
+    assert answer is None or within_quotas(made, answer.values)
 
 
 @given(rng=RANDOM)
@@ -296,6 +438,8 @@ def test_dominance_keeps_the_best(rng: Random) -> None:
     made = with_limits(rng, problem(rng, staged=True))
     if not few(made):
         return
+    held = with_quotas(rng, made)
+    assert best_allowed(prune(held, timed=True)[0]) == best_allowed(held)
     smaller, rows = prune(made, timed=False)
     free, bare = replace(made, stages=()), replace(smaller, stages=())
     assert cheapest(prune(free, timed=False)[0]) == cheapest(free)
@@ -321,6 +465,10 @@ def test_one_zone_of_a_region_is_enough(name: str, rng: Random) -> None:
         merged, _ = one_zone_per_region(model.problem, model.atlas)
         assert cheapest(merged) == cheapest(model.problem)
         assert quickest(merged) == quickest(model.problem)
+        held = with_quotas(rng, model.problem)
+        merged, _ = one_zone_per_region(held, model.atlas)
+        quotas = [replace(p, quotas=held.quotas) for p in (held, merged)]
+        assert best_allowed(quotas[0]) == best_allowed(quotas[1])
 
 
 @pytest.mark.parametrize("seed", [327145180, 48551])

@@ -14,7 +14,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.optimize.reference import Plan, has, meets, plans
-from tests.optimize.test_brute_force import DOLLARS, RANDOM, Limit, budgets, deadlines, drawn, examples, same_choice
+from tests.optimize.test_brute_force import DOLLARS, RANDOM, Limit, budgets, deadlines, drawn, examples, quotas, same_choice
 from tests.optimize.worlds import SOURCES, Shape, World, world
 
 from skyc.compiler.conflict import conflict
@@ -242,6 +242,8 @@ def _reasons(request: ResourceRequest, provider: str, offer: OfferRow, kind: Typ
         reasons.append("no-such-accelerator")
     if request.market is not Market.AUTO and request.market is not market:
         reasons.append("other-market")
+    if kind.labels is not None and any(kind.labels.get(name) != value for name, value in request.labels.items()):
+        reasons.append("label-not-met")
     price = offer.spot if market is Market.SPOT else offer.on_demand
     if request.max_hourly_cost is not None and price is None:
         reasons.append("unknown-price")
@@ -298,7 +300,7 @@ def test_the_smallest_conflict_and_the_best_relaxation(rng: Random) -> None:
 # Alternatives and fallbacks
 
 
-@given(rng=RANDOM, objective=st.sampled_from(Objective), limit=st.sampled_from((None, None, deadlines, budgets)))
+@given(rng=RANDOM, objective=st.sampled_from(Objective), limit=st.sampled_from((None, None, deadlines, budgets, quotas)))
 @examples(80)
 def test_alternatives_and_fallbacks(rng: Random, objective: Objective, limit: Limit | None) -> None:
     case = drawn(rng, SMALL)
@@ -307,6 +309,9 @@ def test_alternatives_and_fallbacks(rng: Random, objective: Objective, limit: Li
     made, every = case
     if limit is not None:
         made = limit(rng, made, every)
+        if not all(len(options) for options in made.found().options):
+            return
+        every = list(plans_of(made))
     plan = placed(made, objective)
     if plan is None:
         return
@@ -325,6 +330,7 @@ def test_alternatives_and_fallbacks(rng: Random, objective: Objective, limit: Li
             other = same_choice(replace(plan, placements=instead), every)
             assert other.keeps_deadlines(made)
             assert other.keeps_budgets(made)
+            assert other.keeps_quotas(made)
             rank = other.picks[key].rank
             seen.setdefault(key, []).append((rank, *other.cost))
         for found in seen.values():

@@ -48,6 +48,8 @@ def hard(count: int, size: int) -> Problem:
             moves=numpy.zeros(size),
             row=numpy.arange(size),
             rank=numpy.zeros(size, dtype=numpy.int32),
+            region=numpy.zeros(size, dtype=numpy.int32),
+            use=numpy.zeros((size, 0), dtype=numpy.int64),
         )
         for number in range(count)
     )

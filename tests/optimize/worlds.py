@@ -26,6 +26,7 @@ from skyc.compiler.ir import (
     Infra,
     Market,
     NodeGroup,
+    Quota,
     ResourceRequest,
     SpecPath,
     Storage,
@@ -60,6 +61,7 @@ class PartRows:
 class World:
     parts: tuple[PartRows, ...]
     graph: TaskGraph
+    quotas: tuple[Quota, ...] = ()
 
     @property
     def catalog(self) -> Catalog:
@@ -67,7 +69,8 @@ class World:
             parts=tuple(
                 build_part(p.provider, p.types, p.offers, p.rates, sells_spot=p.sells_spot, as_of="2026-11-01")
                 for p in self.parts
-            )
+            ),
+            quotas=self.quotas,
         )
 
     def found(self) -> CandidateSet:
@@ -208,6 +211,9 @@ def _offers(rng: Random, types: tuple[TypeRow, ...], regions: list[str], shape: 
 def _part(rng: Random, provider: str, shape: Shape) -> PartRows:
     regions = ["north", "south", "west"][: rng.randint(1, 3)]
     types = tuple(kind for kind in TYPES if rng.random() < 0.7) or TYPES[:1]
+    if rng.random() < 0.25:
+        # As machines of one's own: what tasks may ask for by label is declared with them.
+        types = tuple(replace(kind, labels=_labels(rng)) for kind in types)
     return PartRows(
         provider=provider,
         types=types,
@@ -215,6 +221,10 @@ def _part(rng: Random, provider: str, shape: Shape) -> PartRows:
         rates=_rates(rng, provider, regions, shape),
         sells_spot=shape.spot and rng.random() < 0.6,
     )
+
+
+def _labels(rng: Random) -> FrozenMap[str]:
+    return FrozenMap({name: rng.choice(("one", "two")) for name in ("rack", "team") if rng.random() < 0.5})
 
 
 def _request(rng: Random, parts: tuple[PartRows, ...], shape: Shape) -> ResourceRequest:
@@ -238,6 +248,7 @@ def _request(rng: Random, parts: tuple[PartRows, ...], shape: Shape) -> Resource
         ports=rng.choice(((), (), ("80",))),
         max_hourly_cost=rng.choice((None, None, None, D(2))),
         interruption_rate=rng.choice((None, None, D("0.05"))),
+        labels=_labels(rng) if rng.random() < 0.3 else FrozenMap(),
     )
 
 

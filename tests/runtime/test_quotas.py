@@ -49,6 +49,50 @@ def test_a_quota_moves_the_group_to_where_it_may_be(tmp_path: Path) -> None:
     assert "over-quota" in {row.reason for row in answer.hindrances}
 
 
+TWO = """\
+name: first
+resources: {infra: aws, accelerators: A100:8}
+run: echo first
+---
+name: second
+resources: {infra: aws, accelerators: A100:8}
+run: echo second
+"""
+
+
+def test_tasks_side_by_side_share_a_quota_and_tasks_in_a_row_do_not(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text("execution: parallel\n---\n" + TWO)
+    free = explain(task, home=tmp_path / "free").placement.placements
+    assert free[0].region == free[1].region
+    home = home_with(tmp_path, "quotas:\n  - {infra: aws, accelerator: A100, limit: 15}\n")
+    held = explain(task, home=home).placement
+    first, second = held.placements
+    assert held.status == "optimal"
+    assert first.region != second.region
+    # What the plan falls back to keeps the quota, too.
+    assert first.region in {p.region for p in held.fallbacks if p.task == "first"}
+    assert not [p for p in held.fallbacks if p.region == (second if p.task == "first" else first).region]
+    task.write_text(TWO)
+    assert explain(task, home=home).placement.placements == free
+
+
+def test_what_is_too_much_at_once_is_said(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text("execution: parallel\n---\n" + TWO.replace("infra: aws", "infra: aws/us-east-1"))
+    home = home_with(tmp_path, "quotas:\n  - {infra: aws/us-east-1, limit: 100}\n")
+    with pytest.raises(SkycError) as caught:
+        explain(task, home=home)
+    (said,) = caught.value.diagnostics
+    assert said.slug == "over-quota"
+    assert said.detail.startswith(
+        "The quota is 100 CPUs in aws/us-east-1. first and second can run at once, and at least 192 CPUs would be in use together"
+    )
+    assert said.span is not None
+    task.write_text(TWO.replace("infra: aws", "infra: aws/us-east-1"))
+    assert len(explain(task, home=home).placement.placements) == 2
+
+
 def test_a_quota_that_is_large_enough_changes_nothing(tmp_path: Path) -> None:
     task = tmp_path / "task.yaml"
     task.write_text(TASK)

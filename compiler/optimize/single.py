@@ -1,0 +1,122 @@
+"""What becomes of a solution when one of its choices is another one: all values of a variable looked at together.
+
+Contract: pure. By how much limits are missed is a sum of shares, each limit's excess by the limit itself, so that hours, money and
+what quotas count can be added up; it is 0 exactly when every limit is kept within `SLACK`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .antichain import heaviest
+from .problem import SLACK, Problem, used
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Per variable hours, moves and worst case, per pair the hours and money taken: numbers, or columns over several choices."""
+
+    hours: list[Any]
+    moves: list[Any]
+    worst: list[Any]
+    taken: list[Any]
+    paid: list[Any]
+
+
+def terms_of(problem: Problem, values: tuple[int, ...]) -> Terms:
+    """All numbers of a solution."""
+    chosen = list(zip(problem.variables, values, strict=True))
+    return Terms(
+        hours=[v.hours[i] for v, i in chosen],
+        moves=[v.moves[i] for v, i in chosen],
+        worst=[v.worst[i] for v, i in chosen],
+        taken=[pair.hours[values[pair.first], values[pair.second]] for pair in problem.pairs],
+        paid=[pair.cost[values[pair.first], values[pair.second]] for pair in problem.pairs],
+    )
+
+
+def missed(problem: Problem, terms: Terms) -> Any:
+    """By how much limits on time and money are missed."""
+    import numpy
+
+    total: Any = 0.0
+    ends: list[Any] = []
+    for stage in problem.stages:
+        start: Any = 0.0
+        for before, pairs in stage.after:
+            start = numpy.maximum(start, ends[before] + sum(terms.taken[pair] for pair in pairs))
+        length: Any = 0.0
+        for index in stage.variables:
+            length = numpy.maximum(length, terms.hours[index])
+        moves = sum(terms.moves[index] for index in stage.variables) + sum(terms.taken[pair] for pair in stage.moves)
+        ends.append(start + length + moves)
+        if stage.deadline is not None:
+            late = ends[-1] - stage.deadline
+            total = total + numpy.where(late > SLACK, late, 0.0) / max(stage.deadline, SLACK)
+        if stage.budget is not None:
+            dear = sum(terms.worst[index] for index in stage.variables) + sum(terms.paid[p] for p in stage.paid) - stage.budget
+            total = total + numpy.where(dear > SLACK * 1e9, dear, 0.0) / max(stage.budget, 1.0)
+    return total
+
+
+def changed(problem: Problem, values: tuple[int, ...], variable: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Per value of a variable, all else as in `values`: what depends on it costs, and by how much all limits are missed."""
+    import numpy
+
+    mine = problem.variables[variable]
+    cost = mine.cost.copy()
+    terms = terms_of(problem, values)
+    terms.hours[variable], terms.moves[variable], terms.worst[variable] = mine.hours, mine.moves, mine.worst
+    for number in problem.touching[variable]:
+        pair = problem.pairs[number]
+        first = pair.first == variable
+        other = values[pair.second if first else pair.first]
+        terms.paid[number] = pair.cost[:, other] if first else pair.cost[other]
+        terms.taken[number] = pair.hours[:, other] if first else pair.hours[other]
+        cost = cost + terms.paid[number]
+    total = numpy.zeros(len(mine)) + (missed(problem, terms) if problem.limited else 0.0)
+    if problem.quotas:
+        total = total + _over(problem, values, variable)
+    return cost, total
+
+
+def _over(problem: Problem, values: tuple[int, ...], variable: int) -> NDArray[Any]:
+    """Per value of a variable: by how much quotas are missed."""
+    import numpy
+
+    mine, now = problem.variables[variable], values[variable]
+    number = problem.stage_of[variable]
+    total = numpy.zeros(len(mine))
+    in_use = used(problem, values)
+    if number is None:
+        # A Storage uses nothing.
+        return total + sum(_share(_at_once(problem, w, problem.quotas[q]), problem.quotas[q]) for (q, _), w in in_use.items())
+    for quota, limit in enumerate(problem.quotas):
+        without = {region: dict(weights) for (other, region), weights in in_use.items() if other == quota}
+        here = int(mine.region[now])
+        if mine.use[now, quota]:
+            without[here][number] -= int(mine.use[now, quota])
+        for weights in without.values():
+            # What is over the quota without this variable at all; what its values there add is looked at below.
+            total += _share(_at_once(problem, weights, limit), limit)
+        column = mine.use[:, quota]
+        for region, use in {(int(r), int(u)) for r, u in zip(mine.region, column, strict=True) if u}:
+            weights = dict(without.get(region, {}))
+            bare = _share(_at_once(problem, weights, limit), limit)
+            weights[number] = weights.get(number, 0) + use
+            total[(mine.region == region) & (column == use)] += _share(_at_once(problem, weights, limit), limit) - bare
+    return total
+
+
+def _share(amount: int, limit: int) -> float:
+    return max(0, amount - limit) / max(limit, 1000)
+
+
+def _at_once(problem: Problem, weights: dict[int, int], limit: int) -> int:
+    """The most in use at once; anything up to `limit` when it is no more than that."""
+    some = {stage: weight for stage, weight in weights.items() if weight > 0}
+    return 0 if sum(some.values()) <= limit else heaviest(some, problem.after)[0]
