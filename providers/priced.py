@@ -6,17 +6,18 @@ not yet compiled, and `lower` refuses with `cannot-compile-yet`. It never made a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ..compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
+from ..compiler.ir import DeploymentId, Failure, FrozenMap, GroupPlacement, ResourceGraph, Task
 from ..compiler.ir.catalog import CatalogPart
 from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
 from .build_catalog import CATALOG_FILE
+from .errors import NO_WORDS, Vocabulary, read
 from .stored import stored_part
 
 STATE = "priced, not yet compiled"
@@ -26,6 +27,8 @@ class PricedProvider:
     """A target with a catalog and nothing else. Subclasses give its name and, where their catalog is no file, `catalog`."""
 
     name: str
+    words: Vocabulary = NO_WORDS
+    """How its errors are told apart; subclasses that know theirs say them in `errors.py`."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -60,6 +63,12 @@ class PricedProvider:
 
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         return nullcontext(())
+
+    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
+        return read(diagnostics, self.words)
+
+    def quota_pool(self, placement: GroupPlacement) -> str:
+        return self.words.pool(placement)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         raise SkycError(self._cannot_yet())

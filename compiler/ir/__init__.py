@@ -3,6 +3,7 @@
 from .addresses import DeploymentId, GroupName, ResourceAddress, SiteId, SpecPath, TaskId
 from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
+from .failure import Failure, FailureKind, Reach
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
 from .job import JobAction, JobPlan
 from .placement import (
@@ -83,6 +84,8 @@ __all__ = [
     "CostLine",
     "DataFlow",
     "DeploymentId",
+    "Failure",
+    "FailureKind",
     "FileMount",
     "FileMountSpec",
     "FrozenMap",
@@ -109,6 +112,7 @@ __all__ = [
     "Proof",
     "ProviderRequirement",
     "Quota",
+    "Reach",
     "Ref",
     "Rejection",
     "ResourceAddress",

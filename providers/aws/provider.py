@@ -13,6 +13,7 @@ from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGrap
 from ..base import Capability, CheckReport, LowerContext, Node, OwnedResource
 from ..priced import PricedProvider
 from ..retry import Schedule, SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 class AwsProvider(PricedProvider):
     name = PROVIDER
+    words = WORDS
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..priced import PricedProvider
+from .errors import WORDS
 
 
 class GcpProvider(PricedProvider):
     name = "gcp"
+    words = WORDS

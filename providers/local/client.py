@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
-from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
+from ...compiler.ir import DeploymentId, Failure, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
 from ...compiler.ir.catalog import CatalogPart
 from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
+from ..errors import NO_WORDS, read
 from . import catalog, storage
 from .lower import TYPE, lower
 
@@ -81,6 +82,13 @@ class LocalProvider:
         from .transport import LocalTransport
 
         return contextlib.nullcontext(LocalTransport(node))
+
+    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
+        """This machine has no error codes, and no other machine to go to."""
+        return read(diagnostics, NO_WORDS)
+
+    def quota_pool(self, placement: GroupPlacement) -> str:
+        return NO_WORDS.pool(placement)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         return storage.uri(home, name)
