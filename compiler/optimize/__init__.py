@@ -9,7 +9,7 @@ order: request, provider, region, zone, machine type, market.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 from ..candidates import candidate
@@ -49,11 +49,17 @@ HOURS_STEP = Decimal("0.0001")
 
 
 def optimize(
-    graph: TaskGraph, found: CandidateSet, sources: SourceMap, *, objective: Objective = Objective.COST
+    graph: TaskGraph,
+    found: CandidateSet,
+    sources: SourceMap,
+    *,
+    objective: Objective = Objective.COST,
+    targets: Collection[str] | None = None,
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
 
-    None with an error when no choice keeps all affinities, deadlines and budgets.
+    None with an error when no choice keeps all affinities, deadlines and budgets. targets: providers that machines can be made at; a
+    group that is placed at one of them falls back to none of the others. None: to all.
     """
     timed = objective is Objective.TIME
     model = build(graph, found, timed=timed)
@@ -64,7 +70,8 @@ def optimize(
         answer = decide(model.problem, model.atlas, objective)
     if answer is None:
         return None, (nothing_satisfies(graph, model, sources),)
-    return _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective).plan(), ()
+    made = _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, targets=targets)
+    return made.plan(), ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,7 @@ class _Assembly:
     model: Model
     answer: Answer
     objective: Objective
+    targets: Collection[str] | None
     made: dict[tuple[int, int], GroupPlacement] = dataclasses.field(default_factory=dict)
     """(id of the choices, candidate) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
@@ -92,7 +100,8 @@ class _Assembly:
                 placements.append(placement)
                 ranked = self._rank(variable, int(chosen))
                 if not self._owned(variable, int(chosen)):
-                    fallbacks += [self.place(task, group, variable, item.row) for item in ranked[:FALLBACKS_KEPT]]
+                    usable = self._usable(variable, placement.provider, ranked)
+                    fallbacks += [self.place(task, group, variable, item.row) for item in usable[:FALLBACKS_KEPT]]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
         transfers = (
@@ -138,6 +147,12 @@ class _Assembly:
         options = self.model.choices[variable].options
         part = self.found.catalog.parts[int(options.part[row])]
         return int(part.offers.capacity[options.row[row]]) != UNKNOWN
+
+    def _usable(self, variable: int, chosen: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
+        """What machines can be made of; all of it where they cannot be made of the choice either."""
+        if self.targets is None or chosen not in self.targets:
+            return ranked
+        return tuple(item for item in ranked if self._machine(variable, item.row)[0] in self.targets)
 
     def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
         joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)
