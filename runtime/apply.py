@@ -25,7 +25,9 @@ from ..compiler.pipeline import Compilation
 from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
 from . import jobs
+from .attempts import continued, worth_telling
 from .clusters import Cluster, cluster_of, task_of
+from .failover import bring_up, nodes_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
@@ -50,7 +52,7 @@ from .request import Request, compile_request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
 from .runs import plan_job
 from .session import Session
-from .sites import SiteContext, apply_site
+from .sites import SiteContext
 from .standing import ended, release, settle
 from .workdir import workdir_tree
 
@@ -79,6 +81,7 @@ def compiled(session: Session, request: Request) -> Compilation:
 
 def warned(session: Session, request: Request, compilation: Compilation) -> Compilation:
     """The compilation with what the deployment's history has to say to it."""
+    compilation = continued(session, compilation)
     return dataclasses.replace(
         compilation, diagnostics=(*compilation.diagnostics, *shared_deployment(session, request, compilation))
     )
@@ -190,7 +193,10 @@ def apply(
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
-        return ApplyResult(deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics)
+        attempts = worth_telling(session.store.attempts(deployment))
+        return ApplyResult(
+            deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics, attempts=attempts
+        )
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
         context = site_context(session, deployment, lock_fd, compilation)
@@ -201,7 +207,7 @@ def apply(
                 return result(Outcome.DECLINED, None)
             todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
             if plan.has_changes or todo:
-                _make(session, plan, request)
+                plan = _make(session, plan, request)
         if not todo:
             last = plan.jobs[-1]
             return result(Outcome.ALREADY_SUCCEEDED, newest_attempt(session, deployment, last.task, last.run))
@@ -221,22 +227,25 @@ def apply(
     return result(OUTCOMES[record.state], record)
 
 
-def _make(session: Session, plan: Planned, request: Request) -> None:
-    """Apply every site with changes. The deployment is `failed` when one does not come up."""
+def _make(session: Session, plan: Planned, request: Request) -> Planned:
+    """Apply every site with changes. The deployment is `failed` when one does not come up. The plan as it was carried out: with the
+    placements that could be had."""
     compilation = plan.compilation
     assert compilation.placement is not None
     deployment = plan.deployment
 
     def save(state: DeploymentState) -> None:
-        assert compilation.placement is not None
+        placement = plan.compilation.placement
+        assert placement is not None
         session.store.save_deployment(
             deployment,
             spec_path=str(request.path.resolve()),
-            spec_digest=compilation.placement.spec_digest,
-            plan_digest=compilation.placement.digest,
+            spec_digest=placement.spec_digest,
+            plan_digest=placement.digest,
             state=state,
         )
 
+    before = nodes_of(session, deployment)
     save(DeploymentState.APPLYING)
     for site, _ in plan.sites:
         if site.graph is not None:
@@ -252,7 +261,7 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
             ending = loses_cluster(task_of(site.site), [(site, terraform)])
             if ending:
                 release(session, deployment, task_of(site.site))
-            apply_site(plan.context, site, terraform, plan_digest=compilation.placement.digest)
+            plan = bring_up(session, plan, site, terraform, before)
             if ending:
                 settle(session, deployment, task_of(site.site), JobState.LOST, "Its nodes were replaced or removed.")
             if site.graph is None:
@@ -268,6 +277,7 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
         save(DeploymentState.FAILED)
         raise
     save(DeploymentState.ACTIVE)
+    return plan
 
 
 def _next(session: Session, plan: Planned, job: JobPlan, request: Request, wait: float | None) -> tuple[Cluster, JobRecord]:

@@ -156,6 +156,7 @@ def _forget(session: Session, deployment: DeploymentId, purge: bool) -> None:
         session.store.finish(entry, "destroyed")
     for record in session.store.sites(deployment):
         session.store.remove_site(deployment, record.site)
+    session.store.end_searches(deployment)
     directory = deployment_directory(session.home, deployment)
     # A link would lead the deletes to somewhere else. The lock is ours until the end: removing it would let two commands hold
     # "the" lock at once. The list of storage that was kept is what a later purge goes by.

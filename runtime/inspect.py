@@ -14,6 +14,7 @@ from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Node
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
+from .attempts import worth_telling
 from .clusters import Cluster, cluster_of, clusters
 from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import lock_holder
@@ -84,6 +85,7 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
         refreshed=refresh,
         working=str(holder) if holder is not None else None,
         diagnostics=tuple(dict.fromkeys(said)),
+        attempts=worth_telling(session.store.attempts(deployment)),
     )
 
 

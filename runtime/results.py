@@ -38,7 +38,7 @@ from ..compiler.ir import (
     SiteId,
     TaskId,
 )
-from .records import DeploymentState, JobRecord
+from .records import AttemptRecord, DeploymentState, JobRecord
 
 ReportFormat = Literal["text", "markdown", "json"]
 
@@ -159,12 +159,14 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """`job`: the last one that was submitted or shown, None when it did not come to that."""
+    """`job`: the last one that was submitted or shown, None when it did not come to that. `attempts`: the placements that were tried,
+    where the first one could not be had."""
 
     deployment: DeploymentId
     outcome: Outcome
     job: JobRecord | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
 
 
 class DestroyOutcome(enum.Enum):
@@ -225,6 +227,7 @@ class DeploymentStatus:
     refreshed: nodes and jobs were asked just now; otherwise they are as last recorded.
     working: who works on it right now, in a sentence; None if nobody does.
     hourly: US dollars per hour for what is up; None when a price is not known.
+    attempts: the placements that were tried, where the first one could not be had.
     """
 
     deployment: DeploymentId
@@ -239,3 +242,4 @@ class DeploymentStatus:
     refreshed: bool = True
     working: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
