@@ -111,6 +111,7 @@ class _Search:
                     case FailureKind.THROTTLED if pauses:
                         self.session.note("failover", f"{site.site}: too many calls ({failure.code}); trying again")
                         time.sleep(pauses.pop(0))
+                        reconcile(self.session, self._deployment, self.plan.context)
                     case _:
                         self._ended(begun, failure)
                         raise self._stopped(site, failure, caught) from None

@@ -102,10 +102,12 @@ class Account:
         """What `apply` does until the machines are there."""
         return make(self.session, *self.compiled(text, name))
 
-    def machines(self) -> list[tuple[str, str]]:
-        """(zone, type) of every machine there is, sorted."""
+    def machines(self, without: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+        """(zone, type) of every machine there is but those with these ids, sorted."""
         found = []
         for item in self.world.resources("aws_instance"):
+            if item.id in without:
+                continue
             subnet = self.world.read().find(item.attributes["subnet_id"], "aws_subnet")
             assert subnet is not None, "a machine outside of any network"
             found.append((str(subnet.attributes["availability_zone_id"]), str(item.attributes["instance_type"])))
