@@ -263,7 +263,7 @@ class _Search:
     def _replanned(self, site: SitePlan, terraform: Terraform) -> SitePlan:
         """The site's new plan, held against what was approved. Raises SkycError (exit code 4) for one that goes beyond it."""
         self.session.step("failover", f"planning {site.site} with {self.plan.context.engine}")
-        found = plan_site(self.plan.context, site.site, site.provider, site.graph, terraform)
+        found = plan_site(self.plan.context, site.site, site.provider, site.graph, terraform, refresh=False)
         strange = {change.type for change in found.changes.changes if change.action not in GOING} - self.reviewed
         if self.reviewed and strange:
             raise SkycError(outside(site.site, sorted(strange)), exit_code=4)
@@ -309,7 +309,7 @@ class _Search:
         self.session.step("failover", f"removing {site}")
         if read_state(Path(record.directory) / STATE_FILE) is not None:
             with terraform_at(context, site, provider) as terraform:
-                doomed = plan_site(context, site, provider, None, terraform)
+                doomed = plan_site(context, site, provider, None, terraform, refresh=False)
                 if doomed.changes.has_changes:
                     apply_site(context, doomed, terraform, plan_digest=self._compilation.reviewed.digest)
         self.session.store.remove_site(self._deployment, site)

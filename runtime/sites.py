@@ -150,11 +150,20 @@ def terraform_at(context: SiteContext, site: SiteId, provider: Provider) -> Iter
 
 
 def plan_site(
-    context: SiteContext, site: SiteId, provider: Provider, graph: ResourceGraph | None, terraform: Terraform
+    context: SiteContext,
+    site: SiteId,
+    provider: Provider,
+    graph: ResourceGraph | None,
+    terraform: Terraform,
+    *,
+    refresh: bool = True,
 ) -> SitePlan:
-    """Plan the module on disk (or its destruction). Raises SkycError with Terraform's diagnostics when that fails."""
+    """Plan the module on disk (or its destruction). Raises SkycError with Terraform's diagnostics when that fails.
+
+    refresh: look first whether what the state knows still is so; not needed right after an apply.
+    """
     check_state(context, site)
-    run = checked(terraform.plan(destroy=graph is None))
+    run = checked(terraform.plan(destroy=graph is None, refresh=refresh))
     assert run.plan_file is not None
     shown = terraform.show(run.plan_file)
     changes = change_set(shown, graph=graph, site=site, engine=context.engine, secrets=context.secrets)

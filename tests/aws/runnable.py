@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from skyc.compiler.ir import DeploymentId
+from skyc.compiler.failover import envelope
+from skyc.compiler.ir import DeploymentId, GroupName, TaskId
 from skyc.compiler.ir.catalog import CatalogPart
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import Capability
-from tests.aws.fault_proxy import Proxy
+from tests.aws.fault_proxy import Call, Proxy, Refuse, Rule
 from tests.failover.pretended import Account, opened
 from tests.simulator.real_provider import mirror
 
@@ -67,25 +68,22 @@ def aws(home: Path, proxy: Proxy, patch: pytest.MonkeyPatch) -> Iterator[Account
         yield account
 
 
-def left(client: Any, deployment: str) -> list[str]:
-    """What the account has with the deployment's tag or path, asked directly: type and id of each."""
-    ec2, iam = client("ec2"), client("iam")
-    found = []
-    for row in ec2.describe_tags(Filters=[{"Name": "key", "Values": ["skyc-deployment"]}])["Tags"]:
-        if row["Value"] == deployment:
-            found.append(f"{row['ResourceType']} {row['ResourceId']}")
-    ended = {
-        machine["InstanceId"]
-        for reservation in ec2.describe_instances()["Reservations"]
-        for machine in reservation["Instances"]
-        if machine["State"]["Name"] == "terminated"
-    }
-    path = f"/skyc/{deployment}/"
-    found += [f"role {row['RoleName']}" for row in iam.list_roles(PathPrefix=path)["Roles"]]
-    found += [
-        f"profile {row['InstanceProfileName']}" for row in iam.list_instance_profiles(PathPrefix=path)["InstanceProfiles"]
-    ]
-    return sorted(text for text in found if text.split()[1] not in ended)
+def zones_of(home: Account) -> list[str]:
+    """Zone ids of the task's envelope, in its order."""
+    _, compilation = home.compiled(TASK)
+    found = envelope(compilation.reviewed, TaskId("train"), GroupName("main"))
+    return [str(item.zone) for item in found]
+
+
+def no_capacity(zone: str) -> Rule:
+    """There are no machines in a zone."""
+
+    def rule(call: Call) -> Refuse | None:
+        if call.operation == "RunInstances" and call.zone == zone:
+            return Refuse("InsufficientInstanceCapacity", 500, "We currently do not have sufficient g5.xlarge capacity")
+        return None
+
+    return rule
 
 
 LISTINGS = {

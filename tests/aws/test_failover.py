@@ -9,21 +9,12 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import SkycError
-from skyc.compiler.failover import envelope, name_of
-from skyc.compiler.ir import GroupName, TaskId
 from skyc.runtime.destroy import destroy
-from tests.aws.fault_proxy import Call, Proxy, Refuse, proxied
-from tests.aws.runnable import DEPLOYMENT, aws, left, machines
+from tests.aws.fault_proxy import Proxy, Refuse, proxied
+from tests.aws.runnable import DEPLOYMENT, TASK, aws, everything, machines, no_capacity, zones_of
 from tests.failover.pretended import Account
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(600), pytest.mark.xdist_group("moto")]
-
-TASK = """\
-name: train
-resources: {infra: aws/us-east-1, instance_type: g5.xlarge}
-num_nodes: 2
-run: echo hi
-"""
 
 
 @pytest.fixture
@@ -38,27 +29,10 @@ def home(tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield account
 
 
-def places(home: Account) -> list[str]:
-    _, compilation = home.compiled(TASK)
-    return [name_of(item) for item in envelope(compilation.reviewed, TaskId("train"), GroupName("main"))]
-
-
-def zone(name: str) -> str:
-    return name.split()[0].rpartition("/")[2]
-
-
-def no_capacity(zone: str) -> Any:
-    def rule(call: Call) -> Refuse | None:
-        if call.operation == "RunInstances" and call.zone == zone:
-            return Refuse("InsufficientInstanceCapacity", 500, "We currently do not have sufficient g5.xlarge capacity")
-        return None
-
-    return rule
-
-
 def test_the_next_zone_is_up_soon(home: Account, proxy: Proxy, account: Any) -> None:
     """Capacity at one zone, then a life at the next, and nothing left at its end."""
-    first, second = map(zone, places(home)[:2])
+    before = everything(account)
+    first, second = zones_of(home)[:2]
     proxy.rule = no_capacity(first)
     home.up(TASK)
     assert machines(account, "train") == [(second, "g5.xlarge")] * 2
@@ -69,21 +43,22 @@ def test_the_next_zone_is_up_soon(home: Account, proxy: Proxy, account: Any) -> 
     assert [(row.outcome.value, row.code) for row in rows] == [("failed", "InsufficientInstanceCapacity"), ("up", "")]
     proxy.forget()
     destroy(home.session, "train", confirm=None)
-    assert left(account, "train") == []
+    assert everything(account) == before
 
 
 def test_a_quota_and_a_permission_are_told_apart(home: Account, proxy: Proxy, account: Any) -> None:
     """A quota of the region ends a search within it; a missing permission is named. Nothing stays of either."""
-    names = places(home)
+    before = everything(account)
+    zones = zones_of(home)
     proxy.rule = lambda call: Refuse("VcpuLimitExceeded") if call.operation == "RunInstances" else None
     with pytest.raises(SkycError) as caught:
         home.up(TASK)
     said = caught.value.diagnostics[0]
     assert said.slug == "no-capacity"
     assert "VcpuLimitExceeded (quota)" in said.detail
-    assert all(name in said.detail for name in names)
-    assert {call.zone for call in proxy.calls if call.operation == "RunInstances"} == {zone(names[0])}
-    assert left(account, "train") == []
+    assert all(f"/{zone} g5.xlarge" in said.detail for zone in zones)
+    assert {call.zone for call in proxy.calls if call.operation == "RunInstances"} == {zones[0]}
+    assert everything(account) == before
 
     text = "User: arn:aws:iam::1:user/x is not authorized to perform: ec2:RunInstances on resource: *"
     proxy.rule = lambda call: Refuse("UnauthorizedOperation", 403, text) if call.operation == "RunInstances" else None
@@ -92,4 +67,4 @@ def test_a_quota_and_a_permission_are_told_apart(home: Account, proxy: Proxy, ac
     said = caught.value.diagnostics[0]
     assert said.slug == "permission-missing"
     assert "`ec2:RunInstances`" in said.detail
-    assert left(account, "train") == []
+    assert everything(account) == before

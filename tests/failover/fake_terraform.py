@@ -64,9 +64,11 @@ class FakeTerraform:
 
     # Commands
 
-    def plan(self, *, destroy: bool = False) -> PlanRun:
-        with self._world.changing() as contents:
-            state = self._refreshed(contents)
+    def plan(self, *, destroy: bool = False, refresh: bool = True) -> PlanRun:
+        state = self._state()
+        if refresh:
+            with self._world.changing() as contents:
+                state = self._refreshed(contents)
         wanted = {} if destroy else self._module()
         changes = dict(_changes(wanted, state["resources"]))
         number = next(i for i in itertools.count() if not (self.directory / f"plan-{i}").exists())
