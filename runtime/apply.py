@@ -27,7 +27,7 @@ from ..providers.base import Capability
 from . import jobs
 from .attempts import continued, worth_telling
 from .clusters import Cluster, cluster_of, task_of
-from .failover import bring_up, nodes_of
+from .failover import bring_up, is_up, nodes_of
 from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
@@ -256,6 +256,7 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
     try:
         for site, terraform in plan.sites:
             if not site.changes.has_changes:
+                is_up(session, plan, site)
                 continue
             session.step("apply", f"making {site.site}" if site.graph is not None else f"removing {site.site}")
             ending = loses_cluster(task_of(site.site), [(site, terraform)])

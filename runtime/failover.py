@@ -81,6 +81,13 @@ def bring_up(
         return search.run(site, terraform)
 
 
+def is_up(session: Session, plan: Planned, site: SitePlan) -> None:
+    """Nothing is to be done at the site any more: an attempt that was cut off there has come up all the same."""
+    for row in session.store.attempts(plan.deployment):
+        if row.task == task_of(site.site) and row.outcome is AttemptOutcome.TRYING and not row.over:
+            session.store.end_attempt(row, AttemptOutcome.UP)
+
+
 @dataclass(kw_only=True)
 class _Search:
     """A place for one site. `plan` is what is being tried."""
@@ -150,8 +157,9 @@ class _Search:
             return caught
         if failure.kind is FailureKind.THROTTLED:
             return SkycError(still_throttled(site.site, failure), *caught.diagnostics)
+        kept = bool(self._survivors(site.site))
         left = self._clear_all(site)
-        return SkycError(denied(self._deployment, site.site, failure, left), *caught.diagnostics, *left)
+        return SkycError(denied(self._deployment, site.site, failure, left, kept=kept), *caught.diagnostics, *left)
 
     def _ended(self, begun: Sequence[AttemptRecord], failure: Failure) -> None:
         for attempt in begun:

@@ -61,19 +61,20 @@ def standing(site: SiteId, kept: Iterable[str], failures: Iterable[Failure]) -> 
         "no-capacity",
         "There is no capacity for the rest of a cluster",
         f"{site} could not be completed: {codes}. Nodes that were up before still are ({names}), and skyc does not move a cluster away"
-        " from living nodes.",
+        " from living nodes. Others that were made now stay too, for the next apply to go on with.",
         hint="apply again later; or destroy it and apply, which then looks for one place for all of it",
     )
 
 
-def denied(deployment: DeploymentId, site: SiteId, failure: Failure, left: Sequence[Diagnostic]) -> Diagnostic:
-    """Names what is missing: no other place would help."""
+def denied(deployment: DeploymentId, site: SiteId, failure: Failure, left: Sequence[Diagnostic], *, kept: bool) -> Diagnostic:
+    """Names what is missing: no other place would help. kept: nodes of the site that were up before still are."""
+    gone = "What was up before still is." if kept else "What was made before is removed again."
     missing = f"`{failure.permission}`" if failure.permission else "what this call needs"
     return error(
         "permission-missing",
         "A permission is missing",
         f"{site}: the target refused with {failure.code}. Who applies is not allowed {missing}. No other place was tried, since that is the"
-        f" same everywhere.\n{_remains(left, 'What was made before is removed again.')}",
+        f" same everywhere.\n{_remains(left, gone)}",
         hint=f"have {missing} granted to the identity whose credentials are used, then apply again",
         commands=(f"skyc destroy {deployment}",) if left else (),
     )

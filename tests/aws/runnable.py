@@ -31,6 +31,11 @@ run: echo hi
 DROPPED = ("AWS_PROFILE", "AWS_CA_BUNDLE", "TF_CLI_CONFIG_FILE")
 
 
+at_length = pytest.mark.skipif(
+    not os.environ.get("SKYC_KILL_POINTS"), reason="takes minutes with the real provider: `make faults`"
+)
+
+
 class RunnableAws(AwsProvider):
     """`AwsProvider` as it is, but for the claim that jobs can be started there."""
 

@@ -11,7 +11,7 @@ import pytest
 from skyc.compiler.diagnostics import SkycError
 from skyc.runtime.destroy import destroy
 from tests.aws.fault_proxy import Proxy, Refuse, proxied
-from tests.aws.runnable import DEPLOYMENT, TASK, aws, everything, machines, no_capacity, zones_of
+from tests.aws.runnable import DEPLOYMENT, TASK, at_length, aws, everything, machines, no_capacity, zones_of
 from tests.failover.pretended import Account
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(600), pytest.mark.xdist_group("moto")]
@@ -46,6 +46,7 @@ def test_the_next_zone_is_up_soon(home: Account, proxy: Proxy, account: Any) -> 
     assert everything(account) == before
 
 
+@at_length
 def test_a_quota_and_a_permission_are_told_apart(home: Account, proxy: Proxy, account: Any) -> None:
     """A quota of the region ends a search within it; a missing permission is named. Nothing stays of either."""
     before = everything(account)

@@ -1,7 +1,7 @@
 """kill -9 of skyc, Terraform and the released AWS provider in the middle of an apply or a destroy, and replies that are lost.
 
-After the next apply or destroy there is no orphan, nothing twice, and nobody had to unlock anything. `make faults` kills at 100 points;
-a run of all tests at `POINTS`, since one point takes some ten starts of the real provider.
+After the next apply or destroy there is no orphan, nothing twice, and nobody had to unlock anything. `make faults` kills at 100 points
+and loses replies; a run of all tests kills at one point, since each takes some ten starts of the real provider.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.terraform_files import state_ids
 from skyc.runtime.destroy import destroy
 from tests.aws.fault_proxy import Call, LoseReply, Proxy, proxied
-from tests.aws.runnable import TASK, aws, environment, everything, machines
+from tests.aws.runnable import TASK, at_length, aws, environment, everything, machines
 from tests.failover.pretended import Account
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(1800), pytest.mark.xdist_group("moto")]
 
-POINTS = int(os.environ.get("SKYC_KILL_POINTS", "2"))
-FIRST = int(os.environ.get("SKYC_KILL_FIRST", "0"))
+POINTS = int(os.environ.get("SKYC_KILL_POINTS", "1"))
+FIRST = int(os.environ.get("SKYC_KILL_FIRST", "1"))
 VICTIMS = ("everything", "terraform", "provider", "skyc")
 CHANGING_CALLS = 26
 """About how many calls of an apply, and of a destroy, change something."""
@@ -128,6 +128,7 @@ def test_killed_at_a_call(point: int, home: Account, proxy: Proxy, account: Any)
     assert everything(account) == before, "something is left"
 
 
+@at_length
 def test_lost_replies(home: Account, proxy: Proxy, account: Any) -> None:
     """The first reply to each kind of call that changes something is lost: the clients ask again, and what was made twice goes."""
     lost: set[str] = set()

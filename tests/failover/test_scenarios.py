@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.failover import envelope, name_of
 from skyc.compiler.ir import DeploymentId, GroupName, TaskId
+from skyc.compiler.terraform import ApplyRun
 from skyc.runtime import failover
 from skyc.runtime.destroy import destroy
 from skyc.runtime.inspect import status
 from skyc.runtime.records import DeploymentState
+from skyc.runtime.results import Interrupted
 from tests.failover import fake_terraform
 from tests.failover.pretended import Account, opened
 
@@ -239,3 +242,25 @@ def test_another_error_is_none_of_failovers_business(account: Account) -> None:
     assert refused(account).diagnostics[0].slug == "terraform-error"
     account.up(TASK)
     assert len(account.machines()) == 2
+
+
+def test_an_interrupted_failover_goes_on(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the second place is tried: the next apply begins there, and the first is not tried again."""
+    places = names(account)
+    account.faults("fault: no-capacity, times: 2")
+    real = fake_terraform.FakeTerraform.apply
+
+    def stopped(self: fake_terraform.FakeTerraform, plan_file: Path) -> ApplyRun:
+        run = real(self, plan_file)
+        return replace(run, interrupted=True) if run.ok else run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_terraform.FakeTerraform, "apply", stopped)
+        with pytest.raises(Interrupted):
+            account.up(TASK)
+    assert tried(account) == [(places[0], "failed", "InsufficientInstanceCapacity"), (places[1], "trying", "")]
+    shown = account.compiled(TASK)[1].placement
+    assert shown is not None and [name_of(item) for item in shown.placements] == [places[1]]
+    account.up(TASK)
+    assert account.machines() == [(zone(places[1]), "g5.xlarge")] * 2
+    assert len(account.world.resources("aws_instance")) == 2
