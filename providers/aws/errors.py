@@ -47,8 +47,8 @@ CODES = {
     "VolumeLimitExceeded": _REGION,
     "MaxIOPSLimitExceeded": _REGION,
     "VpcLimitExceeded": _REGION,
-    # IAM's word for its own limits, which hold for the account.
-    "LimitExceeded": Meaning(FailureKind.QUOTA, Reach.PROVIDER),
+    # IAM's word for all of its limits; those that a user can have raised are the account's.
+    "LimitExceeded": Meaning(FailureKind.QUOTA, Reach.PROVIDER, re.compile(r"quota for \w+PerAccount")),
     THROTTLED: _LATER,
     THROTTLED_ELSEWHERE: _LATER,
     "ThrottlingException": _LATER,
@@ -70,6 +70,8 @@ CODES = {
 FORMS = (
     # "operation error EC2: RunInstances, https response error StatusCode: 500, RequestID: …, api error CODE: message"
     re.compile(r"\bapi error ([A-Za-z][\w.]*): "),
+    # The same of a service whose errors have types of their own: "…, RequestID: …, CODE: message"
+    re.compile(r"\bRequestID: [^,]*, (?:HostID: [^,]*, )?([A-Z]\w*): "),
     # Why a machine that was made ended at once: "last error: Server.CODE: message"
     re.compile(r"\b(?:Server|Client)\.([A-Za-z]\w*): "),
     # The older library's "CODE: message\n\tstatus code: 400, request id: …"

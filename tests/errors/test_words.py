@@ -124,6 +124,20 @@ AWS_SAYS = "creating EC2 Instance: operation error EC2: RunInstances, "
             "VpcLimitExceeded",
             Reach.REGION,
         ),
+        (
+            "creating IAM Role (x): operation error IAM: CreateRole, https response error StatusCode: 409, RequestID: E-1, "
+            "LimitExceeded: Cannot exceed quota for RolesPerAccount: 1000",
+            FailureKind.QUOTA,
+            "LimitExceeded",
+            Reach.PROVIDER,
+        ),
+        (
+            "adding IAM Role to Instance Profile: operation error IAM: AddRoleToInstanceProfile, https response error StatusCode: 409, "
+            "RequestID: E-1, LimitExceeded: Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
+            FailureKind.OTHER,
+            "LimitExceeded",
+            None,
+        ),
         # Words alone say nothing, whatever they are about.
         ("Insufficient capacity: the quota was exceeded, access denied, try again later", FailureKind.OTHER, "", None),
         ("creating thing: api error NeverHeardOf: no capacity", FailureKind.OTHER, "NeverHeardOf", None),
