@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.diagnostics import Diagnostic, SkycError, error
 from skyc.compiler.failover import envelope, name_of
-from skyc.compiler.ir import DeploymentId, GroupName, TaskId
+from skyc.compiler.ir import DeploymentId, GroupName, GroupPlacement, ResourceGraph, Task, TaskId
 from skyc.compiler.terraform import ApplyRun
+from skyc.providers.base import LowerContext
 from skyc.runtime import failover
 from skyc.runtime.destroy import destroy
+from skyc.runtime.failover_words import outcome
 from skyc.runtime.inspect import status
 from skyc.runtime.records import DeploymentState
 from skyc.runtime.results import Interrupted
 from tests.failover import fake_terraform
-from tests.failover.pretended import Account, opened
+from tests.failover.pretended import Account, SimulatedAws, opened
 
 pytestmark = pytest.mark.fault
 
@@ -264,3 +266,30 @@ def test_an_interrupted_failover_goes_on(account: Account, monkeypatch: pytest.M
     account.up(TASK)
     assert account.machines() == [(zone(places[1]), "g5.xlarge")] * 2
     assert len(account.world.resources("aws_instance")) == 2
+
+
+class Picky(SimulatedAws):
+    """It cannot make machines in one of the zones, and says so when it is asked to."""
+
+    refused: str = ""
+
+    def lower(
+        self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        if any(item.zone == self.refused for item in placements):
+            return None, (error("unsupported-here", "The target cannot do this"),)
+        return super().lower(task, placements, context)
+
+
+def test_a_place_that_skyc_cannot_use_is_passed_over_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_terraform.install(monkeypatch)
+    picky = Picky()
+    with opened(tmp_path / "home", aws=picky) as account:
+        places = names(account)
+        picky.refused = zone(places[1])
+        account.faults("fault: no-capacity, times: 2")
+        account.up(TASK)
+        assert account.machines() == [(zone(places[2]), "g5.xlarge")] * 2
+        assert [row[1] for row in tried(account)] == ["failed", "skipped", "up"]
+        (shown,) = status(account.session, "train", refresh=False)
+        assert outcome(shown.attempts[1]) == "not tried: The target cannot do this"
