@@ -34,7 +34,6 @@ from ..compiler.ir import (
     Ref,
     ResourceGraph,
     SiteId,
-    Task,
 )
 from ..compiler.pipeline import Compilation, recompiled
 from ..compiler.terraform import Terraform
@@ -134,9 +133,6 @@ class _Search:
     @property
     def _deployment(self) -> DeploymentId:
         return self.plan.deployment
-
-    def _task(self, site: SitePlan) -> Task:
-        return self.plan.task(task_of(site.site))
 
     def _groups(self, site: SitePlan) -> tuple[GroupPlacement, ...]:
         """Where the site's groups are tried. The groups of a task share a region, so a task has one site."""

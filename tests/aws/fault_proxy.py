@@ -152,12 +152,18 @@ def _handler(proxy: Proxy, upstream: str) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: clients are killed here on purpose."""
+
+
 @contextmanager
 def proxied(upstream: str) -> Iterator[Proxy]:
     """A proxy on a free port of this machine, in front of `upstream`."""
     proxy = Proxy()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy, upstream))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(proxy, upstream))
     proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True, name="fault proxy").start()
     try:

@@ -150,7 +150,10 @@ def test_lost_replies(home: Account, proxy: Proxy, account: Any) -> None:
     home.up(TASK)
     as_planned(home, account, before)
     assert {"CreateVpc", "CreateSubnet", "RunInstances", "CreateRole", "ImportKeyPair", "CreateLaunchTemplate"} <= lost
-    destroy(home.session, "train", confirm=None)
+    for _ in range(4):
+        with contextlib.suppress(SkycError):
+            destroy(home.session, "train", confirm=None)
+            break
     assert everything(account) == before
     assert {"TerminateInstances", "DeleteVpc", "DeleteRole"} <= lost
     print(f"lost: {', '.join(sorted(lost))}")
