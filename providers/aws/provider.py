@@ -12,6 +12,7 @@ from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGrap
 from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 class AwsProvider(RentedProvider):
     name = PROVIDER
+    words = WORDS
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -11,6 +11,7 @@ from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import Capability, LowerContext, OwnedResource
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 class IbmProvider(RentedProvider):
     name = PROVIDER
+    words = WORDS
 
     @property
     def capabilities(self) -> frozenset[Capability]:
