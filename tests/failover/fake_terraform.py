@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -64,7 +64,8 @@ class FakeTerraform:
 
     # Commands
 
-    def plan(self, *, destroy: bool = False, refresh: bool = True) -> PlanRun:
+    def plan(self, *, destroy: bool = False, refresh: bool = True, replace: Sequence[str] = ()) -> PlanRun:
+        assert not replace, "no node of these tests is dead and still there"
         state = self._state()
         if refresh:
             with self._world.changing() as contents:
