@@ -33,6 +33,7 @@ WITHIN = {
     "aws_iam_role": ("aws_iam_role_policy", "role"),
 }
 """What goes with a resource, as it does at AWS."""
+IN_TABLES = ("aws_route", "aws_route_table_association")
 
 
 class SimulatedAws(AwsProvider):
@@ -56,12 +57,16 @@ class SimulatedAws(AwsProvider):
         return "healthy" if any(node.id == found.id for found in World(home).resources("aws_instance")) else "gone"
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
+        everything = World(home).resources()
+        mine = [item for item in everything if (item.attributes.get("tags") or {}).get(DEPLOYMENT_TAG) == deployment]
+        # As the real inventory does: what a table holds has no tags, and would be in the way of its successor.
+        tables = {item.id for item in mine if item.type == "aws_route_table"}
+        mine += [item for item in everything if item.type in IN_TABLES and item.attributes.get("route_table_id") in tables]
         found = [
             OwnedResource(id=item.id, type=item.type, name=item.id, deployment=deployment)
-            for item in World(home).resources()
-            if (item.attributes.get("tags") or {}).get(DEPLOYMENT_TAG) == deployment
+            for item in mine
             # Goes with its network, and the real one does not list it either.
-            and item.type != "aws_default_security_group"
+            if item.type != "aws_default_security_group"
         ]
         return tuple(sorted(found, key=lambda item: item.id))
 
