@@ -58,6 +58,8 @@ class Capability(enum.Enum):
     """Storages without a place become buckets there: `lower_storages`, `bucket_uri` and `empty` work."""
     FILE_STORE = "file-store"
     """`file://` URIs name a directory every node of a site can reach."""
+    S3 = "s3"
+    """Its nodes read and write `s3://` places the task names, with an identity of their own."""
     WHOLE_MACHINE = "whole-machine"
     """The node belongs to the task alone: absolute paths outside its own directory may be written."""
     THIS_MACHINE = "this-machine"

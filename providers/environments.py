@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import jinja2
 
 PSUTIL = "psutil==7.2.2"
+BOTO3 = "boto3==1.44.8"
+"""S3 as a store. Only where nodes have an identity to reach it with: it is 15 MB. As uv.lock has it; a test compares."""
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 

@@ -211,7 +211,10 @@ def apply(
     compilation = compiled(session, request)
     refuse_what_cannot_run(session, compilation)
     assert compilation.graph is not None
-    refuse_unopened(located_task(compilation, task.id) for task in compilation.graph.tasks)
+    refuse_unopened(
+        (located_task(compilation, task.id) for task in compilation.graph.tasks),
+        lambda task: session.provider(provider_of(task, compilation)).capabilities,
+    )
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import FrozenMap, Secret
+from ..compiler.ir import FrozenMap, MountMode, Secret
 from ..providers.base import Capability, Node, Provider, Transport, TransportError, is_lost
 from .bundle import Bundle, bundle
 from .job import JobFile, JobId, JobKind, JobMount, JobNode, JobRequest, JobState, JobStatus, decode_status, encode_job
@@ -106,7 +106,7 @@ def prepare(
         raise SkycError(error("secret-missing", "A secret has no value", f"No value was given for: {', '.join(absent)}."))
     job = job_file(nodes, provider, request)
     for mount in request.mounts:
-        _check_mount(mount, job.nodes[0])
+        _check_mount(mount, job.nodes[0], provider.capabilities)
     values = {"envs": dict(request.envs), "secrets": {name: secrets[name].reveal() for name in request.secret_names}}
     by_name = {node.name: node for node in nodes}
     targets = {node.name: by_name[node.name] for node in job.nodes} | {nodes[0].name: nodes[0]}
@@ -183,19 +183,30 @@ class _Preparation:
             raise _mount_error(answer["failed"], answer["target"], f"On node {node.name}: {answer['message']}")
 
 
-def _check_mount(mount: JobMount, node: JobNode) -> None:
+def _check_mount(mount: JobMount, node: JobNode, capabilities: frozenset[Capability]) -> None:
     """What can be refused before anything is sent."""
     try:
         place(mount.target, node.directory, whole_machine=node.whole_machine)
     except OutsideNode as failure:
         raise _mount_error("mount-outside-node", mount.target, str(failure)) from failure
     if "://" in mount.source:
-        scheme = mount.source.partition("://")[0]
-        if scheme != "file":
-            text = f"`{mount.source}`: nodes of this target read `file://` and local paths, not yet `{scheme}://`."
-            raise _mount_error("mount-store-unsupported", mount.target, text)
+        why = unreachable(mount.source, mount.mode, capabilities)
+        if why:
+            raise _mount_error("mount-store-unsupported", mount.target, why)
     elif not Path(mount.source).exists():
         raise _mount_error("mount-source-missing", mount.target, f"`{mount.source}` does not exist on this machine.")
+
+
+def unreachable(uri: str, mode: MountMode, capabilities: frozenset[Capability]) -> str:
+    """Why the nodes of a target with these capabilities cannot bring what a URI names; empty when they can."""
+    scheme = uri.partition("://")[0]
+    if scheme == "file" and Capability.FILE_STORE in capabilities:
+        return ""
+    if scheme == "s3" and Capability.S3 in capabilities:
+        return "" if mode is MountMode.COPY else f"`{uri}`: nodes copy from `s3://` and mount nothing yet; write `mode: COPY`."
+    reached = [name for name, needed in (("file", Capability.FILE_STORE), ("s3", Capability.S3)) if needed in capabilities]
+    named = " and ".join([f"`{name}://`" for name in reached] + ["local paths"])
+    return f"`{uri}`: nodes of this target read {named}, not yet `{scheme}://`."
 
 
 def _mount_error(slug: str, target: str, detail: str) -> SkycError:

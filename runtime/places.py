@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ..compiler.ir import DeploymentId, Storage, Task
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir import DeploymentId, MountMode, Storage, Task
+from ..providers.base import Capability
 from .job import JobCheckpoint, JobMount
 from .records import DeploymentState
 from .results import KeptStorage
@@ -37,15 +39,37 @@ def mounts(session: Session, task: Task, provider: str) -> tuple[JobMount, ...]:
     return tuple(found)
 
 
-def refuse_unopened(tasks: Iterable[Task]) -> None:
-    """Storages that a job uses and nothing here can open: said before anything is rented for it. Raises SkycError."""
+def refuse_unopened(tasks: Iterable[Task], capabilities: Callable[[Task], frozenset[Capability]]) -> None:
+    """Storages that a job uses and nothing here, or none of its nodes, can reach: said before anything is rented for it.
+
+    capabilities: of the target a task's head is at. Raises SkycError.
+    """
+    from .jobs import unreachable
     from .storage.base import open_store
 
     for task in tasks:
+        able = capabilities(task)
+        by_name = {storage.name: storage for storage in task.storages}
         used = {mount.storage for mount in task.file_mounts} | ({task.checkpoint.storage} if task.checkpoint else set())
         for storage in task.storages:
             if storage.name in used and storage.uri is not None:
                 open_store(storage.uri)
+        sources = [
+            (mount.source if mount.storage is None else by_name[mount.storage].uri, mount.mode, mount.origin)
+            for mount in task.file_mounts
+        ]
+        if task.checkpoint is not None:
+            sources.append((by_name[task.checkpoint.storage].uri, MountMode.COPY, task.checkpoint.origin))
+        for uri, mode, origin in sources:
+            why = unreachable(uri, mode, able) if uri is not None and "://" in uri else ""
+            if why:
+                raise SkycError(
+                    error(
+                        "mount-store-unsupported",
+                        "A job's nodes could not reach its data",
+                        f"`{origin}`. {why} Nothing was made.",
+                    )
+                )
 
 
 def checkpoint_place(

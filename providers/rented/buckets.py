@@ -37,5 +37,6 @@ def _uris(task: Task) -> Iterator[tuple[str | None, bool]]:
 def _place(uri: str | None, scheme: str, writes: bool) -> Place | None:
     if uri is None or not uri.startswith(scheme):
         return None
-    bucket, _, prefix = uri.removeprefix(scheme).partition("/")
+    # Options of a store (`?endpoint=`) are no part of the place.
+    bucket, _, prefix = uri.removeprefix(scheme).partition("?")[0].partition("/")
     return Place(bucket, prefix.strip("/"), writes)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...compiler.ir import FrozenMap, NodeRuntime
 from ..base import LOGIN_USER, Access
-from ..environments import Environments, packages_of, render, template
+from ..environments import BOTO3, Environments, packages_of, render, template
 from . import ports
 
 USER = LOGIN_USER
@@ -78,10 +78,14 @@ class Places:
         return str(self.user / "bin")
 
 
+def node_packages(runtime: NodeRuntime) -> tuple[str, ...]:
+    return (*packages_of(runtime.ray), BOTO3)
+
+
 def places(node: str, runtime: NodeRuntime) -> Places:
     """Fixed by the node's name and the pinned versions, so that a plan can say them."""
     directory = ROOT / "nodes" / node
-    text = json.dumps([runtime.python, packages_of(runtime.ray)])
+    text = json.dumps([runtime.python, node_packages(runtime)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Places(directory=directory, runtime=ROOT / "runtimes" / digest, user=directory / "env")
 
@@ -94,7 +98,7 @@ def user_data(boot: Boot) -> str:
         interpreter=boot.runtime.python,
         runtime=where.runtime,
         user=where.user,
-        packages=packages_of(boot.runtime.ray),
+        packages=node_packages(boot.runtime),
         downloads=True,
     )
     wheel, sha256 = UV_WHEELS[boot.arch]

@@ -2,6 +2,7 @@
 
 Runs before local paths are sent: it checks every destination (see `places.py`), removes an old link where a mount will be, and
 brings `file://` sources itself: COPY copies, MOUNT and MOUNT_CACHED link, since a directory every node reaches needs no cache.
+From `s3://` it copies.
 
 Prints one JSON object: `{"failed": null}`, or `{"failed": slug, "target": …, "message": …}`. Exit code 0 in both cases.
 """
@@ -52,6 +53,9 @@ def put_in_place(job: JobFile, node: JobNode) -> None:
 
 def _bring(mount: JobMount, destination: Path) -> None:
     source = file_path(mount.source)
+    if mount.source.startswith("s3://") and mount.mode is MountMode.COPY:
+        _fetch(mount, destination)
+        return
     if source is None:
         raise MountFailed("mount-store-unsupported", mount.target, f"`{mount.source}` cannot be read on this node.")
     if not source.exists():
@@ -61,6 +65,18 @@ def _bring(mount: JobMount, destination: Path) -> None:
         _copy(source, destination, mount.target)
     else:
         _link(source, destination, mount.target)
+
+
+def _fetch(mount: JobMount, destination: Path) -> None:
+    from ..storage.base import NotFound, StoreError
+    from .fetch import fetch
+
+    try:
+        fetch(mount.source, destination)
+    except NotFound as error:
+        raise MountFailed("mount-source-missing", mount.target, f"There is nothing at `{mount.source}`: {error}") from error
+    except StoreError as error:
+        raise MountFailed("mount-failed", mount.target, str(error)) from error
 
 
 def _link(source: Path, destination: Path, target: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.aws.booting import BootingCloud
-from tests.rented.machines import Machines, machines, stock
+from tests.rented.machines import BRIDGE_ADDRESS, Machines, machines, stock
 from tests.simulator.real_provider import mirror
 
 __all__ = ["machines", "stock"]
@@ -108,3 +108,52 @@ def test_a_job_on_two_machines(tmp_path: Path, account: Any, moto: str, machines
     ]
     text = "\n".join(path.read_text(errors="replace") for path in skyc.home.rglob("*") if path.is_file())
     assert "opensesame" not in text
+
+
+WITH_DATA = """\
+name: learn
+resources: {infra: aws/us-east-1/use1-az1, instance_type: t3.large}
+file_mounts: {data: "s3://team-data/in?endpoint=ENDPOINT"}
+storage: {saved: {uri: "s3://team-out/saved?endpoint=ENDPOINT"}}
+checkpoint: {path: ckpt, storage: saved, every: 1m}
+run: |
+  if [ -f ckpt/step ]; then
+    echo "goes on at $(cat ckpt/step) with $(cat data/deep/file)"
+  else
+    mkdir -p ckpt; echo 41 > ckpt/step
+    python -c 'import skyc; skyc.checkpoint()'
+    exit 9
+  fi
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+@pytest.mark.xdist_group("machines")
+def test_data_and_checkpoints_in_buckets(tmp_path: Path, account: Any, moto: str, machines: Machines) -> None:
+    """A machine reads and writes S3 with its own role's credentials, and another machine goes on from what it saved."""
+    from moto.server import ThreadedMotoServer
+
+    ec2, s3 = account("ec2"), account("s3")
+    for bucket in ("team-data", "team-out"):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket="team-data", Key="in/deep/file", Body=b"what was copied")
+    # The same account, at an address that machines reach.
+    server = ThreadedMotoServer(ip_address=BRIDGE_ADDRESS, port=0, verbose=False)
+    server.start()
+    skyc = Cli(tmp_path, moto)
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    (skyc.folder / "task.yaml").write_text(WITH_DATA.replace("ENDPOINT", endpoint))
+    try:
+        with BootingCloud(ec2, machines).running():
+            assert "exit code 9" in skyc("apply", "-y", "task.yaml", status=1)
+            names = [row["Key"] for row in s3.list_objects_v2(Bucket="team-out")["Contents"]]
+            assert any(name.startswith("saved/checkpoints/learn/") for name in names)
+            machine = next(row for row in instances(ec2) if row["State"]["Name"] == "running")
+            ec2.terminate_instances(InstanceIds=[machine["InstanceId"]])
+            assert "goes on at 41 with what was copied" in skyc("apply", "-y", "task.yaml")
+            skyc("destroy", "-y", "learn")
+    finally:
+        server.stop()
+    assert not machines.running

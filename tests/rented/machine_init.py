@@ -20,7 +20,9 @@ import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import yaml
@@ -59,6 +61,34 @@ Subsystem sftp internal-sftp
 """
 
 
+class Metadata(BaseHTTPRequestHandler):
+    """A fake of AWS's instance metadata, version 2: the credentials of the machine's role, for who has a session token."""
+
+    def do_PUT(self) -> None:
+        self._say("a-session" if self.path == "/latest/api/token" else None)
+
+    def do_GET(self) -> None:
+        path = self.path.removeprefix("/latest/meta-data/iam/security-credentials")
+        known = {"/": "nodes", "/nodes": json.dumps(CREDENTIALS)}
+        self._say(known.get(path) if self.headers.get("X-aws-ec2-metadata-token") == "a-session" else None)
+
+    def _say(self, text: str | None) -> None:
+        body = (text or "").encode()
+        self.send_response(404 if text is None else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+CREDENTIALS = {
+    "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "ASIAMACHINE", "SecretAccessKey": "a-machine-s-own", "Token": "t",
+    "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2099-01-01T00:00:00Z",
+}  # fmt: skip
+
+
 def main(folder: Path, spec: dict[str, Any]) -> None:
     _enter(folder, spec["mounts"], spec["copies"])
     config = yaml.safe_load(spec["user_data"])
@@ -80,6 +110,7 @@ def main(folder: Path, spec: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(row["content"])
         path.chmod(int(row.get("permissions", "0644"), 8))
+    Thread(target=ThreadingHTTPServer(("169.254.169.254", 80), Metadata).serve_forever, daemon=True).start()
     for command in config["runcmd"]:
         # cloud-init goes on with the next one when one fails.
         subprocess.run(command, env=spec["environment"], check=False, stdin=subprocess.DEVNULL)

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from skyc.compiler.ir import NodeRuntime
-from skyc.providers.environments import Environments, packages_of, render
-from skyc.providers.rented.cloud_init import ROOT, places
+from skyc.providers.environments import Environments, render
+from skyc.providers.rented.cloud_init import ROOT, node_packages, places
 
 BRIDGE = "skyc-test"
 BRIDGE_ADDRESS = "10.64.255.254"
@@ -77,6 +77,7 @@ class Machines:
         _ip("link", "set", theirs, "netns", net)
         _ip("link", "set", ours, "master", BRIDGE, "up")
         _ip("-n", net, "link", "set", "lo", "up")
+        _ip("-n", net, "addr", "add", "169.254.169.254/32", "dev", "lo")
         _ip("-n", net, "link", "set", theirs, "up")
         _ip("-n", net, "addr", "add", f"{addresses[0]}/16", "dev", theirs)
         for address in addresses[1:]:
@@ -148,7 +149,7 @@ def stock_image(folder: Path, runtime: NodeRuntime) -> None:
         interpreter=str(Path(sys._base_executable).resolve()),  # type: ignore[attr-defined]
         runtime=folder / "runtimes" / where.runtime.name,
         user=folder / "nodes" / "any" / "env",
-        packages=packages_of(runtime.ray),
+        packages=node_packages(runtime),
     )
     script = folder / "bootstrap.sh"
     script.write_text(render(environments))
