@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.aws.booting import BootingCloud
+from tests.lengths import takes_minutes
 from tests.rented.machines import BRIDGE_ADDRESS, Machines, machines, stock
 from tests.simulator.real_provider import mirror
 
@@ -127,6 +128,7 @@ run: |
 """
 
 
+@takes_minutes
 @pytest.mark.ray
 @pytest.mark.e2e
 @pytest.mark.timeout(900)

@@ -31,6 +31,7 @@ from skyc.runtime.results import DestroyOutcome, Plan
 from skyc.runtime.session import Session, open_session
 from skyc.runtime.sites import site_directory
 from tests.aws.conftest import at
+from tests.lengths import takes_minutes
 from tests.simulator.real_provider import MIRROR, mirror
 
 DEMO = DeploymentId("demo")
@@ -94,6 +95,7 @@ def buckets(account: Any) -> dict[str, str]:
     return found
 
 
+@takes_minutes
 @pytest.mark.terraform
 @pytest.mark.e2e
 @pytest.mark.timeout(900)

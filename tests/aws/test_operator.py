@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.aws.operator import POLICY, Denied, Operator, recorded
+from tests.lengths import LONG
 from tests.simulator.real_provider import mirror
 
 STATEMENTS: list[dict[str, Any]] = json.loads(POLICY.read_text())["Statement"]
@@ -65,6 +66,7 @@ def test_the_policy_is_plain() -> None:
 
 @pytest.mark.terraform
 @pytest.mark.timeout(900)
+@pytest.mark.skipif(not SWEEP and not LONG, reason="takes minutes: `make long`")
 @pytest.mark.parametrize(
     "machines", [True, pytest.param(False, marks=pytest.mark.skipif(not SWEEP, reason="make iam"))], ids=["machines", "buckets"]
 )

@@ -16,6 +16,7 @@ import pytest
 import skyc
 from tests.aws.moto_repairs import repair
 from tests.backend.conftest import Home, _heed_conditions, terraforms, until
+from tests.lengths import takes_minutes
 from tests.simulator.real_provider import mirror
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(900)]
@@ -51,6 +52,7 @@ def machines(account: Any) -> set[str]:
     return {row["InstanceId"] for row in rows if row["State"]["Name"] not in ("terminated", "shutting-down")}
 
 
+@takes_minutes
 def test_one_home_is_killed_and_lost_and_another_goes_on(account: Any, tmp_path: Path) -> None:
     made = skyc.backend_create("s3://real-states/team")
 

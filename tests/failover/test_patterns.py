@@ -207,7 +207,7 @@ def fresh(lab: Lab) -> None:
     shutil.rmtree(lab.home, ignore_errors=True)
 
 
-@settings(max_examples=120 * TIMES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30 * TIMES, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(TEXTS)), pattern=PATTERNS)
 def test_it_ends_placed_or_explained(lab: Lab, name: str, pattern: list[str]) -> None:
     fresh(lab)
@@ -217,7 +217,7 @@ def test_it_ends_placed_or_explained(lab: Lab, name: str, pattern: list[str]) ->
         ends_well(lab, account, name)
 
 
-@settings(max_examples=80 * TIMES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25 * TIMES, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(TEXTS)), pattern=PATTERNS, at=st.integers(1, 150))
 def test_killed_anywhere_the_next_command_goes_on(lab: Lab, name: str, pattern: list[str], at: int) -> None:
     fresh(lab)

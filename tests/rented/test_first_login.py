@@ -21,6 +21,7 @@ from skyc.providers.ssh.connection import HostKeyRefused, connect
 from skyc.providers.ssh.host_keys import PENDING, PINNED, Remembered, plain, remember, remembered
 from skyc.providers.ssh.transport import SshTransport, transport
 from skyc.runtime.access import access_of
+from tests.lengths import takes_minutes
 from tests.rented.machines import Machines
 
 RUNTIME = NodeRuntime(python=f"{sys.version_info.major}.{sys.version_info.minor}")
@@ -47,6 +48,7 @@ def booted(machines: Machines, home: Path, rank: int, head: str | None = None) -
     return node
 
 
+@takes_minutes
 @pytest.mark.ray
 @pytest.mark.xdist_group("machines")
 def test_two_new_machines_become_a_cluster(machines: Machines, tmp_path: Path) -> None:
