@@ -1,5 +1,7 @@
-"""Tests that take minutes each, mostly with a released Terraform provider: they run with SKYC_LONG set (`make long`), so that `make test` stays
-within what a change should have to wait for. What they prove of the machinery, shorter ones prove with the simulator."""
+"""Tests that take minutes each, mostly with a released Terraform provider: they run with SKYC_LONG set (`make long`).
+
+So `make test` stays within what a change should have to wait for. What they prove of the machinery, shorter ones prove with the simulator.
+"""
 
 from __future__ import annotations
 
