@@ -28,7 +28,7 @@ from . import jobs
 from .access import CONFIG, ssh_ranges
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
-from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
+from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
 from .places import checkpoint_place, mounts, note_storages, refuse_unopened
@@ -330,9 +330,8 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
     if job.action is JobAction.FOLLOW:
         record = newest_attempt(session, deployment, task.id, job.run)
         assert record is not None
-        if record.state is JobState.PENDING and not jobs.is_submitted(cluster.nodes, cluster.provider, record.id):
-            # skyc died between writing the job down and submitting it.
-            start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
+        if record.state is JobState.PENDING:
+            _start_pending(session, plan, cluster, record, secrets)
         return cluster, record
     for old in session.store.jobs(deployment):
         if old.task == task.id and old.kind is JobKind.RUN and not old.state.final:
@@ -349,18 +348,47 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
     return cluster, record
 
 
+def _start_pending(session: Session, plan: Planned, cluster: Cluster, record: JobRecord, secrets: Mapping[str, Secret]) -> None:
+    """Start a job that is written down and may not have come further, because skyc died. It may have died at the first login, so the
+    nodes are brought up before their head is asked."""
+    task = plan.task(record.task)
+    try:
+        bring_up(session, cluster)
+        submitted = jobs.is_submitted(cluster.nodes, cluster.provider, record.id)
+    except KeyboardInterrupt:
+        raise not_started(plan.deployment, record.id) from None
+    if not submitted:
+        start(session, plan.deployment, cluster, job_request(session, plan, task, record), secrets)
+
+
+def bring_up(session: Session, cluster: Cluster) -> None:
+    """Raises SkycError."""
+    cluster.provider.bring_up(cluster.nodes, home=session.home, tell=lambda text: session.note("job", text))
+
+
+def not_started(deployment: DeploymentId, job: JobId) -> Interrupted:
+    return Interrupted(
+        f"The machines exist, and cost, and job {job} was not seen to start. The same command goes on from there.",
+        f"skyc status {deployment}",
+        f"skyc destroy {deployment}",
+    )
+
+
 def start(
     session: Session, deployment: DeploymentId, cluster: Cluster, request: JobRequest, secrets: Mapping[str, Secret]
 ) -> None:
-    """Probe, prepare and submit. A job that cannot be started has failed; one whose skyc was stopped is still pending."""
+    """Probe, prepare and submit. A job that cannot be started has failed. One whose skyc was stopped, or whose head fell silent when it
+    was submitted, is still pending: it may run, and the next command asks."""
     nodes, provider = cluster.nodes, cluster.provider
     try:
         session.step("job", f"putting job {request.id} on {len(nodes)} node{'s' if len(nodes) != 1 else ''}")
-        provider.bring_up(nodes, home=session.home, tell=lambda text: session.note("job", text))
+        bring_up(session, cluster)
         probe(provider, nodes)
         jobs.prepare(nodes, provider, request, secrets, avoid=(session.home,))
         session.step("job", f"running {request.id}")
         jobs.start(nodes, provider, request.id)
+    except KeyboardInterrupt:
+        raise not_started(deployment, request.id) from None
     except JobsUnreachable as failure:
         reason = f"Before it was submitted: {failure}."
         session.store.update_job(deployment, request.id, JobStatus(state=JobState.LOST, reason=reason))
@@ -374,8 +402,9 @@ def start(
             )
         ) from None
     except SkycError as failure:
-        reason = f"It could not be started: {failure.diagnostics[0].summary}."
-        session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
+        if failure.diagnostics[0].slug != jobs.MAY_RUN:
+            reason = f"It could not be started: {failure.diagnostics[0].summary}."
+            session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
         raise
     session.store.record("job-submitted", request.id, deployment=deployment)
 

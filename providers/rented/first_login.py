@@ -23,6 +23,7 @@ from .cloud_init import BOOT_LOG, BOOTED, UNIT
 LOGIN_SECONDS = 600.0
 """Large GPU machines take minutes until they answer at all."""
 BOOT_SECONDS = 1800.0
+TOKEN_SECONDS = 120.0
 RAY_SECONDS = 300.0
 PAUSE = 2.0
 TOLD_SECONDS = 30.0
@@ -48,15 +49,16 @@ class FirstLogin:
         """Log in, rotate the host key, wait for the first boot, bring the token. Raises SkycError."""
         self._log_in(node)
         self._booted(node)
-        with connected(node) as link:
-            transport = SshTransport(node, link)
-            path = f"{node.directory}/token"
+        began = time.monotonic()
+        while True:
             try:
-                if transport.get_file(path).decode() == self.token:
-                    return
-            except FileNotFoundError:
-                pass
-            transport.put_file(self.token.encode(), path)
+                with connected(node) as link:
+                    _bring_token(SshTransport(node, link), self.token)
+                return
+            except TransportError as failure:
+                if time.monotonic() - began > TOKEN_SECONDS:
+                    raise _silent(node, failure) from failure
+            self._wait()
 
     def ray(self, node: Node) -> None:
         """Wait until Ray refuses who has no token, as it must. Raises SkycError."""
@@ -135,11 +137,13 @@ def bring_up(nodes: Sequence[Node], *, token: str, tell: Callable[[str], None], 
     """All nodes at the same time, then their Ray. Nodes that have been up are not asked. Raises SkycError."""
     new = [node for node in nodes if not _is_ready(node)]
     if not new:
+        # Their Ray was there once. Whether it is now, the probe before a job finds out.
         return
     work = FirstLogin(token=token, tell=tell, stop=Event(), pause=pause)
     tell(f"logging in to {len(new)} new machine{'s' if len(new) != 1 else ''}")
     _at_once(work, work.machine, new)
-    _at_once(work, work.ray, new)
+    # All of them: where a head was made anew, the others' Ray ended with the old one and starts again.
+    _at_once(work, work.ray, nodes)
     for node in new:
         known = remembered(node)
         assert known is not None, "a node that was logged in to has a host key"
@@ -199,8 +203,21 @@ def _log_in_once(node: Node, wait: Callable[[], None]) -> None:
         raise TransportError(f"{node.name} goes on showing the host key it was made with")
 
 
+def _bring_token(transport: SshTransport, token: str) -> None:
+    path = f"{transport.node.directory}/token"
+    try:
+        if transport.get_file(path).decode() == token:
+            return
+    except FileNotFoundError:
+        pass
+    transport.put_file(token.encode(), path)
+
+
 def _root(transport: SshTransport, script: str) -> str:
-    done = transport.run_early(["sudo", "-n", "bash", "-c", script])
+    try:
+        done = transport.run_early(["sudo", "-n", "bash", "-c", script])
+    except TimeoutError as failure:
+        raise TransportError(str(failure)) from failure
     if done.returncode != 0:
         raise TransportError(f"{transport.node.name} could not change its host key: {done.stderr.strip()[-300:]}")
     return done.stdout
