@@ -192,13 +192,18 @@ def _check_mount(mount: JobMount, node: JobNode) -> None:
         place(mount.target, node.directory, whole_machine=node.whole_machine)
     except OutsideNode as failure:
         raise _mount_error("mount-outside-node", mount.target, str(failure)) from failure
-    if "://" in mount.source:
-        scheme = mount.source.partition("://")[0]
-        if scheme != "file":
-            text = f"`{mount.source}`: nodes of this target read `file://` and local paths, not yet `{scheme}://`."
-            raise _mount_error("mount-store-unsupported", mount.target, text)
-    elif not Path(mount.source).exists():
+    refuse_source(mount.target, mount.source)
+    if "://" not in mount.source and not Path(mount.source).exists():
         raise _mount_error("mount-source-missing", mount.target, f"`{mount.source}` does not exist on this machine.")
+
+
+def refuse_source(target: str, source: str) -> None:
+    """Whether nodes can read what a mount names; asked before they are rented, and again before anything is sent. Raises SkycError
+    `mount-store-unsupported`."""
+    scheme, mark, _ = source.partition("://")
+    if mark and scheme != "file":
+        text = f"`{source}`: nodes read `file://` and local paths, not yet `{scheme}://`."
+        raise _mount_error("mount-store-unsupported", target, text)
 
 
 def _mount_error(slug: str, target: str, detail: str) -> SkycError:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from ..compiler.ir import DeploymentId, Storage, Task
 from .job import JobCheckpoint, JobMount
+from .jobs import refuse_source
 from .records import DeploymentState
 from .results import KeptStorage
 from .session import Session
@@ -38,7 +39,8 @@ def mounts(session: Session, task: Task, provider: str) -> tuple[JobMount, ...]:
 
 
 def refuse_unopened(tasks: Iterable[Task]) -> None:
-    """Storages that a job uses and nothing here can open: said before anything is rented for it. Raises SkycError."""
+    """Storages that a job uses and nothing here can open, and mounts that no node can read: said before anything is rented for it. Raises
+    SkycError."""
     from .storage.base import open_store
 
     for task in tasks:
@@ -46,6 +48,9 @@ def refuse_unopened(tasks: Iterable[Task]) -> None:
         for storage in task.storages:
             if storage.name in used and storage.uri is not None:
                 open_store(storage.uri)
+        uris = {storage.name: storage.uri for storage in task.storages}
+        for mount in task.file_mounts:
+            refuse_source(mount.target, mount.source or uris.get(mount.storage or "") or "")
 
 
 def checkpoint_place(

@@ -193,14 +193,22 @@ def _log_in_once(node: Node, wait: Callable[[], None]) -> None:
                 raise TransportError(f"{node.name} answered {made[:80]!r} where a host key was due")
             remember(node, Remembered(state=PENDING, key=key))
             _root(transport, _USE_KEY)
+        problem = f"{node.name} goes on showing the host key it was made with"
         for _ in range(10):
-            with connect(node)[0] as link:
-                now = link.get_remote_server_key()
-                if f"{now.get_name()} {now.get_base64()}" == key:
+            # An sshd that reads its configuration anew takes no connections for a moment.
+            try:
+                link, shown = connect(node)
+                link.close()
+            except HostKeyRefused:
+                raise
+            except TransportError as failure:
+                problem = str(failure)
+            else:
+                if shown == key:
                     remember(node, Remembered(state=PINNED, key=key))
                     return
             wait()
-        raise TransportError(f"{node.name} goes on showing the host key it was made with")
+        raise TransportError(problem)
 
 
 def _bring_token(transport: SshTransport, token: str) -> None:
