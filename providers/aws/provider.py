@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -17,6 +19,9 @@ from .facts import PROVIDER
 if TYPE_CHECKING:
     from .inventory import Inventory
     from .login import Login
+
+_MADE_IN = re.compile(rb'"arn:aws[a-z-]*:ec2:[a-z0-9-]+:([0-9]{12}):(?:instance|key-pair|security-group|vpc)/')
+"""In a state: the account of what skyc makes itself."""
 
 
 class AwsProvider(RentedProvider):
@@ -83,12 +88,15 @@ class AwsProvider(RentedProvider):
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
-        cannot be asked: nobody may take that for nothing being there."""
+        cannot be asked, and with the credentials of another account than the machines were made in: nobody may take that for nothing
+        being there."""
         regions = _regions(deployment, home)
         if not regions:
             return ()
         try:
-            return _inventory().observe(deployment, regions, _mark(deployment, home))
+            inventory = _inventory()
+            _refuse_other_account(inventory, deployment, home, regions[0])
+            return inventory.observe(deployment, regions, _mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
@@ -139,6 +147,29 @@ def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
     mark = f".{PROVIDER}-"
     folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
     return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
+
+
+def _refuse_other_account(inventory: Inventory, deployment: DeploymentId, home: Path, region: str) -> None:
+    """The states name the account. In another one nothing of the deployment exists: Terraform would forget all of it, and a destroy would
+    be done at once while the machines run on. Raises SkycError, SourceFailure."""
+    made_in: set[str] = set()
+    for state in (home / "deployments" / deployment / "sites").glob(f"*.{PROVIDER}-*/terraform.tfstate"):
+        with suppress(OSError):
+            made_in |= {found.decode() for found in _MADE_IN.findall(state.read_bytes())}
+    if not made_in:
+        return
+    here = str(inventory.account.call("sts", region, "get_caller_identity")["Account"])
+    if made_in != {here}:
+        raise SkycError(
+            error(
+                "other-account",
+                "The credentials are of another account",
+                f"`{deployment}` was made in the account {', '.join(sorted(made_in))} of `{PROVIDER}`, and the credentials here are of"
+                f" {here}. Whether something is left there is not known, and nothing was changed.",
+                hint="choose the profile or the keys of the account it was made in, then run the command again",
+                commands=("aws sts get-caller-identity",),
+            )
+        )
 
 
 def _mark(deployment: DeploymentId, home: Path) -> str | None:
