@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
 from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
+from ..rented.accounts import made_in, refuse_other
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .facts import PROVIDER
@@ -95,7 +95,10 @@ class AwsProvider(RentedProvider):
             return ()
         try:
             inventory = _inventory()
-            _refuse_other_account(inventory, deployment, home, regions[0])
+            made = made_in(_MADE_IN, deployment, PROVIDER, home)
+            if made:
+                here = str(inventory.account.call("sts", regions[0], "get_caller_identity")["Account"])
+                refuse_other(here, made, deployment, PROVIDER, commands=("aws sts get-caller-identity",))
             return inventory.observe(deployment, regions, _mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
@@ -147,29 +150,6 @@ def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
     mark = f".{PROVIDER}-"
     folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
     return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
-
-
-def _refuse_other_account(inventory: Inventory, deployment: DeploymentId, home: Path, region: str) -> None:
-    """The states name the account. In another one nothing of the deployment exists: Terraform would forget all of it, and a destroy would
-    be done at once while the machines run on. Raises SkycError, SourceFailure."""
-    made_in: set[str] = set()
-    for state in (home / "deployments" / deployment / "sites").glob(f"*.{PROVIDER}-*/terraform.tfstate"):
-        with suppress(OSError):
-            made_in |= {found.decode() for found in _MADE_IN.findall(state.read_bytes())}
-    if not made_in:
-        return
-    here = str(inventory.account.call("sts", region, "get_caller_identity")["Account"])
-    if made_in != {here}:
-        raise SkycError(
-            error(
-                "other-account",
-                "The credentials are of another account",
-                f"`{deployment}` was made in the account {', '.join(sorted(made_in))} of `{PROVIDER}`, and the credentials here are of"
-                f" {here}. Whether something is left there is not known, and nothing was changed.",
-                hint="choose the profile or the keys of the account it was made in, then run the command again",
-                commands=("aws sts get-caller-identity",),
-            )
-        )
 
 
 def _mark(deployment: DeploymentId, home: Path) -> str | None:
