@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, Storage, Task
 from .job import JobCheckpoint, JobMount
 from .jobs import refuse_source
@@ -51,6 +52,23 @@ def refuse_unopened(tasks: Iterable[Task]) -> None:
         uris = {storage.name: storage.uri for storage in task.storages}
         for mount in task.file_mounts:
             refuse_source(mount.target, mount.source or uris.get(mount.storage or "") or "")
+        if task.checkpoint is not None:
+            _refuse_checkpoint(task.checkpoint.storage, uris.get(task.checkpoint.storage))
+
+
+def _refuse_checkpoint(name: str, uri: str | None) -> None:
+    """Nodes save checkpoints themselves, and their pinned environment has no library for buckets; this machine having one, for states,
+    says nothing of theirs."""
+    if uri is not None and not uri.startswith(FILE):
+        raise SkycError(
+            error(
+                "checkpoint-store-unsupported",
+                "Nodes cannot keep checkpoints in this store",
+                f"The storage `{name}` is at `{uri}`, and nodes read and write `{FILE}` only, not yet buckets. So nothing is rented:"
+                " the job would fail at its first checkpoint.",
+                hint="take `checkpoint` out and have the task save its files itself, or keep them in a `file://` place",
+            )
+        )
 
 
 def checkpoint_place(
