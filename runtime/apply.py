@@ -68,6 +68,7 @@ OUTCOMES = {
 
 
 OVER_BUDGET = "over-budget"
+SSH_CLOSED = "ssh-closed"
 DENIED = 3
 """Exit code of what a budget or a policy forbids."""
 
@@ -102,13 +103,15 @@ def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
             )
         )
     closed = [name for name in names if Capability.LOGIN in session.provider(name).capabilities]
-    if closed and not ssh_ranges(session.home):
+    # A target may take none of the addresses: some know IPv4 only.
+    unusable = any(said.slug == SSH_CLOSED for said in compilation.diagnostics)
+    if closed and (unusable or not ssh_ranges(session.home)):
         raise SkycError(
             error(
-                "ssh-closed",
+                SSH_CLOSED,
                 "Nobody could log in to the machines",
                 f"skyc starts jobs at `{closed[0]}` over SSH, and `access.ssh_from` in {session.home / CONFIG} names no address that"
-                " SSH is open to. So it rents nothing: the machines would cost money and do nothing.",
+                " SSH could be opened to there. So it rents nothing: the machines would cost money and do nothing.",
                 hint="write your own address there, as `access: {ssh_from: [203.0.113.7/32]}`, and apply again",
             )
         )
