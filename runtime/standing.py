@@ -22,7 +22,7 @@ from .records import JobRecord, RunState
 from .session import Session
 
 IN_VAIN_SECONDS = 10.0
-"""How long `release` waits in vain, in all, before it gives up a head."""
+"""How long a head that does not answer is waited for, in all, by who asks it about several jobs."""
 RUN_STATES = {JobState.SUCCEEDED: RunState.SUCCEEDED, JobState.CANCELLED: RunState.CANCELLED, JobState.FAILED: RunState.FAILED}
 
 
@@ -55,16 +55,20 @@ def observed(session: Session, deployment: DeploymentId, cluster: Cluster, recor
 
 
 def refresh_jobs(session: Session, deployment: DeploymentId) -> tuple[JobRecord, ...]:
-    """All jobs, those that were going on asked anew. A cluster that does not answer leaves its jobs as they were."""
+    """All jobs, those that were going on asked anew. A cluster that does not answer leaves its jobs as they were, and is not waited for
+    with each of them."""
+    in_vain: dict[TaskId, float] = {}
     for record in session.store.jobs(deployment):
         if record.state.final:
             continue
         cluster = cluster_of(session, deployment, record.task, skip_damaged=True)
-        if cluster is None:
+        if cluster is None or in_vain.get(record.task, 0.0) > IN_VAIN_SECONDS:
             continue
+        began = time.monotonic()
         try:
             status = jobs.status(cluster.nodes, cluster.provider, record.id)
         except SkycError:
+            in_vain[record.task] = in_vain.get(record.task, 0.0) + time.monotonic() - began
             continue
         observed(session, deployment, cluster, record, status)
     return session.store.jobs(deployment)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -498,14 +498,20 @@ def test_an_interrupt_while_nodes_are_brought_up_says_what_exists(session: Sessi
     assert inspect.find_job(session, DIGITS, record.id).state is JobState.PENDING
 
 
-def test_a_silent_head_is_not_asked_about_every_job(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "ask", [lambda session: release(session, DIGITS, TRAIN), lambda session: refresh_jobs(session, DIGITS)]
+)
+def test_a_silent_head_is_not_asked_about_every_job(
+    session: Session, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Session], object]
+) -> None:
     for _ in range(8):
-        job(session, JobState.FAILED)
+        job(session, JobState.RUNNING)
     cluster, fake = silenced(session, pause=0.05)
     monkeypatch.setattr(standing, "cluster_of", lambda *arguments, **more: cluster)
     monkeypatch.setattr(standing, "IN_VAIN_SECONDS", 0.08)
-    release(session, DIGITS, TRAIN)
+    ask(session)
     assert fake.asked == 2
+    assert {record.state for record in session.store.jobs(DIGITS)} == {JobState.RUNNING}
 
 
 def test_nodes_are_looked_at_all_at_once(session: Session) -> None:
