@@ -305,6 +305,9 @@ def follow(
                     if facts["ended"] or (status.state.final and facts["driver"] == "none"):
                         _forget_values(nodes, provider, job)
                         return status
+        except BrokenPipeError:
+            # Of `out`: nobody reads any more. It says nothing about the node.
+            raise
         except (TransportError, TimeoutError, OSError) as failure:
             failures += 1
             if failures == 1 and note:

@@ -528,3 +528,18 @@ def test_nodes_are_looked_at_all_at_once(session: Session) -> None:
     nodes = [dataclasses.replace(cluster.nodes[0], rank=rank) for rank in range(8)]
     found = healths(session, Together(), nodes)  # type: ignore[arg-type]
     assert [str(health) for health in found[:3]] == ["0", "1", "2"] and isinstance(found[3], SkycError)
+
+
+def test_a_reader_that_has_gone_is_not_taken_for_a_node_that_has(session: Session) -> None:
+    """`skyc apply | head` would go on without a word until the job is over."""
+    record = job(session, JobState.RUNNING)
+    on_head(session, record, log=b"epoch 1\n")
+    (cluster,) = clusters(session, DIGITS)
+    heard: list[str] = []
+
+    def out(text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=lambda: "healthy", note=heard.append)
+    assert heard == []
