@@ -38,11 +38,13 @@ systemctl reload ssh 2>/dev/null || systemctl reload sshd"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLogin:
-    """One bringing-up of several nodes. `pause`: between looks, in seconds; `stop` ends all waiting."""
+    """One bringing-up of several nodes. `exists`: whether the cloud still has a node's machine, as far as it can be asked. `pause`: between
+    looks, in seconds; `stop` ends all waiting."""
 
     token: str
     tell: Callable[[str], None]
     stop: Event
+    exists: Callable[[Node], bool]
     pause: float = PAUSE
 
     def machine(self, node: Node) -> None:
@@ -55,6 +57,8 @@ class FirstLogin:
                 with connected(node) as link:
                     _bring_token(SshTransport(node, link), self.token)
                 return
+            except HostKeyRefused as failure:
+                raise _refused(node, failure) from failure
             except TransportError as failure:
                 if time.monotonic() - began > TOKEN_SECONDS:
                     raise _silent(node, failure) from failure
@@ -72,14 +76,17 @@ class FirstLogin:
                 with connected(node) as link:
                     transport = SshTransport(node, link)
                     while not all(_answers(transport, port, door) for port, door in asked):
-                        said = self._say(said, f"node {node.name}: waiting for its Ray")
+                        said = self._say(node, said, f"node {node.name}: waiting for its Ray")
                         if time.monotonic() - began > RAY_SECONDS:
                             raise _ray_silent(node, transport)
                         self._wait()
                     return
+            except HostKeyRefused as failure:
+                raise _refused(node, failure) from failure
             except TransportError as failure:
                 if time.monotonic() - began > RAY_SECONDS:
                     raise _silent(node, failure) from failure
+                said = self._say(node, said, f"node {node.name} does not answer: {failure}")
             self._wait()
 
     def _log_in(self, node: Node) -> None:
@@ -93,7 +100,7 @@ class FirstLogin:
                     raise _refused(node, failure) from failure
                 if time.monotonic() - began > LOGIN_SECONDS:
                     raise _silent(node, failure) from failure
-                said = self._say(said, f"node {node.name} cannot be logged in to yet: {failure}")
+                said = self._say(node, said, f"node {node.name} cannot be logged in to yet: {failure}")
             else:
                 return
             self._wait()
@@ -110,17 +117,21 @@ class FirstLogin:
                         return
                     if status:
                         raise _boot_failed(node, transport, status)
+            except HostKeyRefused as failure:
+                raise _refused(node, failure) from failure
             except (TransportError, FileNotFoundError) as failure:
                 if time.monotonic() - began > BOOT_SECONDS:
                     raise _boot_late(node, failure) from failure
-            said = self._say(said, f"node {node.name} is installing its Python and Ray")
+            said = self._say(node, said, f"node {node.name} is installing its Python and Ray")
             self._wait()
 
-    def _say(self, said: float, text: str) -> float:
-        """Tell at most every half minute."""
+    def _say(self, node: Node, said: float, text: str) -> float:
+        """Tell at most every half minute, and see that there is still something to wait for: a spot machine can be taken as it boots."""
         now = time.monotonic()
         if now - said < TOLD_SECONDS:
             return said
+        if not self.exists(node):
+            raise _gone(node)
         self.tell(text)
         return now
 
@@ -133,13 +144,20 @@ class _Stopped(Exception):
     """Another node failed, or the user gave up."""
 
 
-def bring_up(nodes: Sequence[Node], *, token: str, tell: Callable[[str], None], pause: float = PAUSE) -> None:
+def bring_up(
+    nodes: Sequence[Node],
+    *,
+    token: str,
+    tell: Callable[[str], None],
+    exists: Callable[[Node], bool] = lambda node: True,
+    pause: float = PAUSE,
+) -> None:
     """All nodes at the same time, then their Ray. Nodes that have been up are not asked. Raises SkycError."""
     new = [node for node in nodes if not _is_ready(node)]
     if not new:
         # Their Ray was there once. Whether it is now, the probe before a job finds out.
         return
-    work = FirstLogin(token=token, tell=tell, stop=Event(), pause=pause)
+    work = FirstLogin(token=token, tell=tell, stop=Event(), exists=exists, pause=pause)
     tell(f"logging in to {len(new)} new machine{'s' if len(new) != 1 else ''}")
     _at_once(work, work.machine, new)
     # All of them: where a head was made anew, the others' Ray ended with the old one and starts again.
@@ -250,6 +268,17 @@ def _silent(node: Node, failure: TransportError) -> SkycError:
             "A machine that was made cannot be logged in to",
             f"Node {node.name}: {failure}. It costs money all the same.",
             hint="see that `access.ssh_from` in config.yaml holds the address you are at; then apply again, or destroy",
+        )
+    )
+
+
+def _gone(node: Node) -> SkycError:
+    return SkycError(
+        error(
+            "machine-gone",
+            "A machine that was made does not exist any more",
+            f"Node {node.name} was taken back, or removed by somebody, before it was up.",
+            hint="apply again: a new one is made",
         )
     )
 

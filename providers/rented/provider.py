@@ -75,7 +75,13 @@ class RentedProvider(PricedProvider):
 
         login = nodes[0].login
         assert login is not None, "rented nodes are logged in to"
-        bring_up(nodes, token=token_of(home, login.deployment), tell=tell)
+        deployment = login.deployment
+
+        def exists(node: Node) -> bool:
+            there = self._there(deployment, home)
+            return isinstance(there, SkycError) or node.id in there
+
+        bring_up(nodes, token=token_of(home, deployment), tell=tell, exists=exists)
 
     def health(self, node: Node, *, home: Path) -> str:
         """Asks the node, and the cloud when the node does not answer: only the cloud can say that a machine is gone. One that was not

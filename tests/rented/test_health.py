@@ -17,6 +17,7 @@ import pytest
 from skyc.compiler.diagnostics import SkycError, error
 from skyc.compiler.ir import DeploymentId
 from skyc.providers.base import Login, Node, OwnedResource, TransportError, is_lost
+from skyc.providers.rented import first_login
 from skyc.providers.rented import provider as rented
 from skyc.providers.ssh.host_keys import PINNED, Remembered, remember
 
@@ -105,3 +106,22 @@ def test_one_look_answers_for_all_nodes_that_wait_and_for_none_that_comes_later(
     assert target.looks <= 3
     target.there = ()
     assert target.health(node, home=tmp_path) == "gone", "an old look answered"
+
+
+def test_a_machine_that_is_taken_as_it_boots_is_not_waited_for(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert node.login is not None
+    new = replace(node, id="i-9", ip="127.0.0.1", login=replace(node.login, port=1))
+    monkeypatch.setattr(first_login, "TOLD_SECONDS", 0.0)
+    heard: list[str] = []
+    target = Target(())
+    with pytest.raises(SkycError) as failure:
+        target.bring_up([new], home=tmp_path, tell=heard.append)
+    assert failure.value.diagnostics[0].slug == "machine-gone" and heard == ["logging in to 1 new machine"]
+    # A cloud that cannot be asked has taken nothing.
+    target.refuses = True
+    monkeypatch.setattr(first_login, "LOGIN_SECONDS", 0.2)
+    with pytest.raises(SkycError) as failure:
+        target.bring_up([new], home=tmp_path, tell=heard.append)
+    assert failure.value.diagnostics[0].slug == "machine-unreachable"
