@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test check iam lint types build bench bless schemas clean
+.PHONY: help setup tools demo test check faults iam lint types build bench bless schemas clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test   set everything up and run all tests"
 	@echo "make check  lint, types and the quick tests"
 	@echo "make iam    prove every permission skyc asks for at AWS (long)"
+	@echo "make faults kill and starve the real AWS provider at 100 points"
 	@echo "make bench  print the figures kept in docs/performance.md"
 
 setup: $(STAMP)
@@ -51,6 +52,10 @@ demo: setup
 
 test: setup tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Kills at many more points than a run of all tests does; needs the AWS provider in a mirror (SKYC_PROVIDER_MIRROR), and two hours.
+faults: setup
+	SKYC_KILL_POINTS=100 SKYC_PATTERNS=10 $(BIN)/python -m pytest -s tests/aws/test_kills.py tests/failover
 
 check: setup lint types
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not ray and not e2e and not fault"

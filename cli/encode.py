@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..runtime.catalog import CatalogSummary
     from ..runtime.explain import Explanation
     from ..runtime.offers import Offer, OfferList
-    from ..runtime.records import JobRecord
+    from ..runtime.records import AttemptRecord, JobRecord
     from ..runtime.results import Backend, DeploymentStatus, NodeStatus
 
 
@@ -224,7 +224,22 @@ def _deployment(status: DeploymentStatus) -> JsonObject:
             {"name": storage.name, "uri": storage.uri, "gb_month": _decimal(storage.gb_month)} for storage in status.storages
         ],
         "jobs": [_job(job) for job in status.jobs],
+        "attempts": [_attempt(attempt) for attempt in status.attempts],
         "diagnostics": [_diagnostic(diagnostic) for diagnostic in status.diagnostics],
+    }
+
+
+def _attempt(attempt: AttemptRecord) -> JsonObject:
+    return {
+        "task": attempt.task,
+        "group": attempt.group,
+        "placement": attempt.placement,
+        "outcome": attempt.outcome.value,
+        "kind": attempt.kind or None,
+        "code": attempt.code or None,
+        "detail": attempt.detail,
+        "started": _time(attempt.started),
+        "finished": _time(attempt.finished),
     }
 
 

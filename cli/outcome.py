@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from ..runtime.job import JobKind
+from ..runtime.records import AttemptOutcome
 from ..runtime.results import ApplyResult, Outcome
 from .tables import duration
 
@@ -17,6 +18,11 @@ def say_outcome(result: ApplyResult, screen: Screen) -> int:
     mean other things here."""
     screen.diagnostics(result.diagnostics)
     job, name = result.job, result.deployment
+    if result.attempts and result.attempts[-1].outcome is AttemptOutcome.UP:
+        refused = [attempt for attempt in result.attempts if attempt.outcome is not AttemptOutcome.UP]
+        screen.note(
+            f"{name} is at {result.attempts[-1].placement}; {len(refused)} before it could not be had (skyc status {name})"
+        )
     which = f"job {job.id}" if job else "the job"
     took = f" after {duration(job.seconds)}" if job and job.seconds else ""
     match result.outcome:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from ..compiler.ir import decimal_text
 from ..compiler.report import money
+from ..runtime.failover_words import outcome
 from ..runtime.job import JobKind, JobState
 
 if TYPE_CHECKING:
-    from ..runtime.records import JobRecord
+    from ..runtime.records import AttemptRecord, JobRecord
     from ..runtime.results import NodeStatus
 
 JOB_HEADINGS = ("JOB", "RUN", "STATE", "SUBMITTED (UTC)", "TOOK", "PAID")
+ATTEMPT_HEADINGS = ("TRIED", "WHAT CAME OF IT")
 NODE_HEADINGS = ("NODE", "GROUP", "RANK", "CPUS", "MEMORY", "ACCELERATORS", "HEALTH")
 
 
@@ -46,6 +48,10 @@ def node_rows(nodes: Iterable[NodeStatus]) -> list[tuple[str, ...]]:
         )
         for node in nodes
     ]
+
+
+def attempt_rows(attempts: Iterable[AttemptRecord]) -> list[tuple[str, ...]]:
+    return [(attempt.placement, outcome(attempt)) for attempt in attempts]
 
 
 def duration(seconds: Decimal | None) -> str:

@@ -102,6 +102,8 @@ class Diagnostic:
     """Commands to copy. Each stands alone on its own line, indented."""
     subject: SpecPath | None = None
     """What it is about, said by who has no source map. `located` turns it into a span before anybody reads it."""
+    resource: str | None = None
+    """The Terraform address it is about, where Terraform said it."""
 
 
 class SkycError(Exception):

@@ -99,6 +99,8 @@ class Compilation:
     """The buckets the deployment has already."""
     buckets: tuple[Bucket, ...] = ()
     """The Storages for which there is a bucket of ours, or will be."""
+    chosen: PlacementPlan | None = None
+    """What the optimizer chose, where failover has gone on from it and `placement` is another one of its envelope."""
     graphs: tuple[ResourceGraph, ...] | None = None
     synthesized: tuple[SynthFile, ...] | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -108,6 +110,13 @@ class Compilation:
     @property
     def failed(self) -> bool:
         return has_errors(self.diagnostics)
+
+    @property
+    def reviewed(self) -> PlacementPlan:
+        """The plan whose envelope holds. Only after optimize."""
+        found = self.chosen or self.placement
+        assert found is not None
+        return found
 
     @property
     def deployment(self) -> DeploymentId:
@@ -167,7 +176,13 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
-    placement, said = optimize(state.bound or state.graph, state.candidates, state.sources, objective=state.options.objective)
+    placement, said = optimize(
+        state.bound or state.graph,
+        state.candidates,
+        state.sources,
+        objective=state.options.objective,
+        targets=capabilities_of(state.options.providers),
+    )
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
@@ -241,6 +256,16 @@ def compile_source(source: SourceFile, options: CompileOptions, *, until: str = 
         if state.failed or name == until:
             break
     return state
+
+
+def recompiled(state: Compilation, placement: PlacementPlan) -> Compilation:
+    """A compilation with its groups at another placement of its envelope: what follows the optimizer is made again."""
+    state = dataclasses.replace(state, placement=placement, chosen=state.reviewed, graphs=None, synthesized=None)
+    for _, run in PASSES[[name for name, _ in PASSES].index("lower") :]:
+        state = run(state)
+        if state.failed:
+            break
+    return dataclasses.replace(state, diagnostics=tuple(dict.fromkeys(state.diagnostics)))
 
 
 def emit(state: Compilation, stage: str) -> str:

@@ -123,15 +123,24 @@ def state_ids(file: Path) -> frozenset[str]:
 
     Empty when the file cannot be read: whoever takes what is not in it for an orphan must have looked at that before.
     """
+    return frozenset(id_ for _, id_ in state_identities(file))
+
+
+def state_identities(file: Path) -> frozenset[tuple[str, str]]:
+    """(type, `id`) of every managed resource in a state file: names are ids too, and a role may be called as its profile is.
+
+    Empty when the file cannot be read, as for `state_ids`.
+    """
     try:
         state = local_state(file)
     except SkycError:
         return frozenset()
-    found: set[str] = set()
+    found: set[tuple[str, str]] = set()
     for block in (state or {}).get("resources") or ():
         for instance in block.get("instances") or () if block.get("mode") == "managed" else ():
             identity = (instance.get("attributes") or {}).get("id")
-            found |= {str(identity)} if identity is not None else set()
+            if identity is not None:
+                found.add((str(block.get("type")), str(identity)))
     return frozenset(found)
 
 

@@ -232,11 +232,22 @@ def _worded(severity: Severity, summary: str, detail: str, address: str | None, 
         if known.pattern.search(f"{summary}\n{detail}"):
             text = "\n".join(part for part in (known.detail, f"Terraform: {summary}", said) if part)
             return Diagnostic(
-                severity=severity, slug=known.slug, summary=known.summary, detail=text, span=span, hint=known.hint
+                severity=severity,
+                slug=known.slug,
+                summary=known.summary,
+                detail=text,
+                span=span,
+                hint=known.hint,
+                resource=address,
             )
     slug = "terraform-error" if severity is Severity.ERROR else "terraform-warning"
     return Diagnostic(
-        severity=severity, slug=slug, summary=summary or "Terraform failed without a word", detail=said, span=span
+        severity=severity,
+        slug=slug,
+        summary=summary or "Terraform failed without a word",
+        detail=said,
+        span=span,
+        resource=address,
     )
 
 

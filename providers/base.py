@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from ..compiler.diagnostics import Diagnostic, SourceMap
 from ..compiler.ir import (
     DeploymentId,
+    Failure,
     FrozenMap,
     GroupPlacement,
     NodeRuntime,
@@ -307,6 +308,12 @@ class Provider(Protocol):
 
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         """Start what its graphs need besides released Terraform providers: skyc's own provider, or nothing."""
+
+    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
+        """What Terraform's errors mean, one each in their order: known by the target's own error codes. Pure."""
+
+    def quota_pool(self, placement: GroupPlacement) -> str:
+        """A name that all machines share that count on one quota of a region. Pure."""
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         """Where a Storage of this name lies when the task gives no URI and there is no bucket for it. Pure; nothing is made."""

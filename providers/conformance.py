@@ -28,6 +28,7 @@ from ..compiler.ir import (
     AcceleratorRequest,
     Bound,
     DeploymentId,
+    FailureKind,
     FrozenMap,
     GroupName,
     GroupPlacement,
@@ -107,6 +108,17 @@ class ProviderConformance(CatalogConformance):
 
     def test_it_can_be_compiled(self) -> None:
         assert Capability.LOWER in self.make_provider().capabilities, "it lowers and does not say so"
+
+    def test_words_alone_are_no_lack_of_capacity(self) -> None:
+        said = Diagnostic(
+            severity=Severity.ERROR,
+            slug="terraform-error",
+            summary="There is no capacity left, the quota is exceeded and access is denied",
+            resource="x.y",
+        )
+        (found,) = self.make_provider().failures((said,))
+        assert found.kind is FailureKind.OTHER, "an error was told by its prose; only the target's own codes tell"
+        assert found.resource == "x.y"
 
     def test_variations_are_complete(self) -> None:
         named = {field.name for field in fields(ResourceRequest)}

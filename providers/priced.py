@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ..compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task
+from ..compiler.ir import DeploymentId, Failure, FrozenMap, GroupPlacement, ResourceGraph, Task
 from ..compiler.ir.catalog import CatalogPart
 from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
 from .bucketless import Bucketless
 from .build_catalog import CATALOG_FILE
+from .errors import NO_WORDS, Vocabulary, read
 from .stored import stored_part
 
 STATE = "priced, not yet compiled"
@@ -27,6 +28,8 @@ class PricedProvider(Bucketless):
     """A target with a catalog and nothing else. Subclasses give its name and, where their catalog is no file, `catalog`."""
 
     name: str
+    words: Vocabulary = NO_WORDS
+    """How its errors are told apart; subclasses that know theirs say them in `errors.py`."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -61,6 +64,12 @@ class PricedProvider(Bucketless):
 
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         return nullcontext(())
+
+    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
+        return read(diagnostics, self.words)
+
+    def quota_pool(self, placement: GroupPlacement) -> str:
+        return self.words.pool(placement)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         raise SkycError(self._cannot_yet())

@@ -26,8 +26,10 @@ from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
 from . import jobs
 from .access import CONFIG, ssh_ranges
+from .attempts import continued, worth_telling
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
+from .failover import is_up, make_site, nodes_of
 from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
@@ -53,7 +55,7 @@ from .request import Request, compile_request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
 from .runs import plan_job
 from .session import Session
-from .sites import SiteContext, apply_site
+from .sites import SiteContext
 from .standing import ended, release, settle
 from .workdir import workdir_tree
 
@@ -83,6 +85,7 @@ def compiled(session: Session, request: Request) -> Compilation:
 
 def warned(session: Session, request: Request, compilation: Compilation) -> Compilation:
     """The compilation with what the deployment's history has to say to it."""
+    compilation = continued(session, compilation)
     return dataclasses.replace(
         compilation, diagnostics=(*compilation.diagnostics, *shared_deployment(session, request, compilation))
     )
@@ -215,7 +218,10 @@ def apply(
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
-        return ApplyResult(deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics)
+        attempts = worth_telling(session.store.attempts(deployment))
+        return ApplyResult(
+            deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics, attempts=attempts
+        )
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
         context = site_context(session, deployment, lock_fd, compilation)
@@ -226,7 +232,7 @@ def apply(
                 return result(Outcome.DECLINED, None)
             todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
             if plan.has_changes or todo:
-                _make(session, plan, request)
+                plan = _make(session, plan, request)
         if not todo:
             last = plan.jobs[-1]
             return result(Outcome.ALREADY_SUCCEEDED, newest_attempt(session, deployment, last.task, last.run))
@@ -246,22 +252,25 @@ def apply(
     return result(OUTCOMES[record.state], record)
 
 
-def _make(session: Session, plan: Planned, request: Request) -> None:
-    """Apply every site with changes. The deployment is `failed` when one does not come up."""
+def _make(session: Session, plan: Planned, request: Request) -> Planned:
+    """Apply every site with changes. The deployment is `failed` when one does not come up. The plan as it was carried out: with the
+    placements that could be had."""
     compilation = plan.compilation
     assert compilation.placement is not None
     deployment = plan.deployment
 
     def save(state: DeploymentState) -> None:
-        assert compilation.placement is not None
+        placement = plan.compilation.placement
+        assert placement is not None
         session.store.save_deployment(
             deployment,
             spec_path=str(request.path.resolve()),
-            spec_digest=compilation.placement.spec_digest,
-            plan_digest=compilation.placement.digest,
+            spec_digest=placement.spec_digest,
+            plan_digest=placement.digest,
             state=state,
         )
 
+    before = nodes_of(session, deployment)
     save(DeploymentState.APPLYING)
     for site, _ in plan.sites:
         if site.graph is not None:
@@ -273,13 +282,14 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
     try:
         for site, terraform in plan.sites:
             if not site.changes.has_changes:
+                is_up(session, plan, site)
                 continue
             session.step("apply", f"making {site.site}" if site.graph is not None else f"removing {site.site}")
             loser = task_of(site.site)
             ending = loses_cluster(loser, [(site, terraform)])
             if loser is not None and ending:
                 release(session, deployment, loser)
-            apply_site(plan.context, site, terraform, plan_digest=compilation.placement.digest)
+            plan = make_site(session, plan, site, terraform, before)
             if loser is not None and ending:
                 settle(session, deployment, loser, JobState.LOST, "Its nodes were replaced or removed.")
             if site.graph is None:
@@ -295,6 +305,7 @@ def _make(session: Session, plan: Planned, request: Request) -> None:
         save(DeploymentState.FAILED)
         raise
     save(DeploymentState.ACTIVE)
+    return plan
 
 
 def _next(session: Session, plan: Planned, job: JobPlan, request: Request, wait: float | None) -> tuple[Cluster, JobRecord]:

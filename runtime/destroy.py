@@ -196,6 +196,7 @@ def _forget(session: Session, deployment: DeploymentId, purge: bool, staying: fr
     for record in session.store.sites(deployment):
         if record.site not in staying:
             session.store.remove_site(deployment, record.site)
+    session.store.end_searches(deployment)
     directory = deployment_directory(session.home, deployment)
     # A link would lead the deletes to somewhere else. The lock is ours until the end: removing it would let two commands hold
     # "the" lock at once. The list of storage that was kept is what a later purge goes by.

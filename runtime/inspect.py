@@ -13,6 +13,7 @@ from ..compiler.ir import DeploymentId, GroupName
 from ..compiler.terraform_files import STATE_FILE, read_state
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
+from .attempts import worth_telling
 from .backend.opening import known_here, tenant_of
 from .buckets import kept_buckets, made_buckets
 from .clusters import Cluster, cluster_of, clusters, healths
@@ -88,6 +89,7 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
         refreshed=refresh,
         working=str(holder) if holder is not None else tenant_of(session, deployment),
         diagnostics=tuple(dict.fromkeys(said)),
+        attempts=worth_telling(session.store.attempts(deployment)),
     )
 
 

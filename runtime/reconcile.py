@@ -7,11 +7,12 @@ journal to find an orphan: the journal only tells that one is likely.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, error
 from ..compiler.ir import DeploymentId
-from ..compiler.terraform_files import STATE_FILE, read_state, state_ids
+from ..compiler.terraform_files import STATE_FILE, read_state, state_identities
 from ..providers.base import OwnedResource, Provider
 from .backend.faults import NotCompared
 from .records import JournalEntry
@@ -20,22 +21,34 @@ from .sites import SiteContext, remember_state, site_directory
 from .state import deployment_directory
 
 
-def orphans(observed: tuple[OwnedResource, ...], known: frozenset[str]) -> tuple[OwnedResource, ...]:
-    """What exists and is in no state. Pure."""
-    return tuple(resource for resource in observed if resource.id not in known)
+def orphans(observed: tuple[OwnedResource, ...], known: Mapping[str, frozenset[str]]) -> tuple[OwnedResource, ...]:
+    """What exists and is in no state. Pure. known: as from `known_ids`.
+
+    An id alone does not tell: names are ids, and a role may be called as its profile is. A resource whose id is known under other types
+    only is an orphan where each of those is there too; else one of them may be this one, in the provider's own spelling.
+    """
+    types: dict[str, set[str]] = {}
+    for resource in observed:
+        types.setdefault(resource.id, set()).add(resource.type)
+    return tuple(
+        resource
+        for resource in observed
+        if resource.type not in (of := known.get(resource.id, frozenset())) and of <= types[resource.id] - {resource.type}
+    )
 
 
-def known_ids(session: Session, deployment: DeploymentId) -> frozenset[str]:
-    """Ids of every resource in any state of the deployment. An unreadable state knows nothing.
+def known_ids(session: Session, deployment: DeploymentId) -> Mapping[str, frozenset[str]]:
+    """Id → its types, of every resource in any state of the deployment. An unreadable state knows nothing.
 
     States are found on disk too: when the state store is lost, what they hold is no orphan.
     """
     files = {Path(site.directory) / STATE_FILE for site in session.store.sites(deployment)}
     files.update((deployment_directory(session.home, deployment) / "sites").glob(f"*/{STATE_FILE}"))
-    found: set[str] = set()
+    found: dict[str, frozenset[str]] = {}
     for file in sorted(files):
-        found |= state_ids(file)
-    return frozenset(found)
+        for type_, id_ in state_identities(file):
+            found[id_] = found.get(id_, frozenset()) | {type_}
+    return found
 
 
 def reconcile(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from ..compiler.ir import DeploymentId, SiteId, TaskId
+from ..compiler.ir import DeploymentId, GroupName, SiteId, TaskId
 from .job import JobId, JobKind, JobState
 
 SECONDS_PER_HOUR = Decimal(3600)
@@ -79,6 +79,43 @@ class JournalEntry:
     started: datetime
     outcome: str | None = None
     finished: datetime | None = None
+
+
+class AttemptOutcome(enum.Enum):
+    """What came of trying a placement."""
+
+    TRYING = "trying"
+    """Under way, or cut off."""
+    UP = "up"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Not tried: skyc cannot make it from here, for a reason that is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One placement of a group that was tried, written down before it was.
+
+    search: counts the times a place was looked for; the attempts of one belong together. choice, placement: what the plan chose
+    for the group and what was tried, as `compiler.failover.name_of` spells them. kind, code, reach, detail: of a FAILED one, as in
+    `Failure`; of a SKIPPED one `detail` says why. over: the search ended without a place, or what it found is gone.
+    """
+
+    number: int
+    deployment: DeploymentId
+    search: int
+    task: TaskId
+    group: GroupName
+    choice: str
+    placement: str
+    outcome: AttemptOutcome
+    started: datetime
+    kind: str = ""
+    code: str = ""
+    reach: str = ""
+    detail: str = ""
+    finished: datetime | None = None
+    over: bool = False
 
 
 class RunState(enum.Enum):

@@ -43,7 +43,7 @@ from ..compiler.ir import (
     decimal_text,
 )
 from ..providers.base import BucketProperty
-from .records import DeploymentState, JobRecord
+from .records import AttemptRecord, DeploymentState, JobRecord
 
 ReportFormat = Literal["text", "markdown", "json"]
 
@@ -169,12 +169,14 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """`job`: the last one that was submitted or shown, None when it did not come to that."""
+    """`job`: the last one that was submitted or shown, None when it did not come to that. `attempts`: the placements that were tried,
+    where the first one could not be had."""
 
     deployment: DeploymentId
     outcome: Outcome
     job: JobRecord | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
 
 
 class DestroyOutcome(enum.Enum):
@@ -244,6 +246,7 @@ class DeploymentStatus:
     working: who works on it right now, in a sentence; None if nobody does.
     storages: its buckets, also those that a destroy left.
     hourly: US dollars per hour for what is up; None when a price is not known.
+    attempts: the placements that were tried, where the first one could not be had.
     """
 
     deployment: DeploymentId
@@ -259,6 +262,7 @@ class DeploymentStatus:
     refreshed: bool = True
     working: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,14 +167,15 @@ def plan_site(
     *,
     partly: bool = False,
     replace: Sequence[str] = (),
+    refresh: bool = True,
 ) -> SitePlan:
-    """Plan the module on disk (or, without a graph, its destruction; with `partly` that of what the module has no more). `replace`:
-    addresses to be made anew, whatever Terraform thinks of them.
+    """Plan the module on disk (or, without a graph, its destruction; with `partly` that of what the module has no more).
 
-    Raises SkycError with Terraform's diagnostics when that fails.
+    replace: addresses to be made anew, whatever Terraform thinks of them. refresh: look first whether what the state knows still is so;
+    not needed right after an apply. Raises SkycError with Terraform's diagnostics when that fails.
     """
     check_state(context, site)
-    run = checked(terraform.plan(destroy=graph is None and not partly, replace=replace))
+    run = checked(terraform.plan(destroy=graph is None and not partly, refresh=refresh, replace=replace))
     assert run.plan_file is not None
     shown = terraform.show(run.plan_file)
     changes = change_set(shown, graph=graph, site=site, engine=context.engine, secrets=context.secrets)

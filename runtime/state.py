@@ -39,6 +39,7 @@ from .records import (
     SiteRecord,
     StateMemory,
 )
+from .state_attempts import Attempts
 from .state_failures import cannot_use_home, newer_file, not_private, sqlite_failure
 from .state_schema import MIGRATIONS
 
@@ -94,7 +95,7 @@ def prepare_home(home: Path) -> None:
         raise SkycError(cannot_use_home(home, failure)) from failure
 
 
-class StateStore:
+class StateStore(Attempts):
     """The state of one home. A context manager; may be shared by threads, but not carried across a fork."""
 
     def __init__(self, home: Path, *, now: Callable[[], datetime] = utc_now) -> None:
@@ -375,6 +376,9 @@ class StateStore:
         return tuple(EventRecord(**{**dict(row), "time": _time(row["time"])}) for row in rows)
 
     # SQLite
+
+    def _moment(self) -> datetime:
+        return self._now()
 
     def _open(self) -> sqlite3.Connection:
         # SQLite would make the file with the process's umask; its log and index files copy the mode they find here.

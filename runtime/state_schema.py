@@ -87,4 +87,26 @@ FIRST = (
     "CREATE TRIGGER events_stay BEFORE DELETE ON events BEGIN SELECT raise(ABORT, 'events are never removed'); END",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST,)
+ATTEMPTS = (
+    # `number` is the order in which placements were tried; `node_group`, because GROUP is a word of SQL's.
+    """CREATE TABLE attempts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        deployment TEXT NOT NULL REFERENCES deployments ON DELETE CASCADE,
+        search INTEGER NOT NULL,
+        task TEXT NOT NULL,
+        node_group TEXT NOT NULL,
+        choice TEXT NOT NULL,
+        placement TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        kind TEXT NOT NULL DEFAULT '',
+        code TEXT NOT NULL DEFAULT '',
+        reach TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT '',
+        started TEXT NOT NULL,
+        finished TEXT,
+        over INTEGER NOT NULL DEFAULT 0
+    )""",
+    "CREATE INDEX attempts_of_deployment ON attempts (deployment, number)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, ATTEMPTS)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..encode import status_document
-from ..tables import JOB_HEADINGS, NODE_HEADINGS, job_rows, node_rows
+from ..tables import ATTEMPT_HEADINGS, JOB_HEADINGS, NODE_HEADINGS, attempt_rows, job_rows, node_rows
 
 if TYPE_CHECKING:
     from ...runtime.results import DeploymentStatus
@@ -57,6 +57,8 @@ def _show(status: DeploymentStatus, screen: Screen) -> None:
     screen.document(f"{status.deployment} · {' · '.join(facts)} · {harmless(status.spec_path)}\n")
     if status.working:
         screen.document(f"  {harmless(status.working)}\n")
+    if status.attempts:
+        screen.table(ATTEMPT_HEADINGS, attempt_rows(status.attempts), indent=2)
     if status.nodes:
         screen.table(NODE_HEADINGS, node_rows(status.nodes), indent=2)
     for storage in status.storages:

@@ -14,6 +14,7 @@ from .addresses import (
 )
 from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
+from .failure import Failure, FailureKind, Reach
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
 from .job import JobAction, JobPlan
 from .placement import (
@@ -105,6 +106,8 @@ __all__ = [
     "CostLine",
     "DataFlow",
     "DeploymentId",
+    "Failure",
+    "FailureKind",
     "FileMount",
     "FileMountSpec",
     "FrozenMap",
@@ -132,6 +135,7 @@ __all__ = [
     "Proof",
     "ProviderRequirement",
     "Quota",
+    "Reach",
     "Ref",
     "Rejection",
     "ResourceAddress",

@@ -9,7 +9,7 @@ order: request, provider, region, zone, machine type, market.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 from ..candidates import candidate
@@ -49,11 +49,17 @@ HOURS_STEP = Decimal("0.0001")
 
 
 def optimize(
-    graph: TaskGraph, found: CandidateSet, sources: SourceMap, *, objective: Objective = Objective.COST
+    graph: TaskGraph,
+    found: CandidateSet,
+    sources: SourceMap,
+    *,
+    objective: Objective = Objective.COST,
+    targets: Collection[str] | None = None,
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
 
-    None with an error when no choice keeps all affinities, deadlines and budgets.
+    None with an error when no choice keeps all affinities, deadlines and budgets. targets: providers that machines can be made at; a
+    group that is placed at one of them falls back to none of the others. None: to all.
     """
     model, answer = _chosen(graph, found, objective, any_rank=False)
     ordered = any(choice.rank.any() for choice in model.choices.values())
@@ -63,7 +69,8 @@ def optimize(
     if answer is None:
         return None, (nothing_satisfies(graph, model, sources, found.catalog.quotas),)
     in_use = used(model.problem, answer.values) if model.quotas else {}
-    return _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, in_use=in_use).plan(), ()
+    made = _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, in_use=in_use, targets=targets)
+    return made.plan(), ()
 
 
 def _chosen(graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool) -> tuple[Model, Answer | None]:
@@ -91,6 +98,7 @@ class _Assembly:
     objective: Objective
     in_use: dict[tuple[int, int], dict[int, int]]
     """What the answer uses of quotas: see `used`."""
+    targets: Collection[str] | None
     made: dict[tuple[int, int], GroupPlacement] = dataclasses.field(default_factory=dict)
     """(id of the choices, candidate) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
@@ -107,7 +115,8 @@ class _Assembly:
                 placements.append(placement)
                 ranked = self._rank(variable, int(chosen))
                 if not self._owned(variable, int(chosen)):
-                    fallbacks += [self.place(task, group, variable, item.row) for item in ranked[:FALLBACKS_KEPT]]
+                    usable = self._usable(variable, placement.provider, ranked)
+                    fallbacks += [self.place(task, group, variable, item.row) for item in usable[:FALLBACKS_KEPT]]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
         transfers = (
@@ -153,6 +162,12 @@ class _Assembly:
         options = self.model.choices[variable].options
         part = self.found.catalog.parts[int(options.part[row])]
         return int(part.offers.capacity[options.row[row]]) != UNKNOWN
+
+    def _usable(self, variable: int, chosen: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
+        """What machines can be made of; all of it where they cannot be made of the choice either."""
+        if self.targets is None or chosen not in self.targets:
+            return ranked
+        return tuple(item for item in ranked if self._machine(variable, item.row)[0] in self.targets)
 
     def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
         joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)

@@ -7,11 +7,12 @@ read "at least".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from ..buckets import Bucket
+from ..failover import envelope
 from ..ir import (
     Action,
     ChangeSet,
@@ -62,6 +63,19 @@ class PlacementRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackRow:
+    """`hourly`: of all nodes of the group together; `worst`: the most that can become, where it is another amount."""
+
+    task: str
+    group: str
+    where: str
+    machine: str
+    market: str
+    hourly: str
+    worst: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CostRow:
     label: str
     quantity: str
@@ -103,6 +117,8 @@ class Report:
     notes: tuple[str, ...]
     costs: tuple[CostRow, ...]
     alternatives: tuple[str, ...]
+    fallbacks: tuple[FallbackRow, ...]
+    """What is tried, in this order, where there is no capacity: approved with the plan."""
     jobs: tuple[JobPlan, ...]
     changes: tuple[ResourceChange, ...]
     drift: tuple[ResourceChange, ...]
@@ -148,6 +164,7 @@ def build(
         else (),
         costs=tuple(_cost_row(line) for line in placement.lines) if placement else (),
         alternatives=_alternatives(placement),
+        fallbacks=tuple(_fallback_rows(placement)) if placement else (),
         jobs=jobs,
         changes=tuple(everything),
         drift=tuple(sorted((d for site in changes for d in site.drift), key=lambda d: d.address)),
@@ -249,7 +266,7 @@ def _placement_row(placed: GroupPlacement, plan: PlacementPlan | None) -> Placem
     shape = placed.shape
     parts = [f"{decimal_text(shape.cpus)} CPU{'s' if shape.cpus != 1 else ''}", f"{decimal_text(shape.memory_gb)} GiB"]
     parts += [f"{decimal_text(a.count)}× {a.name}" for a in shape.accelerators]
-    fallbacks = [f for f in plan.fallbacks if f.task == placed.task and f.group == placed.group] if plan else []
+    fallbacks = envelope(plan, placed.task, placed.group)[1:] if plan else ()
     return PlacementRow(
         task=placed.task,
         group=placed.group,
@@ -260,6 +277,21 @@ def _placement_row(placed: GroupPlacement, plan: PlacementPlan | None) -> Placem
         hourly=money(placed.hourly),
         fallbacks=len(fallbacks),
     )
+
+
+def _fallback_rows(plan: PlacementPlan) -> Iterator[FallbackRow]:
+    for placed in plan.placements:
+        for item in envelope(plan, placed.task, placed.group)[1:]:
+            hourly, worst = (None if price is None else price * item.num_nodes for price in (item.hourly, item.worst_hourly))
+            yield FallbackRow(
+                task=item.task,
+                group=item.group,
+                where=str(item.location),
+                machine=item.instance_type,
+                market="spot" if item.market is Market.SPOT else "on-demand",
+                hourly=money(hourly),
+                worst="" if worst == hourly else money(worst),
+            )
 
 
 def _cost_row(line: CostLine) -> CostRow:

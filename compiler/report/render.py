@@ -51,6 +51,8 @@ def render_text(report: Report) -> str:
             lines += _change_lines(change)
     if report.alternatives:
         lines += ["", "  Next best:", *(f"    {safe(text)}" for text in report.alternatives)]
+    if report.fallbacks:
+        lines += ["", "  If there is no capacity, in this order:", *(f"    {row}" for row in _fallback_lines(report))]
     return "\n".join(lines) + "\n"
 
 
@@ -69,6 +71,10 @@ def render_markdown(report: Report) -> str:
     if report.changes:
         body = [line for change in report.changes for line in _change_lines(change, marker=True)]
         lines += ["", f"<details><summary>Resource diff · {len(report.changes)}</summary>", "", "```diff", *body, "```"]
+        lines.append("</details>")
+    if report.fallbacks:
+        lines += ["", f"<details><summary>If there is no capacity · {len(report.fallbacks)}</summary>", ""]
+        lines += [f"{number}. {_escape(row)}" for number, row in enumerate(_fallback_lines(report), 1)]
         lines.append("</details>")
     if report.costs:
         lines += ["", "<details><summary>Cost lines</summary>", "", "| | qty | unit | per run | source |"]
@@ -121,6 +127,18 @@ def render_json(report: Report) -> str:
         "kept": list(report.kept),
         "notes": list(report.notes),
         "alternatives": list(report.alternatives),
+        "envelope": [
+            {
+                "task": row.task,
+                "group": row.group,
+                "where": row.where,
+                "machine": row.machine,
+                "market": row.market,
+                "hourly": row.hourly,
+                "worst_hourly": row.worst or row.hourly,
+            }
+            for row in report.fallbacks
+        ],
         "counts": {"add": report.counts.add, "change": report.counts.change, "destroy": report.counts.destroy},
         "cautions": list(report.cautions),
         "jobs": [{"task": job.task, "action": job.action.value, "run": job.run, "detail": job.detail} for job in report.jobs],
@@ -175,6 +193,16 @@ def _placement_lines(report: Report) -> list[str]:
     if report.proof:
         lines.append(report.proof)
     return [*lines, *map(safe, report.moves), *(safe(f"note: {note}") for note in report.notes)]
+
+
+def _fallback_lines(report: Report) -> list[str]:
+    several = len({(row.task, row.group) for row in report.placements}) > 1
+    lines = []
+    for row in report.fallbacks:
+        label = f"{row.task}/{row.group}: " if several else ""
+        worst = f", at most {row.worst}/h" if row.worst else ""
+        lines.append(safe(f"{label}{row.where} · {row.machine} · {row.market} · {row.hourly}/h{worst}"))
+    return lines
 
 
 def _job_line(report: Report, index: int) -> str:

@@ -14,6 +14,7 @@ Permissions: `ec2:Describe*` of what is named below, `iam:List*` and `iam:Get*` 
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,8 @@ class Inventory:
                 if row.get("GroupName") == "default" or (name == "volume" and row["State"] != "available"):
                     continue
                 yield owned(kind.type, row[kind.id], _named(row))
+                if name == "route-table":
+                    yield from (owned(*inner) for inner in _within_table(row))
 
     def _machines(self, region: str, filters: list[Row]) -> Iterator[Row]:
         for reservation in self.account.pages("ec2", region, "describe_instances", "Reservations", Filters=filters):
@@ -180,6 +183,10 @@ class Inventory:
                 self._delete_gateway(id_, region)
             case "aws_route_table":
                 self._delete_table(id_, region)
+            case "aws_route":
+                table, _, destination = resource.name.partition(" ")
+                kind = "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
+                self._delete("ec2", region, "delete_route", RouteTableId=table, **{kind: destination})
             case "aws_iam_instance_profile":
                 self._delete_profile(id_, region)
             case "aws_iam_role":
@@ -267,7 +274,22 @@ class Inventory:
         self._delete("iam", region, "delete_role", RoleName=name)
 
 
+def _within_table(row: Row) -> Iterator[tuple[str, str, str]]:
+    """Type, id and name of the routes and associations that were put into a route table: they have no tags, and one that no state
+    knows would be in the way of the one that is to be made."""
+    table = row["RouteTableId"]
+    for route in row.get("Routes", ()):
+        destination = route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")
+        if destination and route.get("Origin") == "CreateRoute":
+            # Terraform's id: a checksum stands for the destination.
+            yield "aws_route", f"r-{table}{zlib.crc32(destination.encode())}", f"{table} {destination}"
+    for joined in row.get("Associations", ()):
+        if not joined.get("Main"):
+            yield "aws_route_table_association", joined["RouteTableAssociationId"], joined["RouteTableAssociationId"]
+
+
 _SIMPLE = {
+    "aws_route_table_association": ("disassociate_route_table", "AssociationId"),
     "aws_ebs_volume": ("delete_volume", "VolumeId"),
     "aws_key_pair": ("delete_key_pair", "KeyName"),
     "aws_launch_template": ("delete_launch_template", "LaunchTemplateId"),

@@ -14,6 +14,7 @@ from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResour
 from ..rented.accounts import made_in, refuse_other
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MADE_IN = re.compile(rb'"arn:aws[a-z-]*:ec2:[a-z0-9-]+:([0-9]{12}):(?:instance|
 
 class AwsProvider(RentedProvider):
     name = PROVIDER
+    words = WORDS
 
     @property
     def capabilities(self) -> frozenset[Capability]:

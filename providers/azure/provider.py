@@ -14,6 +14,7 @@ from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import LowerContext, OwnedResource
 from ..rented.provider import RentedProvider
 from ..retry import SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _MADE_IN = re.compile(r"/subscriptions/([0-9a-f-]{36})/resourceGroups/skyc-", re
 
 class AzureProvider(RentedProvider):
     name = PROVIDER
+    words = WORDS
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext

@@ -14,6 +14,7 @@ from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import LowerContext, OwnedResource
 from ..rented.provider import RentedProvider
 from ..retry import SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _IN_PROJECT = re.compile(
 
 class GcpProvider(RentedProvider):
     name = PROVIDER
+    words = WORDS
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext

@@ -13,6 +13,7 @@ from ..base import Capability, LowerContext, OwnedResource
 from ..rented.accounts import made_in, refuse_other
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
+from .errors import WORDS
 from .facts import PROVIDER
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _MADE_IN = re.compile(rb'"crn:v1:[a-z-]+:[a-z]+:is:[a-z0-9-]+:a/([0-9a-f]+)::(?:
 
 class IbmProvider(RentedProvider):
     name = PROVIDER
+    words = WORDS
 
     @property
     def capabilities(self) -> frozenset[Capability]:

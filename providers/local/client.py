@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
-from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
+from ...compiler.ir import DeploymentId, Failure, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
 from ...compiler.ir.catalog import CatalogPart
 from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
 from ..bucketless import Bucketless
+from ..errors import NO_WORDS, read
 from . import catalog, storage
 from .lower import TYPE, lower
 
@@ -83,6 +84,13 @@ class LocalProvider(Bucketless):
         from .transport import LocalTransport
 
         return contextlib.nullcontext(LocalTransport(node))
+
+    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
+        """This machine has no error codes, and no other machine to go to."""
+        return read(diagnostics, NO_WORDS)
+
+    def quota_pool(self, placement: GroupPlacement) -> str:
+        return NO_WORDS.pool(placement)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         return storage.uri(home, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def at(graph: ResourceGraph, endpoint: str) -> ResourceGraph:
     return replace(graph, requirements=(replace(need, config=FrozenMap(config)),))
 
 
-@pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
+@contextmanager
+def pretended_account() -> Iterator[str]:
     """The address of an empty account that accepts everybody."""
     from moto.server import ThreadedMotoServer
 
@@ -77,6 +78,12 @@ def moto() -> Iterator[str]:
         host, port = server.get_host_and_port()
         yield f"http://{host}:{port}"
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with pretended_account() as address:
+        yield address
 
 
 @pytest.fixture

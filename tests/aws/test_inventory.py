@@ -41,6 +41,9 @@ def leave(account: Any, deployment: str, *, network: str) -> None:
     gateway = ec2.create_internet_gateway(TagSpecifications=tagged("internet-gateway", deployment))["InternetGateway"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
     table = ec2.create_route_table(VpcId=vpc, TagSpecifications=tagged("route-table", deployment))["RouteTable"]
+    ec2.create_route(
+        RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway["InternetGatewayId"]
+    )
     ec2.associate_route_table(RouteTableId=table["RouteTableId"], SubnetId=subnet)
     group = ec2.create_security_group(
         GroupName="nodes", Description="d", VpcId=vpc, TagSpecifications=tagged("security-group", deployment)
@@ -82,7 +85,9 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, account: Any, backwar
         "aws_instance",
         "aws_internet_gateway",
         "aws_key_pair",
+        "aws_route",
         "aws_route_table",
+        "aws_route_table_association",
         "aws_security_group",
         "aws_subnet",
         "aws_vpc",

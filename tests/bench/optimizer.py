@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 
 import skyc
-from skyc.compiler.failover import next_placement
-from skyc.compiler.ir import GroupPlacement, PlacementPlan
+from skyc.compiler.failover import Refused, next_placement
+from skyc.compiler.ir import PlacementPlan
 
 from . import tasks
 from .child import Done, Scratch
@@ -121,7 +121,7 @@ def _failover(case: Case, scratch: Scratch) -> Figure:
     chosen = plan.placements[-1]
     longest = []
     for _ in range(TURNS):
-        failed: tuple[GroupPlacement, ...] = (chosen,)
+        failed: tuple[Refused, ...] = (Refused(placement=chosen),)
         most = 0.0
         while True:
             started = time.perf_counter()
@@ -129,7 +129,7 @@ def _failover(case: Case, scratch: Scratch) -> Figure:
             most = max(most, time.perf_counter() - started)
             if found is None:
                 break
-            failed = (*failed, found)
+            failed = (*failed, Refused(placement=found))
         longest.append(most * 1000)
     what = f"next placement after a failed attempt, {case.what}"
     return Figure(what=what, unit="ms", samples=tuple(longest), budget=10.0, peer="3 CPU s, growing")

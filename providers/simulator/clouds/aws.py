@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...aws import errors
 from ...tfplugin.codec import UNKNOWN, is_unknown
 from ..making import Cloud, Making, Refusal
 
@@ -258,31 +259,31 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
                 f"requested ({zone}). Launching EC2 instance failed."
             )
         case "no-capacity":
-            status, code = 500, "InsufficientInstanceCapacity"
+            status, code = 500, errors.NO_CAPACITY
             message = (
                 f"We currently do not have sufficient {machine} capacity in the Availability Zone you requested ({zone}). "
                 f"Our system will be working on provisioning additional capacity. You can currently get {machine} capacity "
                 "by not specifying an Availability Zone in your request."
             )
         case "quota" if _is_spot(making):
-            status, code, message = 400, "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"
+            status, code, message = 400, errors.NO_SPOT_QUOTA, "Max spot instance count exceeded"
         case "quota":
-            status, code = 400, "VcpuLimitExceeded"
+            status, code = 400, errors.NO_QUOTA
             message = (
                 "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the instance bucket that "
                 "the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request "
                 "an adjustment to this limit."
             )
         case "throttled":
-            status, code, message = 503, "RequestLimitExceeded", "Request limit exceeded."
+            status, code, message = 503, errors.THROTTLED, "Request limit exceeded."
             if service != "EC2":
-                status, code, message = 400, "Throttling", "Rate exceeded"
+                status, code, message = 400, errors.THROTTLED_ELSEWHERE, "Rate exceeded"
         case "denied":
             status = 403
             action = about or f"{service.lower().replace(' ', '')}:{PERMISSIONS.get(operation, operation)}"
             who = f"User: arn:aws:iam::{ACCOUNT}:user/skyc is not authorized to perform: {action}"
             why = f"because no identity-based policy allows the {action} action"
-            code = "UnauthorizedOperation" if service == "EC2" else "AccessDenied"
+            code = errors.NOT_ALLOWED if service == "EC2" else errors.NOT_ALLOWED_ELSEWHERE
             message = f"{who} on resource: * {why}"
             if service == "EC2":
                 message = (

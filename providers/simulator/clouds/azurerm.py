@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...azure import errors
 from ..making import Cloud, Making, Refusal
 
 NETWORK, COMPUTE, STORAGE = "Microsoft.Network", "Microsoft.Compute", "Microsoft.Storage"
@@ -160,7 +161,7 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
     match fault:
         case "no-capacity" if making.text("zone") or making.type != "azurerm_linux_virtual_machine":
             zone = making.text("zone")
-            code = "ZonalAllocationFailed" if zone else "AllocationFailed"
+            code = errors.NO_CAPACITY_IN_ZONE if zone else errors.NO_CAPACITY_IN_REGION
             where = "in this zone" if zone else "in this region"
             return Refusal(
                 summary=f"{what}: polling after CreateOrUpdate: polling failed: the Azure API returned the following error:\n\n"
@@ -169,7 +170,7 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
             )
         case "no-capacity":
             return Refusal(
-                summary=f"{performing} 409 (409 Conflict) with error: SkuNotAvailable: The requested VM size for resource 'Following "
+                summary=f"{performing} 409 (409 Conflict) with error: {errors.NO_CAPACITY}: The requested VM size for resource 'Following "
                 f"SKUs have failed for Capacity Restrictions: {machine}' is currently not available in location '{location}'. Please "
                 "try another size or deploy to a different location or different zone. See https://aka.ms/azureskunotavailable "
                 "for details."
@@ -177,19 +178,19 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
         case "quota":
             family = machine.removeprefix("Standard_")
             return Refusal(
-                summary=f"{performing} 409 (409 Conflict) with error: OperationNotAllowed: Operation could not be completed as it "
+                summary=f"{performing} 409 (409 Conflict) with error: {errors.NO_QUOTA}: Operation could not be completed as it "
                 f"results in exceeding approved {family} Family Cores quota. Additional details - Deployment Model: Resource "
                 f"Manager, Location: {location}, Current Limit: 0, Current Usage: 0, Additional Required: 8, (Minimum) New Limit "
                 "Required: 8. Setup Alerts when Quota reaches threshold."
             )
         case "throttled":
             return Refusal(
-                summary=f"{performing} 429 (429 Too Many Requests) with error: TooManyRequests: The request is being throttled as the "
+                summary=f"{performing} 429 (429 Too Many Requests) with error: {errors.THROTTLED}: The request is being throttled as the "
                 "limit has been reached for operation type - Write."
             )
         case "denied":
             return Refusal(
-                summary=f"{performing} 403 (403 Forbidden) with error: AuthorizationFailed: The client '{making.uuid('client')}' with "
+                summary=f"{performing} 403 (403 Forbidden) with error: {errors.NOT_ALLOWED}: The client '{making.uuid('client')}' with "
                 f"object id '{making.uuid('object')}' does not have authorization to perform action "
                 f"'{about or _action(making.type)}' over scope '{identity(making)}' or the scope is invalid. If access was "
                 "recently granted, please refresh your credentials."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...gcp import errors
 from ...tfplugin.codec import is_unknown
 from ..making import Cloud, Making, Refusal
 
@@ -129,26 +130,26 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
             return Refusal(
                 summary=f"{waiting}The zone 'projects/{project}/zones/{zone}' does not have enough resources available to "
                 "fulfill the request.  '(resource type:compute)'.",
-                detail="Error code: ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS\n"
+                detail=f"Error code: {errors.NO_CAPACITY}\n"
                 f"A {size(making)} VM instance is currently unavailable in the {zone} zone. Try a different zone, or try again "
                 "later.",
             )
         case "quota":
             return Refusal(
                 summary=f"{waiting}Quota 'CPUS' exceeded.  Limit: 0.0 in region {_region(making)}.",
-                detail="Error code: QUOTA_EXCEEDED\nmetric name = compute.googleapis.com/cpus\nlimit name = CPUS-per-project-region",
+                detail=f"Error code: {errors.NO_QUOTA}\nmetric name = compute.googleapis.com/cpus\nlimit name = CPUS-per-project-region",
             )
         case "throttled":
             return Refusal(
                 summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 403: Quota exceeded for quota "
                 "metric 'Queries' and limit 'Queries per minute' of service 'compute.googleapis.com' for consumer "
-                f"'project_number:{making.number(10**12)}'., rateLimitExceeded"
+                f"'project_number:{making.number(10**12)}'., {errors.THROTTLED}"
             )
         case "denied":
             needed = about or PERMISSIONS.get(making.type, "resourcemanager.projects.get")
             return Refusal(
                 summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 403: Required '{needed}' "
-                f"permission for '{id}', forbidden"
+                f"permission for '{id}', {errors.NOT_ALLOWED}"
             )
         case "in-use":
             kind = making.type.removeprefix("google_compute_")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ibm import errors
 from ..making import Cloud, Making, Refusal
 
 ACCOUNT = "a0123456789abcdef0123456789abcdef"
@@ -106,16 +107,16 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
         case "no-capacity":
             return Refusal(
                 summary=f"[ERROR] Instance ({identity(making)}) went into failed state during the operation",
-                detail="(cannot_start_capacity) Insufficient capacity: the instance cannot start because the zone "
+                detail=f"({errors.NO_CAPACITY}) Insufficient capacity: the instance cannot start because the zone "
                 f"{zones(making)[0]} has no capacity left for the profile {size(making)}.",
             )
         case "quota":
-            code, message = "over_quota", "The quota of vCPUs for instances in this region would be exceeded."
+            code, message = errors.NO_QUOTA, "The quota of vCPUs for instances in this region would be exceeded."
         case "throttled":
-            code, message = "too_many_requests", "429 Too Many Requests: too many requests have been made."
+            code, message = errors.THROTTLED, "429 Too Many Requests: too many requests have been made."
         case "denied":
             needed = about or PERMISSIONS.get(making.type, "iam.policy.create")
-            code = "not_authorized"
+            code = errors.NOT_ALLOWED
             message = f"The request is not authorized: the provided token does not allow the action {needed}."
         case "in-use":
             kind = making.type.removeprefix("ibm_is_")

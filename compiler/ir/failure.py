@@ -1,0 +1,45 @@
+"""Why a target did not make what it was asked for, as a value: recognised by the target's own error code, never by its prose."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class FailureKind(enum.Enum):
+    CAPACITY = "capacity"
+    """There is no such machine there now."""
+    QUOTA = "quota"
+    """The account may not have that many."""
+    PERMISSION = "permission"
+    """Whoever asks may not do it, or the account may not."""
+    THROTTLED = "throttled"
+    """Too many calls: the same one may pass later."""
+    OTHER = "other"
+
+
+class Reach(enum.Enum):
+    """How far a lack of capacity or quota reaches: what else it rules out."""
+
+    MACHINE_IN_ZONE = "this machine in this zone"
+    MACHINE_IN_REGION = "this machine in this region"
+    ZONE = "every machine in this zone"
+    POOL = "every machine of this region that counts on the same quota"
+    REGION = "every machine in this region"
+    PROVIDER = "every machine of this account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One refusal. `code`: the target's own, empty where none was found. `reach`: of CAPACITY and QUOTA only.
+
+    permission: what is missing, in the target's spelling (`ec2:RunInstances`); empty where it does not say.
+    resource: the Terraform address that was being made; None where that is not known.
+    """
+
+    kind: FailureKind
+    code: str
+    detail: str
+    reach: Reach | None = None
+    permission: str = ""
+    resource: str | None = None

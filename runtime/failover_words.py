@@ -1,0 +1,104 @@
+"""What is said of a search for a place: on the way, and when it ends without one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..compiler.diagnostics import Diagnostic, error
+from ..compiler.failover import envelope, name_of
+from ..compiler.ir import DeploymentId, Failure, PlacementPlan, SiteId
+from .records import AttemptOutcome, AttemptRecord
+
+RULED_OUT = "not tried: the refusals above rule it out"
+
+
+def told(attempt: AttemptRecord, failure: Failure) -> str:
+    """An event: `aws/us-east-1/use1-az1 g5.xlarge on-demand: InsufficientInstanceCapacity (capacity)`."""
+    return f"{attempt.placement}: {failure.code} ({failure.kind.value})"
+
+
+def outcome(attempt: AttemptRecord) -> str:
+    """What came of an attempt, in a few words."""
+    match attempt.outcome:
+        case AttemptOutcome.UP:
+            return f"up in part: {attempt.code} ({attempt.kind})" if attempt.code else "up"
+        case AttemptOutcome.TRYING:
+            return "under way, or cut off"
+        case AttemptOutcome.SKIPPED:
+            return f"not tried: {attempt.detail}"
+        case AttemptOutcome.FAILED:
+            return f"{attempt.code} ({attempt.kind})" if attempt.code else attempt.detail or attempt.kind
+
+
+def exhausted(
+    deployment: DeploymentId, plan: PlacementPlan, tried: Sequence[AttemptRecord], left: Sequence[Diagnostic]
+) -> Diagnostic:
+    """Every placement of the envelope, and why it could not be had."""
+    lines = ["The plan approved these places, which were tried in this order:"]
+    for task, group in dict.fromkeys((row.task, row.group) for row in tried):
+        mine = {row.placement: row for row in tried if (row.task, row.group) == (task, group)}
+        if not any(row.outcome is AttemptOutcome.FAILED for row in mine.values()):
+            # Another group of the task had none left; this one was not in question.
+            continue
+        lines.append(f"`{task}`, group `{group}`:" if group != "main" else f"`{task}`:")
+        names = [*mine, *(name for name in map(name_of, envelope(plan, task, group)) if name not in mine)]
+        lines += [f"  {name}: {outcome(mine[name]) if name in mine else RULED_OUT}" for name in names]
+    lines.append(_remains(left, "Everything that was made on the way is removed again."))
+    return error(
+        "no-capacity",
+        "There is no capacity at any of the approved places",
+        "\n".join(lines),
+        hint="apply again later, or let the task accept more: other regions or machines, `use_spot`, or a larger quota",
+        commands=(f"skyc destroy {deployment}",) if left else (),
+    )
+
+
+def standing(site: SiteId, kept: Iterable[str], failures: Iterable[Failure]) -> Diagnostic:
+    """Some of a cluster's nodes live: it is not moved away from under them."""
+    codes = ", ".join(dict.fromkeys(f"{failure.code} ({failure.kind.value})" for failure in failures))
+    names = ", ".join(sorted(kept))
+    return error(
+        "no-capacity",
+        "There is no capacity for the rest of a cluster",
+        f"{site} could not be completed: {codes}. Nodes that were up before still are ({names}), and skyc does not move a cluster away"
+        " from living nodes. Others that were made now stay too, for the next apply to go on with.",
+        hint="apply again later; or destroy it and apply, which then looks for one place for all of it",
+    )
+
+
+def denied(deployment: DeploymentId, site: SiteId, failure: Failure, left: Sequence[Diagnostic], *, kept: bool) -> Diagnostic:
+    """Names what is missing: no other place would help. kept: nodes of the site that were up before still are."""
+    gone = "What was up before still is." if kept else "What was made before is removed again."
+    missing = f"`{failure.permission}`" if failure.permission else "what this call needs"
+    return error(
+        "permission-missing",
+        "A permission is missing",
+        f"{site}: the target refused with {failure.code}. Who applies is not allowed {missing}. No other place was tried, since that is the"
+        f" same everywhere.\n{_remains(left, gone)}",
+        hint=f"have {missing} granted to the identity whose credentials are used, then apply again",
+        commands=(f"skyc destroy {deployment}",) if left else (),
+    )
+
+
+def still_throttled(site: SiteId, failure: Failure) -> Diagnostic:
+    return error(
+        "throttled",
+        "The target takes no more calls for now",
+        f"{site}: {failure.code}, again and again. What is made stays, and is in the state.",
+        hint="apply again in a few minutes: it goes on from here",
+    )
+
+
+def outside(site: SiteId, types: Sequence[str]) -> Diagnostic:
+    return error(
+        "outside-envelope",
+        "The next place would need what nobody approved",
+        f"{site} would there also need: {', '.join(types)}. Nothing more was made.",
+        hint="review a plan of that place: name it with `infra`",
+    )
+
+
+def _remains(left: Sequence[Diagnostic], gone: str) -> str:
+    if not left:
+        return gone
+    return "Not everything that was made on the way could be removed: " + "; ".join(found.summary for found in left) + "."
