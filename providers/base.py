@@ -195,7 +195,8 @@ class Transport(Protocol):
         """Raises FileNotFoundError."""
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60.0) -> Completed:
-        """Run a program with exactly `env` added to a minimal environment. Raises TimeoutError."""
+        """Run a program with exactly `env` added to a minimal environment. Raises TimeoutError, and FileNotFoundError for a program
+        that is not there: a machine that boots has a directory and no Python yet."""
 
     def forward(self, port: int) -> AbstractContextManager[int]:
         """A local TCP port that reaches `port` on the node's loopback, for the length of the context."""

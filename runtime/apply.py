@@ -30,7 +30,7 @@ from .attempts import continued, worth_telling
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
 from .failover import is_up, make_site, nodes_of
-from .job import JobGroup, JobKind, JobRequest, JobState, JobStatus
+from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
 from .places import checkpoint_place, mounts, note_storages, refuse_unopened
@@ -70,6 +70,7 @@ OUTCOMES = {
 
 
 OVER_BUDGET = "over-budget"
+SSH_CLOSED = "ssh-closed"
 DENIED = 3
 """Exit code of what a budget or a policy forbids."""
 
@@ -105,13 +106,15 @@ def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
             )
         )
     closed = [name for name in names if Capability.LOGIN in session.provider(name).capabilities]
-    if closed and not ssh_ranges(session.home):
+    # A target may take none of the addresses: some know IPv4 only.
+    unusable = any(said.slug == SSH_CLOSED for said in compilation.diagnostics)
+    if closed and (unusable or not ssh_ranges(session.home)):
         raise SkycError(
             error(
-                "ssh-closed",
+                SSH_CLOSED,
                 "Nobody could log in to the machines",
                 f"skyc starts jobs at `{closed[0]}` over SSH, and `access.ssh_from` in {session.home / CONFIG} names no address that"
-                " SSH is open to. So it rents nothing: the machines would cost money and do nothing.",
+                " SSH could be opened to there. So it rents nothing: the machines would cost money and do nothing.",
                 hint="write your own address there, as `access: {ssh_from: [203.0.113.7/32]}`, and apply again",
             )
         )
@@ -344,9 +347,8 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
     if job.action is JobAction.FOLLOW:
         record = newest_attempt(session, deployment, task.id, job.run)
         assert record is not None
-        if record.state is JobState.PENDING and not jobs.is_submitted(cluster.nodes, cluster.provider, record.id):
-            # skyc died between writing the job down and submitting it.
-            start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
+        if record.state is JobState.PENDING:
+            _start_pending(session, plan, cluster, record, secrets)
         return cluster, record
     for old in session.store.jobs(deployment):
         if old.task == task.id and old.kind is JobKind.RUN and not old.state.final:
@@ -363,18 +365,47 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
     return cluster, record
 
 
+def _start_pending(session: Session, plan: Planned, cluster: Cluster, record: JobRecord, secrets: Mapping[str, Secret]) -> None:
+    """Start a job that is written down and may not have come further, because skyc died. It may have died at the first login, so the
+    nodes are brought up before their head is asked."""
+    task = plan.task(record.task)
+    try:
+        bring_up(session, cluster)
+        submitted = jobs.is_submitted(cluster.nodes, cluster.provider, record.id)
+    except KeyboardInterrupt:
+        raise not_started(plan.deployment, record.id) from None
+    if not submitted:
+        start(session, plan.deployment, cluster, job_request(session, plan, task, record), secrets)
+
+
+def bring_up(session: Session, cluster: Cluster) -> None:
+    """Raises SkycError."""
+    cluster.provider.bring_up(cluster.nodes, home=session.home, tell=lambda text: session.note("job", text))
+
+
+def not_started(deployment: DeploymentId, job: JobId) -> Interrupted:
+    return Interrupted(
+        f"The machines exist, and cost, and job {job} was not seen to start. The same command goes on from there.",
+        f"skyc status {deployment}",
+        f"skyc destroy {deployment}",
+    )
+
+
 def start(
     session: Session, deployment: DeploymentId, cluster: Cluster, request: JobRequest, secrets: Mapping[str, Secret]
 ) -> None:
-    """Probe, prepare and submit. A job that cannot be started has failed; one whose skyc was stopped is still pending."""
+    """Probe, prepare and submit. A job that cannot be started has failed. One whose skyc was stopped, or whose head fell silent when it
+    was submitted, is still pending: it may run, and the next command asks."""
     nodes, provider = cluster.nodes, cluster.provider
     try:
         session.step("job", f"putting job {request.id} on {len(nodes)} node{'s' if len(nodes) != 1 else ''}")
-        provider.bring_up(nodes, home=session.home, tell=lambda text: session.note("job", text))
+        bring_up(session, cluster)
         probe(provider, nodes)
         jobs.prepare(nodes, provider, request, secrets, avoid=(session.home,))
         session.step("job", f"running {request.id}")
         jobs.start(nodes, provider, request.id)
+    except KeyboardInterrupt:
+        raise not_started(deployment, request.id) from None
     except JobsUnreachable as failure:
         reason = f"Before it was submitted: {failure}."
         session.store.update_job(deployment, request.id, JobStatus(state=JobState.LOST, reason=reason))
@@ -388,8 +419,9 @@ def start(
             )
         ) from None
     except SkycError as failure:
-        reason = f"It could not be started: {failure.diagnostics[0].summary}."
-        session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
+        if failure.diagnostics[0].slug != jobs.MAY_RUN:
+            reason = f"It could not be started: {failure.diagnostics[0].summary}."
+            session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
         raise
     session.store.record("job-submitted", request.id, deployment=deployment)
 

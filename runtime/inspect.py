@@ -11,13 +11,12 @@ from pathlib import Path
 from ..compiler.diagnostics import Diagnostic, Severity, SkycError, error
 from ..compiler.ir import DeploymentId, GroupName
 from ..compiler.terraform_files import STATE_FILE, read_state
-from ..providers.base import Node
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
 from .attempts import worth_telling
 from .backend.opening import known_here, tenant_of
 from .buckets import kept_buckets, made_buckets
-from .clusters import Cluster, cluster_of, clusters
+from .clusters import Cluster, cluster_of, clusters, healths
 from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
 from .lock import lock_holder
 from .logbook import saved_log
@@ -78,10 +77,10 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
                 cpus=node.cpus,
                 memory_mb=node.memory_mb,
                 accelerators=node.accelerators,
-                health=_health(session, cluster, node, said) if refresh else node.health,
+                health=health,
             )
             for cluster in found
-            for node in cluster.nodes
+            for node, health in zip(cluster.nodes, _healths(session, cluster, said, refresh=refresh), strict=True)
         ),
         jobs=listed,
         storages=kept_buckets(session, made_buckets(session, deployment, skip_damaged=True)),
@@ -94,13 +93,17 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
     )
 
 
-def _health(session: Session, cluster: Cluster, node: Node, said: list[Diagnostic]) -> str:
+def _healths(session: Session, cluster: Cluster, said: list[Diagnostic], *, refresh: bool) -> Iterator[str]:
     """A node that cannot be looked at is one line of the answer: the others, and the jobs, are still to be shown."""
-    try:
-        return cluster.provider.health(node, home=session.home)
-    except SkycError as failure:
-        said += _as_warnings(failure)
-        return "unknown"
+    if not refresh:
+        yield from (node.health for node in cluster.nodes)
+        return
+    for health in healths(session, cluster.provider, cluster.nodes):
+        if isinstance(health, SkycError):
+            said += _as_warnings(health)
+            yield "unknown"
+        else:
+            yield health
 
 
 def _as_warnings(failure: SkycError) -> list[Diagnostic]:

@@ -40,6 +40,9 @@ CANCEL_SECONDS = 30.0
 LONGEST_PAUSE = 5.0
 """Seconds between tries to reach a head that does not answer."""
 
+MAY_RUN = "submission-unanswered"
+"""Slug of the failure after which nobody knows whether a job was started."""
+
 _WATCH = Path(__file__).with_name("node") / "watch.py"
 
 
@@ -227,7 +230,8 @@ def job_directory(node: Node, job: JobId) -> str:
 def start(nodes: Sequence[Node], provider: Provider, job: JobId) -> bool:
     """Submit a prepared job. False when the cluster has that job already: then it is the same one.
 
-    Raises SkycError `cluster-unreachable` when the head does not answer, `job-refused` when Ray does not want it.
+    Raises SkycError `submission-unanswered` when the head does not answer: it may have the job all the same; `job-refused` when Ray
+    does not want it.
     """
     head = nodes[0]
     code = bundle().directory_on(head.directory)
@@ -238,7 +242,14 @@ def start(nodes: Sequence[Node], provider: Provider, job: JobId) -> bool:
         with provider.transport(head) as transport, _client(head, transport) as client:
             return client.submit(job, entrypoint)
     except (TransportError, TimeoutError, JobsUnreachable, FileNotFoundError) as failure:
-        raise _unreachable(head, failure) from failure
+        raise SkycError(
+            error(
+                MAY_RUN,
+                "The cluster's head fell silent when it was given the job",
+                f"Node {head.name}: {failure}. Whether job {job} runs is not known.",
+                hint="apply again: that finds the job, or starts it, and never starts it twice",
+            )
+        ) from failure
 
 
 def is_submitted(nodes: Sequence[Node], provider: Provider, job: JobId) -> bool:
@@ -247,7 +258,10 @@ def is_submitted(nodes: Sequence[Node], provider: Provider, job: JobId) -> bool:
     try:
         with provider.transport(head) as transport, _client(head, transport) as client:
             return client.get(job) is not None
-    except (TransportError, TimeoutError, JobsUnreachable, FileNotFoundError) as failure:
+    except FileNotFoundError:
+        # It has no token: it was never brought up, and there is no Ray that anything could have been given to.
+        return False
+    except (TransportError, TimeoutError, JobsUnreachable) as failure:
         raise _unreachable(head, failure) from failure
 
 
@@ -297,6 +311,9 @@ def follow(
                     if facts["ended"] or (status.state.final and facts["driver"] == "none"):
                         _forget_values(nodes, provider, job)
                         return status
+        except BrokenPipeError:
+            # Of `out`: nobody reads any more. It says nothing about the node.
+            raise
         except (TransportError, TimeoutError, OSError) as failure:
             failures += 1
             if failures == 1 and note:
@@ -383,9 +400,11 @@ def cancel(nodes: Sequence[Node], provider: Provider, job: JobId) -> JobStatus:
 
 def _watch(transport: Transport, head: Node, command: str, *arguments: str) -> dict[str, Any]:
     """Run `watch.py` on the head. Raises TransportError when it gives no answer."""
-    done = transport.run(
-        [head.python, "-I", "-S", "-c", _WATCH.read_text(), command, *arguments], timeout=POLL_SECONDS + CANCEL_SECONDS + 20
-    )
+    argv = [head.python, "-I", "-S", "-c", _WATCH.read_text(), command, *arguments]
+    try:
+        done = transport.run(argv, timeout=POLL_SECONDS + CANCEL_SECONDS + 20)
+    except FileNotFoundError as failure:
+        raise TransportError(f"the head has no Python yet, or none any more: {failure}") from failure
     if done.returncode != 0:
         raise TransportError(f"the head could not look at the job: {done.stderr.strip()[-300:] or done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -21,8 +21,9 @@ def log_path(session: Session, deployment: DeploymentId, job: JobId) -> Path:
     return session.home / "logs" / deployment / f"{job}.log"
 
 
-def save_log(session: Session, deployment: DeploymentId, cluster: Cluster, job: JobId) -> None:
-    """Copy a job's output home, mode 0600. A node that is gone has none to give, and that is no error.
+def save_log(session: Session, deployment: DeploymentId, cluster: Cluster, job: JobId) -> bool:
+    """Copy a job's output home, mode 0600. False when its head does not answer: a node that is gone has none to give, and that is no
+    error.
 
     Several commands may notice the end of a job at once: each writes a file of its own, and the last one stays.
     """
@@ -38,10 +39,11 @@ def save_log(session: Session, deployment: DeploymentId, cluster: Cluster, job: 
                 fresh.replace(path)
             # Otherwise its nodes were replaced, and what was kept before is all there is.
         except SkycError:
-            return
+            return False
         finally:
             with suppress(OSError):
                 fresh.unlink()
+    return True
 
 
 def saved_log(session: Session, deployment: DeploymentId, job: JobId) -> Iterator[str] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from ..compiler.ir import (
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
 from ..providers.base import DEAD, Capability
-from .clusters import clusters
+from .clusters import clusters, healths
 from .job import JobState
 from .places import checkpoint_place
 from .reconcile import reconcile
@@ -168,9 +167,12 @@ def dead_machines(session: Session, deployment: DeploymentId, graph: ResourceGra
     nodes = [node for cluster in clusters(session, deployment) if cluster.site == graph.site for node in cluster.nodes]
     if not nodes:
         return ()
-    with ThreadPoolExecutor(max_workers=min(32, len(nodes))) as pool:
-        healths = list(pool.map(lambda node: provider.health(node, home=session.home), nodes))
-    dead = {node.name: health for node, health in zip(nodes, healths, strict=True) if health.startswith(DEAD)}
+    dead = {}
+    for node, health in zip(nodes, healths(session, provider, nodes), strict=True):
+        if isinstance(health, SkycError):
+            raise health
+        if health.startswith(DEAD):
+            dead[node.name] = health
     for name, health in sorted(dead.items()):
         session.note("plan", f"node {name} is {health}; it is made anew")
     return tuple(address for name, address in machine_addresses(graph) if name in dead)

@@ -12,16 +12,19 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ..compiler.diagnostics import SkycError, error
-from ..providers.base import Node, Provider, Transport
+from ..compiler.diagnostics import Diagnostic, SkycError, error
+from ..providers.base import Node, Provider, Transport, TransportError
 from .job import JobId
 
 TIMEOUT = 30.0
+MOST_AT_ONCE = 32
+"""Nodes that are asked at the same time."""
 
 
 class JobsUnreachable(Exception):
@@ -104,25 +107,40 @@ def probe(provider: Provider, nodes: Sequence[Node]) -> None:
 
     Raises SkycError `ray-port-open` when one answers, JobsUnreachable when one does not answer at all.
     """
-    for node in nodes:
-        ports = [("agent", node.agent_port, "/api/job_agent/jobs/")]
-        if node.rank == 0:
-            ports.append(("dashboard", node.dashboard_port, "/api/jobs/"))
+    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(nodes))) as pool:
+        done = [pool.submit(_probe, provider, node) for node in nodes]
+    # An open port anywhere weighs more than a node that does not answer.
+    failures = [failure for future in done if (failure := future.exception()) is not None]
+    for failure in sorted(failures, key=lambda failure: isinstance(failure, JobsUnreachable)):
+        raise failure
+
+
+def _probe(provider: Provider, node: Node) -> None:
+    ports = [("agent", node.agent_port, "/api/job_agent/jobs/")]
+    if node.rank == 0:
+        ports.append(("dashboard", node.dashboard_port, "/api/jobs/"))
+    try:
         with provider.transport(node) as transport:
             for title, port, path in ports:
                 with transport.forward(port) as local:
                     # An empty body: an open port answers 400 or 200, and executes nothing.
                     status, _ = _request(local, "POST", path, {}, {})
                 if status != 401:
-                    raise SkycError(
-                        error(
-                            "ray-port-open",
-                            "A Ray port accepts requests without a token",
-                            f"Port {port} ({title}) of node {node.name} answered {status} to a request without a token; it must"
-                            " answer 401. Whoever reaches this port can run commands on the node, so no job was started.",
-                            hint="Destroy this deployment and apply again; if it comes back, report it as a bug.",
-                        )
-                    )
+                    raise SkycError(_open(node, title, port, status))
+    except (TransportError, TimeoutError) as failure:
+        raise JobsUnreachable(f"node {node.name} cannot be reached: {failure}") from failure
+    except JobsUnreachable as failure:
+        raise JobsUnreachable(f"node {node.name}: {failure}") from failure
+
+
+def _open(node: Node, title: str, port: int, status: int) -> Diagnostic:
+    return error(
+        "ray-port-open",
+        "A Ray port accepts requests without a token",
+        f"Port {port} ({title}) of node {node.name} answered {status} to a request without a token; it must answer 401. Whoever"
+        " reaches this port can run commands on the node, so no job was started.",
+        hint="Destroy this deployment and apply again; if it comes back, report it as a bug.",
+    )
 
 
 def _request(port: int, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]) -> tuple[int, str]:

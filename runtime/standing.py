@@ -9,16 +9,20 @@ Invariants
 
 from __future__ import annotations
 
+import time
+
 from ..compiler.diagnostics import SkycError
 from ..compiler.ir import DeploymentId, TaskId
 from ..providers.base import is_lost
 from . import jobs
-from .clusters import Cluster, cluster_of
+from .clusters import Cluster, cluster_of, healths
 from .job import JobKind, JobState, JobStatus
 from .logbook import log_path, save_log
 from .records import JobRecord, RunState
 from .session import Session
 
+IN_VAIN_SECONDS = 10.0
+"""How long a head that does not answer is waited for, in all, by who asks it about several jobs."""
 RUN_STATES = {JobState.SUCCEEDED: RunState.SUCCEEDED, JobState.CANCELLED: RunState.CANCELLED, JobState.FAILED: RunState.FAILED}
 
 
@@ -51,16 +55,20 @@ def observed(session: Session, deployment: DeploymentId, cluster: Cluster, recor
 
 
 def refresh_jobs(session: Session, deployment: DeploymentId) -> tuple[JobRecord, ...]:
-    """All jobs, those that were going on asked anew. A cluster that does not answer leaves its jobs as they were."""
+    """All jobs, those that were going on asked anew. A cluster that does not answer leaves its jobs as they were, and is not waited for
+    with each of them."""
+    in_vain: dict[TaskId, float] = {}
     for record in session.store.jobs(deployment):
         if record.state.final:
             continue
         cluster = cluster_of(session, deployment, record.task, skip_damaged=True)
-        if cluster is None:
+        if cluster is None or in_vain.get(record.task, 0.0) > IN_VAIN_SECONDS:
             continue
+        began = time.monotonic()
         try:
             status = jobs.status(cluster.nodes, cluster.provider, record.id)
         except SkycError:
+            in_vain[record.task] = in_vain.get(record.task, 0.0) + time.monotonic() - began
             continue
         observed(session, deployment, cluster, record, status)
     return session.store.jobs(deployment)
@@ -85,28 +93,44 @@ def working(session: Session, deployment: DeploymentId, task: TaskId) -> tuple[J
     going_on = [job for job in session.store.jobs(deployment) if job.task == task and not job.state.final]
     if cluster is None or not going_on:
         return ()
-    if any(is_lost(cluster.provider.health(node, home=session.home)) for node in cluster.nodes):
-        return ()
+    for health in healths(session, cluster.provider, cluster.nodes):
+        if isinstance(health, SkycError):
+            raise health
+        if is_lost(health):
+            return ()
     return tuple(job for job in going_on if not never_submitted(session, deployment, job))
 
 
 def release(session: Session, deployment: DeploymentId, task: TaskId) -> None:
-    """Before nodes of a task go: stop its jobs where the head still answers, and keep all output that is not kept yet."""
+    """Before nodes of a task go: stop its jobs where the head still answers, and keep all output that is not kept yet. Not for ever:
+    nodes that cost are waiting to go, and a silent head takes its time for each question."""
     cluster = cluster_of(session, deployment, task, skip_damaged=True)
     if cluster is None:
         return
+    in_vain = 0.0
     for job in session.store.jobs(deployment):
         if job.task != task or (job.state.final and log_path(session, deployment, job.id).exists()):
             continue
-        if not job.state.final:
-            try:
-                final = jobs.cancel(cluster.nodes, cluster.provider, job.id)
-            except SkycError:
-                pass  # Its head is dead, or never had it.
-            else:
-                ended(session, deployment, cluster, job, final)
-                continue
-        save_log(session, deployment, cluster, job.id)
+        began = time.monotonic()
+        if not _released(session, deployment, cluster, job):
+            in_vain += time.monotonic() - began
+        if in_vain > IN_VAIN_SECONDS:
+            session.note("job", f"node {cluster.nodes[0].name} does not answer; what output is left there is not kept")
+            return
+
+
+def _released(session: Session, deployment: DeploymentId, cluster: Cluster, job: JobRecord) -> bool:
+    """One job stopped and its output kept. False when its head did not answer."""
+    if not job.state.final:
+        try:
+            final = jobs.cancel(cluster.nodes, cluster.provider, job.id)
+        except SkycError as failure:
+            if failure.diagnostics[0].slug != "no-such-job":
+                return False
+        else:
+            ended(session, deployment, cluster, job, final)
+            return True
+    return save_log(session, deployment, cluster, job.id)
 
 
 def settle(session: Session, deployment: DeploymentId, task: TaskId | None, state: JobState, reason: str) -> None:

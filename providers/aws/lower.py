@@ -24,6 +24,7 @@ from ...compiler.ir import (
 )
 from ..base import LowerContext
 from ..rented import ports
+from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -32,7 +33,7 @@ from .images import Image, image_of
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
 from .network import lacking, network
 from .resources import Site, requirement
-from .storage import identity, without_place
+from .storage import SCHEME, identity, without_place
 
 SUPPORTED = frozenset(
     {
@@ -74,7 +75,11 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*without_place(task), *ports.said_of_ssh(context.access.ssh_from, PROVIDER)]
+    diagnostics = [
+        *without_place(task),
+        *without_rights(task, SCHEME, PROVIDER),
+        *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
+    ]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []
@@ -129,11 +134,17 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
     request = group.requests[placement.request]
     arch = "arm64" if _ARM.match(placement.instance_type) else "x86_64"
     image = image_of(request.image_id, arch, [device.name for device in placement.shape.accelerators])
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request), *_odd_labels(request)]
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request)]
     if isinstance(image, str):
         field = request.origin.child("image_id")
         said.append(
-            error("unsupported-here", "The target cannot do this", f"`{field}` on `{PROVIDER}`: {image}", hint="name an AMI")
+            error(
+                "unsupported-here",
+                "The target cannot do this",
+                f"`{field}` on `{PROVIDER}`: {image}",
+                hint="name an AMI",
+                subject=field,
+            )
         )
         return None, tuple(said)
     said += _about_disk(request, image)
@@ -147,16 +158,18 @@ def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
     field = request.origin.child("disk_size")
     if size > most:
         detail = f"`{field}` on `{PROVIDER}`: a root disk of this tier has at most {most} GB, and {size} are asked for."
-        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for less, or for another `disk_tier`")
+        hint = "ask for less, or for another `disk_tier`"
+        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
     if request.disk_gb is not None and request.disk_gb < image.least_gb:
         detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail)
+        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
     if image.own:
         detail = (
             f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
             " and systemd whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
         )
-        yield warning("own-image", "The image must be of a form skyc expects", detail)
+        subject = request.origin.child("image_id")
+        yield warning("own-image", "The image must be of a form skyc expects", detail, subject=subject)
 
 
 def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
@@ -167,7 +180,8 @@ def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
                 f"`{request.origin.child('labels')}`: AWS takes no tag {name!r} with this value. A name has at most 128 and a value"
                 " at most 256 letters, digits, spaces and `_.:/=+-@`, and no name begins with `aws:`."
             )
-            yield error("unsupported-here", "The target cannot do this", detail, hint="shorten or rename the label")
+            hint, field = "shorten or rename the label", request.origin.child("labels")
+            yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
 
 
 def _apart(task: Task) -> Diagnostic:

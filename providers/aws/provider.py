@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
 from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
+from ..rented.accounts import made_in, refuse_other
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .errors import WORDS
@@ -18,6 +20,9 @@ from .facts import PROVIDER
 if TYPE_CHECKING:
     from .inventory import Inventory
     from .login import Login
+
+_MADE_IN = re.compile(rb'"arn:aws[a-z-]*:ec2:[a-z0-9-]+:([0-9]{12}):(?:instance|key-pair|security-group|vpc)/')
+"""In a state: the account of what skyc makes itself."""
 
 
 class AwsProvider(RentedProvider):
@@ -85,12 +90,18 @@ class AwsProvider(RentedProvider):
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
-        cannot be asked: nobody may take that for nothing being there."""
+        cannot be asked, and with the credentials of another account than the machines were made in: nobody may take that for nothing
+        being there."""
         regions = _regions(deployment, home)
         if not regions:
             return ()
         try:
-            return _inventory().observe(deployment, regions, _mark(deployment, home))
+            inventory = _inventory()
+            made = made_in(_MADE_IN, deployment, PROVIDER, home)
+            if made:
+                here = str(inventory.account.call("sts", regions[0], "get_caller_identity")["Account"])
+                refuse_other(here, made, deployment, PROVIDER, commands=("aws sts get-caller-identity",))
+            return inventory.observe(deployment, regions, _mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 

@@ -22,6 +22,7 @@ from ...compiler.ir import (
 )
 from ..base import LowerContext
 from ..rented import ports
+from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -31,7 +32,7 @@ from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shar
 from .network import SUBNET, left_out, network, ssh_ranges
 from .resources import Site, own_tags, requirement
 from .sizes import Size, size_of
-from .storage import identity
+from .storage import SCHEME, identity
 from .storage import refused as refused_places
 
 SUPPORTED = frozenset(
@@ -75,7 +76,7 @@ def lower(
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
     ssh_from = context.access.ssh_from
-    diagnostics = [*refused_places(task, context), *left_out(ssh_from, PROVIDER)]
+    diagnostics = [*refused_places(task, context), *without_rights(task, SCHEME, PROVIDER), *left_out(ssh_from, PROVIDER)]
     # Ranges nobody can come from open nothing.
     diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
     if any(group.name not in where for group in task.groups):
@@ -123,7 +124,7 @@ def _group(
     request = group.requests[placement.request]
     size = size_of(placement.instance_type)
     image = image_of(request.image_id, size, [device.name for device in placement.shape.accelerators])
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request), *_odd_labels(request, context)]
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
     if isinstance(image, str):
         said.append(_refused(request, "image_id", image, hint="name an image, as `publisher:offer:sku:version` or by its id"))
         return None, tuple(said)

@@ -55,9 +55,15 @@ class Cloud:
             yield from objects(page, "items") if "items" in page else ()
 
     def everywhere(self, project: str, kind: str, **query: str) -> Iterator[dict[str, Any]]:
-        """The objects of every page of an aggregated list, which holds them by zone or region."""
+        """The objects of every page of an aggregated list, which holds them by zone or region. Raises SourceFailure when a zone could not
+        be asked: what is there would be taken for gone."""
         for page in self._pages(f"{self.compute}/compute/v1/projects/{project}/aggregated/{kind}", query):
-            for scope in part_of(page, "items", dict).values() if "items" in page else ():
+            silent = {str(name) for name in page.get("unreachables") or ()}
+            items = part_of(page, "items", dict) if "items" in page else {}
+            silent |= {name for name, scope in items.items() if _warning(scope) == "UNREACHABLE"}
+            if silent:
+                raise SourceFailure(f"Google could not ask {', '.join(sorted(silent))} for {kind}")
+            for scope in items.values():
                 # A zone without any has a warning instead.
                 yield from objects(scope, kind) if kind in scope else ()
 
@@ -127,3 +133,9 @@ def connect(environ: Mapping[str, str], http: Http) -> Cloud:
         endpoint(environ, "SKYC_GCP_COMPUTE_URL", COMPUTE_URL),
         endpoint(environ, "SKYC_GCP_IAM_URL", IAM_URL),
     )
+
+
+def _warning(scope: Any) -> str:
+    """Why a part of an aggregated list is empty: `NO_RESULTS_ON_PAGE`, or `UNREACHABLE`."""
+    warning = scope.get("warning") if isinstance(scope, dict) else None
+    return str(warning.get("code")) if isinstance(warning, dict) else ""

@@ -13,6 +13,7 @@ from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_erro
 from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
 from ..base import LowerContext
 from ..rented import ports
+from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -23,7 +24,7 @@ from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, price
 from .network import network, ssh_ranges
 from .resources import Site, requirement, zone_of
 from .series import ARM, boot_disks, is_tpu, series
-from .storage import identity, not_yet
+from .storage import SCHEME, identity, not_yet
 
 SUPPORTED = frozenset(
     {
@@ -61,7 +62,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*not_yet(task), *_said_of_ssh(context.access.ssh_from)]
+    diagnostics = [*not_yet(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []
@@ -105,7 +106,7 @@ def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[Resour
 def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
     arch = "arm64" if series(placement.instance_type) in ARM else "x86_64"
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request)]
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request)]
     if is_tpu(placement.instance_type):
         return None, (*said, _no_tpu(request, placement))
     image = image_of(request.image_id, arch, [device.name for device in placement.shape.accelerators])

@@ -9,6 +9,7 @@ ones late, so each resource is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -89,12 +90,12 @@ class Account:
 
     def profiles(self) -> Iterator[Row]:
         """The account's trusted profiles."""
-        for page in self._pages(f"{self._iam}/v1/profiles", (("account_id", self._account_id()), ("pagesize", PAGE_SIZE))):
+        for page in self._pages(f"{self._iam}/v1/profiles", (("account_id", self.id), ("pagesize", PAGE_SIZE))):
             yield from objects(page, "profiles")
 
     def delete_profile(self, id_: str, iam_id: str) -> None:
         """A trusted profile with the policies it is the subject of."""
-        params = (("account_id", self._account_id()), ("iam_id", iam_id))
+        params = (("account_id", self.id), ("iam_id", iam_id))
         for policy in objects(self._http.json(self._asking(f"{self._iam}/v2/policies", params)), "policies"):
             self._delete(f"{self._iam}/v2/policies/{part_of(policy, 'id', str)}")
         self._delete(f"{self._iam}/v1/profiles/{id_}")
@@ -115,7 +116,9 @@ class Account:
             # The link says where it goes on, and not always what else was asked.
             params = tuple({**dict(params), **dict(parse_qsl(urlsplit(link).query))}.items())
 
-    def _account_id(self) -> str:
+    @cached_property
+    def id(self) -> str:
+        """The account's own id."""
         request = Request(
             url=f"{self._iam}/v1/apikeys/details",
             secret_headers={"Authorization": ("Bearer ", self._bearer), "IAM-Apikey": ("", self._key)},

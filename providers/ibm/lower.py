@@ -26,6 +26,7 @@ from ...compiler.ir import (
 )
 from ..base import LowerContext
 from ..rented import ports
+from ..rented.buckets import without_rights
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG
 from ..schemas import check
 from ..schemas.load import load_schema
@@ -35,7 +36,7 @@ from .images import LIST, NoImage, image_of
 from .machines import LEAST_GB, MOST_GB, Group, Shared, disk_gb, machines
 from .network import ipv4, network
 from .resources import TAG_LIMIT, Site, label_tag, requirement
-from .storage import identity, not_yet
+from .storage import SCHEME, identity, not_yet
 
 SUPPORTED = frozenset(
     {
@@ -84,7 +85,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*not_yet(task), *_about_ssh(context.access.ssh_from)]
+    diagnostics = [*not_yet(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []
@@ -143,7 +144,7 @@ def _group(
     group: NodeGroup, placement: GroupPlacement, rank: int, context: LowerContext
 ) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.refused(request), *_odd_labels(request), *_about_disk(request)]
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request), *_about_disk(request)]
     said += _about_machine(request, placement)
     image = image_of(request.image_id, placement.region, bool(placement.shape.accelerators), context.images)
     if isinstance(image, NoImage):

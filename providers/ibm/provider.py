@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import Capability, LowerContext, OwnedResource
+from ..rented.accounts import made_in, refuse_other
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
@@ -16,6 +18,9 @@ from .facts import PROVIDER
 
 if TYPE_CHECKING:
     from .inventory import Inventory
+
+_MADE_IN = re.compile(rb'"crn:v1:[a-z-]+:[a-z]+:is:[a-z0-9-]+:a/([0-9a-f]+)::(?:instance|vpc):')
+"""In a state: the account of what skyc makes itself. An image may be another's."""
 
 
 class IbmProvider(RentedProvider):
@@ -57,12 +62,16 @@ class IbmProvider(RentedProvider):
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
-        cannot be asked: nobody may take that for nothing being there."""
+        cannot be asked, and with a key of another account than the machines were made in: nobody may take that for nothing being
+        there."""
         regions = _regions(deployment, home)
         if not regions:
             return ()
         try:
             with _inventory() as inventory:
+                made = made_in(_MADE_IN, deployment, PROVIDER, home)
+                if made:
+                    refuse_other(inventory.account.id, made, deployment, PROVIDER, commands=("ibmcloud account show",))
                 return inventory.observe(deployment, regions)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None

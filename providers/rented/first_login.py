@@ -23,6 +23,7 @@ from .cloud_init import BOOT_LOG, BOOTED, UNIT
 LOGIN_SECONDS = 600.0
 """Large GPU machines take minutes until they answer at all."""
 BOOT_SECONDS = 1800.0
+TOKEN_SECONDS = 120.0
 RAY_SECONDS = 300.0
 PAUSE = 2.0
 TOLD_SECONDS = 30.0
@@ -37,26 +38,31 @@ systemctl reload ssh 2>/dev/null || systemctl reload sshd"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLogin:
-    """One bringing-up of several nodes. `pause`: between looks, in seconds; `stop` ends all waiting."""
+    """One bringing-up of several nodes. `exists`: whether the cloud still has a node's machine, as far as it can be asked. `pause`: between
+    looks, in seconds; `stop` ends all waiting."""
 
     token: str
     tell: Callable[[str], None]
     stop: Event
+    exists: Callable[[Node], bool]
     pause: float = PAUSE
 
     def machine(self, node: Node) -> None:
         """Log in, rotate the host key, wait for the first boot, bring the token. Raises SkycError."""
         self._log_in(node)
         self._booted(node)
-        with connected(node) as link:
-            transport = SshTransport(node, link)
-            path = f"{node.directory}/token"
+        began = time.monotonic()
+        while True:
             try:
-                if transport.get_file(path).decode() == self.token:
-                    return
-            except FileNotFoundError:
-                pass
-            transport.put_file(self.token.encode(), path)
+                with connected(node) as link:
+                    _bring_token(SshTransport(node, link), self.token)
+                return
+            except HostKeyRefused as failure:
+                raise _refused(node, failure) from failure
+            except TransportError as failure:
+                if time.monotonic() - began > TOKEN_SECONDS:
+                    raise _silent(node, failure) from failure
+            self._wait()
 
     def ray(self, node: Node) -> None:
         """Wait until Ray refuses who has no token, as it must. Raises SkycError."""
@@ -70,14 +76,17 @@ class FirstLogin:
                 with connected(node) as link:
                     transport = SshTransport(node, link)
                     while not all(_answers(transport, port, door) for port, door in asked):
-                        said = self._say(said, f"node {node.name}: waiting for its Ray")
+                        said = self._say(node, said, f"node {node.name}: waiting for its Ray")
                         if time.monotonic() - began > RAY_SECONDS:
                             raise _ray_silent(node, transport)
                         self._wait()
                     return
+            except HostKeyRefused as failure:
+                raise _refused(node, failure) from failure
             except TransportError as failure:
                 if time.monotonic() - began > RAY_SECONDS:
                     raise _silent(node, failure) from failure
+                said = self._say(node, said, f"node {node.name} does not answer: {failure}")
             self._wait()
 
     def _log_in(self, node: Node) -> None:
@@ -91,7 +100,7 @@ class FirstLogin:
                     raise _refused(node, failure) from failure
                 if time.monotonic() - began > LOGIN_SECONDS:
                     raise _silent(node, failure) from failure
-                said = self._say(said, f"node {node.name} cannot be logged in to yet: {failure}")
+                said = self._say(node, said, f"node {node.name} cannot be logged in to yet: {failure}")
             else:
                 return
             self._wait()
@@ -108,17 +117,21 @@ class FirstLogin:
                         return
                     if status:
                         raise _boot_failed(node, transport, status)
+            except HostKeyRefused as failure:
+                raise _refused(node, failure) from failure
             except (TransportError, FileNotFoundError) as failure:
                 if time.monotonic() - began > BOOT_SECONDS:
                     raise _boot_late(node, failure) from failure
-            said = self._say(said, f"node {node.name} is installing its Python and Ray")
+            said = self._say(node, said, f"node {node.name} is installing its Python and Ray")
             self._wait()
 
-    def _say(self, said: float, text: str) -> float:
-        """Tell at most every half minute."""
+    def _say(self, node: Node, said: float, text: str) -> float:
+        """Tell at most every half minute, and see that there is still something to wait for: a spot machine can be taken as it boots."""
         now = time.monotonic()
         if now - said < TOLD_SECONDS:
             return said
+        if not self.exists(node):
+            raise _gone(node)
         self.tell(text)
         return now
 
@@ -131,15 +144,24 @@ class _Stopped(Exception):
     """Another node failed, or the user gave up."""
 
 
-def bring_up(nodes: Sequence[Node], *, token: str, tell: Callable[[str], None], pause: float = PAUSE) -> None:
+def bring_up(
+    nodes: Sequence[Node],
+    *,
+    token: str,
+    tell: Callable[[str], None],
+    exists: Callable[[Node], bool] = lambda node: True,
+    pause: float = PAUSE,
+) -> None:
     """All nodes at the same time, then their Ray. Nodes that have been up are not asked. Raises SkycError."""
     new = [node for node in nodes if not _is_ready(node)]
     if not new:
+        # Their Ray was there once. Whether it is now, the probe before a job finds out.
         return
-    work = FirstLogin(token=token, tell=tell, stop=Event(), pause=pause)
+    work = FirstLogin(token=token, tell=tell, stop=Event(), exists=exists, pause=pause)
     tell(f"logging in to {len(new)} new machine{'s' if len(new) != 1 else ''}")
     _at_once(work, work.machine, new)
-    _at_once(work, work.ray, new)
+    # All of them: where a head was made anew, the others' Ray ended with the old one and starts again.
+    _at_once(work, work.ray, nodes)
     for node in new:
         known = remembered(node)
         assert known is not None, "a node that was logged in to has a host key"
@@ -189,18 +211,39 @@ def _log_in_once(node: Node, wait: Callable[[], None]) -> None:
                 raise TransportError(f"{node.name} answered {made[:80]!r} where a host key was due")
             remember(node, Remembered(state=PENDING, key=key))
             _root(transport, _USE_KEY)
+        problem = f"{node.name} goes on showing the host key it was made with"
         for _ in range(10):
-            with connect(node)[0] as link:
-                now = link.get_remote_server_key()
-                if f"{now.get_name()} {now.get_base64()}" == key:
+            # An sshd that reads its configuration anew takes no connections for a moment.
+            try:
+                link, shown = connect(node)
+                link.close()
+            except HostKeyRefused:
+                raise
+            except TransportError as failure:
+                problem = str(failure)
+            else:
+                if shown == key:
                     remember(node, Remembered(state=PINNED, key=key))
                     return
             wait()
-        raise TransportError(f"{node.name} goes on showing the host key it was made with")
+        raise TransportError(problem)
+
+
+def _bring_token(transport: SshTransport, token: str) -> None:
+    path = f"{transport.node.directory}/token"
+    try:
+        if transport.get_file(path).decode() == token:
+            return
+    except FileNotFoundError:
+        pass
+    transport.put_file(token.encode(), path)
 
 
 def _root(transport: SshTransport, script: str) -> str:
-    done = transport.run_early(["sudo", "-n", "bash", "-c", script])
+    try:
+        done = transport.run_early(["sudo", "-n", "bash", "-c", script])
+    except TimeoutError as failure:
+        raise TransportError(str(failure)) from failure
     if done.returncode != 0:
         raise TransportError(f"{transport.node.name} could not change its host key: {done.stderr.strip()[-300:]}")
     return done.stdout
@@ -225,6 +268,17 @@ def _silent(node: Node, failure: TransportError) -> SkycError:
             "A machine that was made cannot be logged in to",
             f"Node {node.name}: {failure}. It costs money all the same.",
             hint="see that `access.ssh_from` in config.yaml holds the address you are at; then apply again, or destroy",
+        )
+    )
+
+
+def _gone(node: Node) -> SkycError:
+    return SkycError(
+        error(
+            "machine-gone",
+            "A machine that was made does not exist any more",
+            f"Node {node.name} was taken back, or removed by somebody, before it was up.",
+            hint="apply again: a new one is made",
         )
     )
 

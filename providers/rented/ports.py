@@ -70,8 +70,29 @@ def refused(request: ResourceRequest) -> tuple[Diagnostic, ...]:
             f"`{request.origin.child('ports')}` opens {port}, and Ray listens there: whoever reaches Ray runs commands on the "
             f"machines. Its ports are {', '.join(map(str, RAY))}.",
             hint="have the task listen on another port; skyc reaches Ray itself through SSH",
+            subject=request.origin.child("ports"),
         )
         for port in found
+    )
+
+
+def about(request: ResourceRequest) -> tuple[Diagnostic, ...]:
+    """What is wrong with the ports a request opens, and what a reviewer should know about them."""
+    field = request.origin.child("ports")
+    wide = [port for port in map(read, request.ports) if port.first <= SSH <= port.last]
+    return (
+        *refused(request),
+        *(
+            warning(
+                "ssh-open",
+                "SSH is open to the whole internet",
+                f"`{field}` opens {port}, and a task's ports are open to every address, whatever `access.ssh_from` says. Logins"
+                " still need the deployment's key.",
+                hint="leave 22 out: skyc itself and `skyc ssh` come in by `access.ssh_from`",
+                subject=field,
+            )
+            for port in wide
+        ),
     )
 
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ...compiler.diagnostics import SkycError
-from ...compiler.ir import FrozenMap
+from ...compiler.ir import DeploymentId, FrozenMap
 from .. import doors
 from ..base import DEAD, HEALTHY, UNREACHABLE, Capability, CheckReport, Node, Transport, TransportError
 from ..priced import PricedProvider
@@ -37,6 +38,10 @@ RESTART_SECONDS = 12.0
 
 
 class RentedProvider(PricedProvider):
+    def __init__(self) -> None:
+        self._look = Lock()
+        self._seen: tuple[tuple[DeploymentId, Path], float, frozenset[str] | SkycError] | None = None
+
     @property
     def capabilities(self) -> frozenset[Capability]:
         return RENTED
@@ -70,7 +75,13 @@ class RentedProvider(PricedProvider):
 
         login = nodes[0].login
         assert login is not None, "rented nodes are logged in to"
-        bring_up(nodes, token=token_of(home, login.deployment), tell=tell)
+        deployment = login.deployment
+
+        def exists(node: Node) -> bool:
+            there = self._there(deployment, home)
+            return isinstance(there, SkycError) or node.id in there
+
+        bring_up(nodes, token=token_of(home, deployment), tell=tell, exists=exists)
 
     def health(self, node: Node, *, home: Path) -> str:
         """Asks the node, and the cloud when the node does not answer: only the cloud can say that a machine is gone. One that was not
@@ -85,17 +96,36 @@ class RentedProvider(PricedProvider):
                 deadline = time.monotonic() + RESTART_SECONDS
                 while time.monotonic() < deadline:
                     with transport.forward(node.agent_port) as port:
-                        if doors.http_status(port, *doors.AGENT) == 401:
-                            return HEALTHY
+                        status = doors.asked(port, *doors.AGENT)
+                    if status == 401:
+                        return HEALTHY
                     time.sleep(1.0)
+                if status == doors.SILENT:
+                    # A job can keep a machine so busy that nothing else gets its turn, and that is no reason to end the job.
+                    return f"{UNREACHABLE}: its Ray is there and too busy to answer"
                 return f"{DEAD}: its Ray does not answer"
         except TransportError as failure:
             return self._silent(node, home, str(failure))
 
     def _silent(self, node: Node, home: Path, why: str) -> str:
         assert node.login is not None, "rented nodes are logged in to"
-        try:
-            there = self.observe(node.login.deployment, home=home)
-        except SkycError as failure:
-            return f"{UNREACHABLE}: {why}; {failure.diagnostics[0].detail}"
-        return f"{UNREACHABLE}: {why}" if any(node.id == (item.node or item.id) for item in there) else "gone"
+        there = self._there(node.login.deployment, home)
+        if isinstance(there, SkycError):
+            return f"{UNREACHABLE}: {why}; {there.diagnostics[0].detail}"
+        return f"{UNREACHABLE}: {why}" if node.id in there else "gone"
+
+    def _there(self, deployment: DeploymentId, home: Path) -> frozenset[str] | SkycError:
+        """Ids of the machines the cloud knows, from a look that began after this call did. Nodes are asked about all at once, and one look
+        answers for all that wait: a look is many requests, and clouds limit how many they take."""
+        wanted = time.monotonic()
+        with self._look:
+            if self._seen is not None and self._seen[0] == (deployment, home) and self._seen[1] >= wanted:
+                return self._seen[2]
+            began = time.monotonic()
+            found: frozenset[str] | SkycError
+            try:
+                found = frozenset(item.node or item.id for item in self.observe(deployment, home=home))
+            except SkycError as failure:
+                found = failure
+            self._seen = ((deployment, home), began, found)
+            return found

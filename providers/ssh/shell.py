@@ -43,11 +43,15 @@ def shell(node: Node, command: str | None) -> tuple[str, ...]:
     hosts.write_text(f"{node.name} {known.key}\n", encoding="utf-8")
     options = {
         "HostKeyAlias": node.name,
-        "UserKnownHostsFile": str(hosts),
+        "CheckHostIP": "no",
+        "UpdateHostKeys": "no",
+        "UserKnownHostsFile": _path(hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "IdentitiesOnly": "yes",
-        "IdentityFile": str(directory / LOGIN_KEY),
+        "IdentityAgent": "none",
+        "IdentityFile": _path(directory / LOGIN_KEY),
+        "PreferredAuthentications": "publickey",
         "ServerAliveInterval": "10",
         "LogLevel": "ERROR",
     }
@@ -58,3 +62,9 @@ def shell(node: Node, command: str | None) -> tuple[str, ...]:
     return (
         program, "-F", "none", *flags, *terminal, "-p", str(node.login.port), f"{node.login.user}@{node.address or node.ip}", far,
     )  # fmt: skip
+
+
+def _path(path: Path) -> str:
+    """As ssh reads a value: split at spaces, and `%` begins a token."""
+    text = str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base import Completed, Node, TransportError
 from .connection import connected
+from .host_keys import PINNED, remembered
 
 if TYPE_CHECKING:
     import paramiko
@@ -29,11 +30,20 @@ _BLOCK = 1 << 16
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PYTHON = "python3"
 """The image's own. The node's pinned environment may not be there yet."""
+STALL_SECONDS = 300.0
+"""The longest silence of a node that is sent something, or has said nothing of a time limit of its own: a machine without memory keeps
+its connections and answers none of them."""
+COMPARE_SECONDS = 3600.0
+"""A node reads everything it has of a tree before it answers."""
 
 
 @contextlib.contextmanager
 def transport(node: Node) -> Iterator[SshTransport]:
-    """Raises TransportError when the node cannot be logged in to."""
+    """Raises TransportError when the node cannot be logged in to, and for one whose first login has not been done: until then anybody
+    who has read its user data can pass for it."""
+    known = remembered(node)
+    if known is None or known.state != PINNED:
+        raise TransportError(f"{node.name} has not been brought up yet")
     with connected(node) as link:
         yield SshTransport(node, link)
 
@@ -57,7 +67,8 @@ class SshTransport:
         single = not source.is_dir()
         rows = [_row(source, "")] if single else list(_rows(source, None if entries is None else frozenset(entries)))
         listed = [row.described(digest=True) for row in rows]
-        with self._operation({"do": "compare", "root": root, "entries": listed, "base": self.node.directory}) as channel:
+        compare = {"do": "compare", "root": root, "entries": listed, "base": self.node.directory}
+        with self._operation(compare, COMPARE_SECONDS) as channel:
             missing = [rows[number] for number in channel.answer()["missing"]]
         if rows and not missing:
             return
@@ -89,7 +100,8 @@ class SshTransport:
     def _run(self, argv: Sequence[str], env: Mapping[str, str], timeout: float, *, cwd: str, base: str | None) -> Completed:
         environment = {"PATH": _PATH, "LANG": "C.UTF-8", **env}
         request = {"do": "run", "argv": list(argv), "env": environment, "cwd": cwd, "timeout": timeout, "base": base}
-        with self._operation(request) as channel:
+        # The node keeps the time limit; when it cannot even do that, it is one that does not answer.
+        with self._operation(request, timeout + STALL_SECONDS) as channel:
             try:
                 answer = channel.answer()
             except TimeoutError:
@@ -129,12 +141,13 @@ class SshTransport:
                 _pump(client, channel)
 
     @contextlib.contextmanager
-    def _operation(self, request: dict[str, Any]) -> Iterator[_Channel]:
-        """`far_end.py` with this request. What it says went wrong is raised by `answer`."""
+    def _operation(self, request: dict[str, Any], patience: float = STALL_SECONDS) -> Iterator[_Channel]:
+        """`far_end.py` with this request. What it says went wrong is raised by `answer`. patience: seconds of silence."""
         import paramiko
 
         try:
             with self.link.open_session(timeout=15.0) as session:
+                session.settimeout(patience)
                 session.exec_command(shlex.join([_PYTHON, "-I", "-S", "-c", _far_end()]))
                 channel = _Channel(session, self.node.name)
                 channel.line(request)
@@ -159,6 +172,8 @@ class _Channel:
     def send(self, content: bytes) -> None:
         try:
             self.session.sendall(content)
+        except TimeoutError as failure:
+            raise self._stalled() from failure
         except OSError as failure:
             # The far end stopped reading, and mostly has said why.
             self.answer()
@@ -199,11 +214,17 @@ class _Channel:
         return content
 
     def _more(self) -> None:
-        block = self.session.recv(_BLOCK)
+        try:
+            block = self.session.recv(_BLOCK)
+        except TimeoutError as failure:
+            raise self._stalled() from failure
         if not block:
             said = self.session.recv_stderr(_BLOCK).decode(errors="replace").strip()
             raise TransportError(f"the connection to {self.node} ended without an answer{': ' + said[-500:] if said else ''}")
         self.held += block
+
+    def _stalled(self) -> TransportError:
+        return TransportError(f"{self.node} keeps its connection and did nothing for {self.session.gettimeout():g} s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Buckets of a deployment over their whole life: the released AWS provider, a pretended account, and skyc's own commands.
 
-Needs the provider in a mirror (SKYC_PROVIDER_MIRROR); counted as skipped otherwise. Machines are left out: jobs cannot be started at
-AWS yet, and what their Terraform does is in `test_real_provider`.
+Needs the provider in a mirror (SKYC_PROVIDER_MIRROR); counted as skipped otherwise. Machines are left out: what their Terraform does is in
+`test_real_provider`, and what runs on them in `test_apply`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from skyc.compiler.ir import Market, Quota
+from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.ir import DeploymentId, Market, Quota
 from skyc.compiler.match import _counted
 from skyc.providers.aws.client import Account
 from skyc.providers.aws.login import LoginState, login, look
@@ -107,6 +108,29 @@ ROWS = [
 ]
 
 
+def test_in_another_account_nothing_is_called_gone(account: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destroy would be done at once there, and the machines would run on in the other."""
+    ec2, demo = account("ec2"), DeploymentId("demo")
+    vpc = ec2.create_vpc(
+        CidrBlock="10.0.0.0/16",
+        TagSpecifications=[{"ResourceType": "vpc", "Tags": [{"Key": "skyc-deployment", "Value": "demo"}]}],
+    )["Vpc"]["VpcId"]
+    site = tmp_path / "deployments" / "demo" / "sites" / "train.aws-us-east-1"
+    site.mkdir(parents=True)
+    arn = f"arn:aws:ec2:us-east-1:123456789012:vpc/{vpc}"
+    (site / "terraform.tfstate").write_text(f'{{"resources": [{{"instances": [{{"attributes": {{"arn": "{arn}"}}}}]}}]}}')
+    aws = AwsProvider()
+    assert [found.id for found in aws.observe(demo, home=tmp_path)] == [vpc]
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "999999999999")
+    with pytest.raises(SkycError) as failure:
+        aws.observe(demo, home=tmp_path)
+    (said,) = failure.value.diagnostics
+    assert said.slug == "other-account" and "123456789012" in said.detail and "999999999999" in said.detail
+    # Without a state nothing tells the account, and what is there is what is seen.
+    (site / "terraform.tfstate").unlink()
+    assert aws.observe(demo, home=tmp_path) == ()
+
+
 def test_quotas_are_read_with_the_families_they_count() -> None:
     client, answers = stubbed("service-quotas")
     for start, token in ((0, "more"), (3, None)):
@@ -161,8 +185,6 @@ def test_a_quota_of_nothing_leaves_the_family_out(tmp_path: Path) -> None:
     (home / "catalog").mkdir(exist_ok=True)
     told_quotas(home, "aws").write_bytes(encode_quotas((quota,)))
     assert known_quotas(home) == (quota,)
-    from skyc.compiler.diagnostics import SkycError
-
     with pytest.raises(SkycError) as refused:
         explain(task, home=home)
     assert "quota" in str([said.detail for said in refused.value.diagnostics])

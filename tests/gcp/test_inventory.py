@@ -191,3 +191,17 @@ def test_what_is_missing_is_said_before_terraform_is_asked(tmp_path: Path, bare:
     login.unlink()
     monkeypatch.setenv("GOOGLE_CREDENTIALS", "{}")
     assert provider.ready(home=tmp_path) == ()
+
+
+@pytest.mark.parametrize("said", [{"unreachables": [ZONE]}, {"items": {ZONE: {"warning": {"code": "UNREACHABLE"}}}}])
+def test_a_zone_that_could_not_be_asked_is_not_an_empty_one(
+    google: FakeGoogle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, object]
+) -> None:
+    """Its machines would be called gone, and with them a job that runs."""
+    leave(google, "left")
+    (tmp_path / "deployments" / "left" / "sites" / f"train.gcp-{REGION}").mkdir(parents=True)
+    real = FakeGoogle._aggregated
+    monkeypatch.setattr(FakeGoogle, "_aggregated", lambda self, asked, path: {**real(self, asked, path), **said})
+    with pytest.raises(SkycError) as failure:
+        GcpProvider().observe(DeploymentId("left"), home=tmp_path)
+    assert failure.value.diagnostics[0].slug == "cannot-observe" and ZONE in failure.value.diagnostics[0].detail

@@ -53,6 +53,11 @@ def test_nothing_is_rented_that_no_job_can_start_on(task: Path, tmp_path: Path) 
     with pytest.raises(SkycError) as caught:
         skyc.apply(task, home=tmp_path / "home")
     assert [found.slug for found in caught.value.diagnostics] == ["ssh-closed"]
+    # Addresses this target cannot use are as good as none.
+    (tmp_path / "home" / "config.yaml").write_text("access: {ssh_from: ['2001:db8::/32']}\n")
+    with pytest.raises(SkycError) as caught:
+        skyc.apply(task, home=tmp_path / "home")
+    assert [found.slug for found in caught.value.diagnostics] == ["ssh-closed"]
 
 
 def test_check_says_what_works(tmp_path: Path) -> None:

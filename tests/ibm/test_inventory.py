@@ -16,7 +16,7 @@ from skyc.providers.ibm.client import Account
 from skyc.providers.ibm.inventory import Inventory
 from skyc.providers.ibm.provider import IbmProvider
 from skyc.providers.retry import Schedule, SourceFailure
-from tests.ibm.fake_cloud import KEY, REGION, FakeCloud, serving
+from tests.ibm.fake_cloud import ACCOUNT, KEY, REGION, FakeCloud, serving
 
 LEFT = DeploymentId("left")
 
@@ -196,3 +196,22 @@ def test_a_page_that_leads_astray_is_not_followed(
     with pytest.raises(SourceFailure):
         inventory.observe(LEFT, (REGION,))
     assert len(cloud.asked) < 5
+
+
+def test_with_a_key_of_another_account_nothing_is_called_gone(cloud: FakeCloud, tmp_path: Path) -> None:
+    """A destroy would be done at once there, and the machines would run on in the other."""
+    left = leave(cloud, "left")
+    site = tmp_path / "deployments" / "left" / "sites" / f"train.ibm-{REGION}"
+    site.mkdir(parents=True)
+    state = site / "terraform.tfstate"
+
+    def made_in(account: str) -> None:
+        crn = f"crn:v1:bluemix:public:is:{REGION}:a/{account}::vpc:{left.vpc}"
+        state.write_text(f'{{"resources": [{{"instances": [{{"attributes": {{"crn": "{crn}"}}}}]}}]}}')
+
+    made_in(ACCOUNT)
+    assert left.vpc in {found.id for found in IbmProvider().observe(LEFT, home=tmp_path)}
+    made_in("b" * 32)
+    with pytest.raises(SkycError) as failure:
+        IbmProvider().observe(LEFT, home=tmp_path)
+    assert failure.value.diagnostics[0].slug == "other-account"

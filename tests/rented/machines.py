@@ -7,12 +7,15 @@ at either.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -171,13 +174,22 @@ def machines(tmp_path: Path, stock: Path) -> Iterator[Machines]:
         pytest.skip(why)
     folder = tmp_path / "machines"
     folder.mkdir()
-    subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
-    _ip("link", "add", BRIDGE, "type", "bridge")
-    _ip("addr", "add", f"{BRIDGE_ADDRESS}/16", "dev", BRIDGE)
-    _ip("link", "set", BRIDGE, "up")
-    made = Machines(folder=folder, stock=stock)
-    try:
-        yield made
-    finally:
-        made.close()
+    with _alone():
         subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
+        _ip("link", "add", BRIDGE, "type", "bridge")
+        _ip("addr", "add", f"{BRIDGE_ADDRESS}/16", "dev", BRIDGE)
+        _ip("link", "set", BRIDGE, "up")
+        made = Machines(folder=folder, stock=stock)
+        try:
+            yield made
+        finally:
+            made.close()
+            subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """The bridge and its addresses are this computer's: tests of another checkout would take them away from ours."""
+    with (Path(tempfile.gettempdir()) / f"{BRIDGE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

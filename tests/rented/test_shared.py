@@ -13,9 +13,21 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
-from skyc.compiler.ir import DeploymentId, FrozenMap, NodeRuntime, ResourceRequest, SiteId, SpecPath
+from skyc.compiler.diagnostics import Severity
+from skyc.compiler.ir import (
+    DeploymentId,
+    FileMount,
+    FrozenMap,
+    NodeRuntime,
+    ResourceRequest,
+    SiteId,
+    SpecPath,
+    Task,
+    TaskId,
+)
 from skyc.providers.base import Access, LowerContext
 from skyc.providers.rented import cloud_init, names, ports
+from skyc.providers.rented.buckets import without_rights
 
 ROOT = Path(__file__).parents[2]
 BOOT = cloud_init.Boot(
@@ -108,3 +120,26 @@ def test_the_pinned_uv_is_the_one_of_the_lock() -> None:
     wheels = {wheel["url"]: wheel["hash"].removeprefix("sha256:") for wheel in uv["wheels"]}
     for address, digest in cloud_init.UV_WHEELS.values():
         assert wheels[address] == digest
+
+
+@pytest.mark.parametrize("port", ["22", "20-30"])
+def test_a_task_that_opens_ssh_to_everybody_is_told(port: str) -> None:
+    request = ResourceRequest(origin=SpecPath(("resources",)), ports=("80", port))
+    (said,) = ports.about(request)
+    assert said.slug == "ssh-open" and said.severity is Severity.WARNING
+    assert said.subject == request.origin.child("ports") and port in said.detail
+
+
+def test_places_of_another_cloud_are_named_once_and_others_not() -> None:
+    def mount(number: int, source: str) -> FileMount:
+        return FileMount(target=f"t{number}", origin=SpecPath(("file_mounts", str(number))), source=source)
+
+    sources = ("gs://a/x", "s3://b", "/here", "https://web/x", "az://account/c")
+    task = Task(
+        id=TaskId("t"), origin=SpecPath(), groups=(), setup="", envs=FrozenMap(), secrets=(), workdir=None,
+        file_mounts=tuple(mount(number, source) for number, source in enumerate(sources)),
+    )  # fmt: skip
+    said = list(without_rights(task, "s3://", "aws"))
+    assert [found.slug for found in said] == ["no-rights-there"] * 2
+    assert ["Google Cloud" in said[0].detail, "Azure" in said[1].detail] == [True, True]
+    assert [str(found.subject) for found in said] == [str(task.file_mounts[0].origin), str(task.file_mounts[4].origin)]

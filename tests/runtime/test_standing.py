@@ -12,31 +12,33 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from skyc.compiler.diagnostics import Diagnostic, Severity, SkycError
-from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, MountMode, SiteId, SpecPath, Task, TaskId
-from skyc.runtime import calls, inspect
+from skyc.compiler.diagnostics import Diagnostic, Severity, SkycError, error
+from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, GroupName, MountMode, SiteId, SpecPath, Task, TaskId
+from skyc.providers.base import Node, TransportError
+from skyc.runtime import apply as apply_module
+from skyc.runtime import calls, inspect, jobs, standing
 from skyc.runtime.apply import compiled
-from skyc.runtime.clusters import cluster_of
+from skyc.runtime.clusters import Cluster, cluster_of, clusters, healths
 from skyc.runtime.destroy import _forget, destroy
-from skyc.runtime.job import JobKind, JobState, JobStatus
+from skyc.runtime.job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.logbook import log_path, save_log, saved_log
 from skyc.runtime.places import STORAGES, settle_storages
 from skyc.runtime.reconcile import known_ids
 from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
 from skyc.runtime.request import Request
-from skyc.runtime.results import DestroyOutcome, Plan
+from skyc.runtime.results import DestroyOutcome, Interrupted, Plan
 from skyc.runtime.runs import task_digest
 from skyc.runtime.session import Session, known_deployment, open_session
 from skyc.runtime.sites import site_directory
-from skyc.runtime.standing import refresh_jobs, release, settle
+from skyc.runtime.standing import never_submitted, refresh_jobs, release, settle
 from skyc.runtime.state import deployment_directory
 
 DIGITS = DeploymentId("digits")
@@ -392,3 +394,152 @@ def test_the_removal_of_a_broken_file_is_not_our_bug(tmp_path: Path) -> None:
     with pytest.raises(SkycError) as failure:
         calls.plan(broken, destroy=True, home=tmp_path / "home")
     assert failure.value.diagnostics[0].span is not None
+
+
+class Silent:
+    """A target whose nodes can be reached by nobody; everything else is the real one's. `pause`: seconds until that is found."""
+
+    def __init__(self, real: Any, pause: float = 0.0) -> None:
+        self.real, self.pause, self.asked, self.brought_up = real, pause, 0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def transport(self, node: Node) -> Any:
+        self.asked += 1
+        time.sleep(self.pause)
+        raise TransportError("nothing answers")
+
+    def bring_up(self, nodes: Any, *, home: Path, tell: Any) -> None:
+        self.brought_up += 1
+
+
+def silenced(session: Session, pause: float = 0.0) -> tuple[Cluster, Silent]:
+    cluster = cluster_of(session, DIGITS)
+    assert cluster is not None
+    fake = Silent(cluster.provider, pause)
+    return dataclasses.replace(cluster, provider=fake), fake
+
+
+def request_of(record: JobRecord) -> JobRequest:
+    groups = (JobGroup(name=GroupName("main"), num_nodes=1, run="true"),)
+    return JobRequest(id=record.id, deployment=DIGITS, task=TRAIN, groups=groups)
+
+
+def test_a_node_that_still_boots_is_no_mistake_of_ours(session: Session) -> None:
+    """It has a directory, and no Python of its own yet."""
+    file = site_directory(session.home, DIGITS, SITE) / "terraform.tfstate"
+    file.write_text(file.read_text().replace(sys.executable, "/no/python"))
+    (head(session) / "token").unlink()
+    record = job(session)
+    assert refresh_jobs(session, DIGITS)[-1].state is JobState.PENDING
+    with pytest.raises(SkycError) as failure:
+        list(inspect.logs(session, DIGITS, record.id, follow_it=False))
+    assert slugs(failure) == ["cluster-unreachable"]
+    release(session, DIGITS, TRAIN)
+    # Nothing was given to a Ray that has no token.
+    assert never_submitted(session, DIGITS, record)
+
+
+def test_a_job_whose_nodes_were_never_brought_up_is_started_by_the_next_apply(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (head(session) / "token").unlink()
+    record = job(session)
+    order: list[str] = []
+    cluster, _ = silenced(session)
+    monkeypatch.setattr(Silent, "transport", lambda self, node: self.real.transport(node))
+    monkeypatch.setattr(Silent, "bring_up", lambda self, nodes, *, home, tell: order.append("brought up"))
+    monkeypatch.setattr(apply_module, "start", lambda *arguments: order.append("started"))
+    monkeypatch.setattr(apply_module, "job_request", lambda *arguments: None)
+
+    class Plan:
+        deployment = DIGITS
+
+        def task(self, task: TaskId) -> None:
+            return None
+
+    apply_module._start_pending(session, Plan(), cluster, record, {})  # type: ignore[arg-type]
+    assert order == ["brought up", "started"]
+
+
+def test_a_cluster_that_does_not_answer_before_a_job_is_said_and_the_job_is_over(session: Session) -> None:
+    record = job(session)
+    cluster, _ = silenced(session)
+    with pytest.raises(SkycError) as failure:
+        apply_module.start(session, DIGITS, cluster, request_of(record), {})
+    assert slugs(failure) == ["cluster-unreachable"] and "train-main-0" in failure.value.diagnostics[0].detail
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.LOST
+
+
+def test_a_job_that_may_have_been_submitted_is_not_called_failed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next apply would start a second attempt beside it."""
+    record = job(session)
+    cluster, _ = silenced(session)
+    monkeypatch.setattr(apply_module, "probe", lambda provider, nodes: None)
+    monkeypatch.setattr(jobs, "prepare", lambda *arguments, **more: None)
+    with pytest.raises(SkycError) as failure:
+        apply_module.start(session, DIGITS, cluster, request_of(record), {})
+    assert slugs(failure) == ["submission-unanswered"]
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.PENDING
+
+
+def test_an_interrupt_while_nodes_are_brought_up_says_what_exists(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = job(session)
+    cluster, _ = silenced(session)
+
+    def interrupted(self: Silent, nodes: Any, *, home: Path, tell: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Silent, "bring_up", interrupted)
+    with pytest.raises(Interrupted) as stopped:
+        apply_module.start(session, DIGITS, cluster, request_of(record), {})
+    assert "cost" in stopped.value.detail and f"skyc destroy {DIGITS}" in stopped.value.commands
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.PENDING
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda session: release(session, DIGITS, TRAIN), lambda session: refresh_jobs(session, DIGITS)]
+)
+def test_a_silent_head_is_not_asked_about_every_job(
+    session: Session, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Session], object]
+) -> None:
+    for _ in range(8):
+        job(session, JobState.RUNNING)
+    cluster, fake = silenced(session, pause=0.05)
+    monkeypatch.setattr(standing, "cluster_of", lambda *arguments, **more: cluster)
+    monkeypatch.setattr(standing, "IN_VAIN_SECONDS", 0.08)
+    ask(session)
+    assert fake.asked == 2
+    assert {record.state for record in session.store.jobs(DIGITS)} == {JobState.RUNNING}
+
+
+def test_nodes_are_looked_at_all_at_once(session: Session) -> None:
+    meeting = threading.Barrier(8, timeout=10)
+
+    class Together:
+        def health(self, node: Node, *, home: Path) -> str:
+            meeting.wait()
+            if node.rank == 3:
+                raise SkycError(error("no-look", "No look", "No."))
+            return str(node.rank)
+
+    (cluster,) = clusters(session, DIGITS)
+    nodes = [dataclasses.replace(cluster.nodes[0], rank=rank) for rank in range(8)]
+    found = healths(session, Together(), nodes)  # type: ignore[arg-type]
+    assert [str(health) for health in found[:3]] == ["0", "1", "2"] and isinstance(found[3], SkycError)
+
+
+def test_a_reader_that_has_gone_is_not_taken_for_a_node_that_has(session: Session) -> None:
+    """`skyc apply | head` would go on without a word until the job is over."""
+    record = job(session, JobState.RUNNING)
+    on_head(session, record, log=b"epoch 1\n")
+    (cluster,) = clusters(session, DIGITS)
+    heard: list[str] = []
+
+    def out(text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=lambda: "healthy", note=heard.append)
+    assert heard == []

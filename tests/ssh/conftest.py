@@ -18,6 +18,7 @@ import pytest
 
 from skyc.compiler.ir import DeploymentId
 from skyc.providers.base import Login, Node
+from skyc.providers.ssh.host_keys import PINNED, Remembered, plain, remember
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -94,9 +95,16 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 
 @pytest.fixture
 def node(sshd: Sshd, tmp_path: Path) -> Node:
-    """A node that is logged in to for the first time."""
+    """A node whose first login has been done."""
+    known = new_node(sshd, tmp_path)
+    remember(known, Remembered(state=PINNED, key=plain(sshd.host_key)))
+    return known
+
+
+def new_node(sshd: Sshd, tmp_path: Path) -> Node:
+    """One that nobody has logged in to."""
     directory = tmp_path / "node"
-    (directory / "home").mkdir(parents=True)
+    (directory / "home").mkdir(parents=True, exist_ok=True)
     return Node(
         id="i-0123", name="train-main-0", group="main", rank=0, ip="10.0.0.1", address="127.0.0.1", host_key=sshd.host_key,
         directory=str(directory), python=sys.executable, user_bin="/bin", gcs_port=1, dashboard_port=2, agent_port=3, cpus=1,

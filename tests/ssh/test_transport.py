@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from skyc.providers.base import Node, TransportError
 from skyc.providers.ssh.connection import HostKeyRefused
+from skyc.providers.ssh.host_keys import PENDING, PINNED, Remembered, plain, remember
+from skyc.providers.ssh.shell import shell
 from skyc.providers.ssh.transport import SshTransport, transport
-from tests.ssh.conftest import Sshd, elsewhere, free_port, make_key
+from tests.ssh.conftest import Sshd, elsewhere, free_port, make_key, new_node
 
 
 def test_a_file_appears_whole_with_its_mode(node: Node) -> None:
@@ -112,6 +116,18 @@ def test_a_program_ends_at_its_time_limit_with_what_it_started(node: Node) -> No
         assert way.run(["true"]).returncode == 0, "the connection is still good"
 
 
+def test_a_node_that_keeps_its_connection_and_does_nothing_is_given_up(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without memory: its kernel answers, and none of its programs does."""
+    monkeypatch.setattr("skyc.providers.ssh.transport.STALL_SECONDS", 0.5)
+    with transport(node) as way:
+        began = time.monotonic()
+        with pytest.raises(TransportError, match="did nothing"):
+            # Its parent is the far end, which keeps the time limit.
+            way.run(["sh", "-c", "echo $PPID > ../far; kill -STOP $PPID; sleep 5"], timeout=0.5)
+        os.kill(int(Path(node.directory, "..", "far").read_text()), signal.SIGKILL)
+        assert time.monotonic() - began < 4
+
+
 def test_a_program_ends_with_its_connection(node: Node, sshd: Sshd) -> None:
     way_ended = threading.Event()
 
@@ -191,6 +207,32 @@ def test_another_host_key_is_refused_before_anything_is_sent(node: Node, sshd: S
     assert (
         "publickey" not in (sshd.folder / "log").read_text().partition("Server listening")[2].rpartition("Server listening")[2]
     )
+
+
+def test_only_the_first_login_trusts_the_one_time_key(sshd: Sshd, tmp_path: Path) -> None:
+    new = new_node(sshd, tmp_path)
+    with pytest.raises(TransportError, match="has not been brought up yet"), transport(new):
+        pass
+    remember(new, Remembered(state=PENDING, key=plain(sshd.host_key)))
+    with pytest.raises(TransportError, match="has not been brought up yet"), transport(new):
+        pass
+    assert "publickey" not in (sshd.folder / "log").read_text()
+
+
+def test_openssh_takes_the_same_key_from_any_folder(node: Node, tmp_path: Path) -> None:
+    """Spaces, and what ssh would replace."""
+    assert node.login is not None
+    odd = tmp_path / 'the home %h "x"'
+    Path(node.login.directory).rename(odd)
+    there = replace(node, login=replace(node.login, directory=str(odd)))
+    (Path(node.directory) / "workdir").mkdir()
+    done = subprocess.run(
+        shell(there, 'echo "in $(basename "$PWD")"'), capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert (done.returncode, done.stdout) == (0, "in workdir\n"), done.stderr
+    remember(there, Remembered(state=PINNED, key="ssh-ed25519 " + "A" * 68))
+    done = subprocess.run(shell(there, "true"), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 255 and "ost key verification failed" in done.stderr
 
 
 def test_a_login_key_that_is_not_accepted_and_a_silent_port_are_told_apart(node: Node, sshd: Sshd) -> None:

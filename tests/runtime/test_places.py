@@ -1,0 +1,79 @@
+"""What a job could not use is said before machines are rented for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.ir import CheckpointPolicy, FileMount, FrozenMap, MountMode, SpecPath, Storage, Task, TaskId
+from skyc.providers.base import Capability
+from skyc.runtime.places import refuse_unopened
+
+
+def task(mount: FileMount, *storages: Storage) -> Task:
+    return Task(
+        id=TaskId("t"), origin=SpecPath(), groups=(), setup="", envs=FrozenMap(), secrets=(), workdir=None,
+        file_mounts=(mount,), storages=storages,
+    )  # fmt: skip
+
+
+LOCAL = frozenset({Capability.FILE_STORE})
+AWS = frozenset({Capability.S3})
+
+
+def refused(one: Task, able: frozenset[Capability]) -> str:
+    """The message, or nothing for what is let through."""
+    try:
+        refuse_unopened([one], lambda _: able)
+    except SkycError as failure:
+        (said,) = failure.diagnostics
+        assert said.slug == "mount-store-unsupported"
+        return said.detail
+    return ""
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("uri", "mode", "able", "let_through"),
+    [
+        ("s3://team/data", MountMode.COPY, AWS, True),
+        ("s3://team/data", MountMode.MOUNT, AWS, False),
+        ("s3://team/data", MountMode.COPY, LOCAL, False),
+        ("file:///here/data", MountMode.COPY, LOCAL, True),
+        ("file:///here/data", MountMode.MOUNT, LOCAL, True),
+        ("file:///here/data", MountMode.COPY, AWS, False),
+        ("gs://team/data", MountMode.COPY, AWS, False),
+    ],
+)
+def test_a_mount_no_node_can_read_is_refused_before_anything_is_rented(
+    named: bool, uri: str, mode: MountMode, able: frozenset[Capability], let_through: bool
+) -> None:
+    """Whether it is named by its URI or by a Storage."""
+    source, storage = (None, "data") if named else (uri, None)
+    mount = FileMount(target="data", origin=SpecPath(("file_mounts", "data")), source=source, storage=storage, mode=mode)
+    if named and uri.startswith("gs:"):
+        return  # This machine cannot open it either, which is said first.
+    storages = (Storage(name="data", origin=SpecPath(), uri=uri),) if named else ()
+    said = refused(task(mount, *storages), able)
+    assert (said == "") == let_through
+    assert let_through or (uri in said and "file_mounts.data" in said)
+
+
+def test_checkpoints_no_node_can_keep_are_refused_before_anything_is_rented() -> None:
+    """That this machine can open a bucket, for states, says nothing of the nodes."""
+
+    def kept(uri: str | None) -> Task:
+        storage = Storage(name="ckpt", origin=SpecPath(), uri=uri)
+        policy = CheckpointPolicy(origin=SpecPath(("checkpoint",)), path="out", storage="ckpt", every_seconds=60, keep=3)
+        return replace(task(FileMount(target="d", origin=SpecPath(), source="/here"), storage), checkpoint=policy)
+
+    assert "`checkpoint`" in refused(kept("s3://team/runs"), LOCAL)
+    assert refused(kept("s3://team/runs"), AWS) == ""
+    assert "`checkpoint`" in refused(kept("file:///here/runs"), AWS)
+    assert refused(kept("file:///here/runs"), LOCAL) == refused(kept(None), LOCAL) == ""
+
+
+def test_local_paths_are_sent_anywhere() -> None:
+    assert refused(task(FileMount(target="data", origin=SpecPath(), source="/here/data")), frozenset()) == ""
