@@ -31,7 +31,7 @@ from ..compiler.ir import (
 )
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
-from ..providers.base import DEAD, Capability
+from ..providers.base import DEAD, STOPPED, Capability
 from .clusters import clusters
 from .job import JobState
 from .places import checkpoint_place
@@ -53,6 +53,8 @@ class Planned:
     sites: tuple[tuple[SitePlan, Terraform], ...]
     jobs: tuple[JobPlan, ...]
     task_digests: Mapping[TaskId, str]
+    stopped: frozenset[SiteId] = frozenset()
+    """Sites with machines that are stopped: an apply starts them."""
 
     @property
     def deployment(self) -> DeploymentId:
@@ -124,10 +126,16 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
     refresh_jobs(session, deployment)
     with contextlib.ExitStack() as stack:
         sites: list[tuple[SitePlan, Terraform]] = []
+        stopped: set[SiteId] = set()
         wanted: set[SiteId] = set()
         for graph in compilation.graphs:
             wanted.add(graph.site)
-            sites.append(_plan(session, stack, context, graph.site, graph.provider, graph))
+            healths = machine_healths(session, deployment, graph.site)
+            if STOPPED in healths.values():
+                stopped.add(graph.site)
+                _say_stopped(session, healths)
+            dead = dead_machines(session, graph, healths)
+            sites.append(_plan(session, stack, context, graph.site, graph.provider, graph, dead))
         for site in sorted(set(known) - wanted):
             sites.append(_plan(session, stack, context, site, known[site].provider, None))
         digests = {
@@ -139,6 +147,7 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
             sites=tuple(sites),
             jobs=tuple(_plan_jobs(session, request, compilation, context, sites, digests)),
             task_digests=digests,
+            stopped=frozenset(stopped),
         )
 
 
@@ -149,31 +158,43 @@ def _plan(
     site: SiteId,
     provider_name: str,
     graph: ResourceGraph | None,
+    dead: tuple[str, ...] = (),
 ) -> tuple[SitePlan, Terraform]:
     session.step("plan", f"planning {site} with {context.engine}")
     provider = session.provider(provider_name)
     terraform = stack.enter_context(terraform_at(context, site, provider))
-    dead = dead_machines(session, context.deployment, graph) if graph is not None else ()
     return plan_site(context, site, provider, graph, terraform, replace=dead), terraform
 
 
-def dead_machines(session: Session, deployment: DeploymentId, graph: ResourceGraph) -> tuple[str, ...]:
-    """Addresses of a site's machines that Terraform takes for well and whose node is dead: they are made anew.
+def machine_healths(session: Session, deployment: DeploymentId, site: SiteId) -> Mapping[str, str]:
+    """Node name → health, of a site that is logged in to. A provider of ours tells Terraform itself."""
+    found = next((cluster for cluster in clusters(session, deployment) if cluster.site == site), None)
+    if found is None or Capability.LOGIN not in found.provider.capabilities:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(32, len(found.nodes))) as pool:
+        healths = list(pool.map(lambda node: found.provider.health(node, home=session.home), found.nodes))
+    return {node.name: health for node, health in zip(found.nodes, healths, strict=True)}
 
-    Only for targets that are logged in to. A provider of ours tells Terraform itself.
-    """
-    provider = session.provider(graph.provider)
-    if Capability.LOGIN not in provider.capabilities:
-        return ()
-    nodes = [node for cluster in clusters(session, deployment) if cluster.site == graph.site for node in cluster.nodes]
-    if not nodes:
-        return ()
-    with ThreadPoolExecutor(max_workers=min(32, len(nodes))) as pool:
-        healths = list(pool.map(lambda node: provider.health(node, home=session.home), nodes))
-    dead = {node.name: health for node, health in zip(nodes, healths, strict=True) if health.startswith(DEAD)}
+
+def dead_machines(session: Session, graph: ResourceGraph, healths: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses of a site's machines that Terraform takes for well and whose node is dead: they are made anew. One that is stopped
+    is as it was left."""
+    dead = {name: health for name, health in healths.items() if health.startswith(DEAD)}
     for name, health in sorted(dead.items()):
         session.note("plan", f"node {name} is {health}; it is made anew")
     return tuple(address for name, address in machine_addresses(graph) if name in dead)
+
+
+def _say_stopped(session: Session, healths: Mapping[str, str]) -> None:
+    names = ", ".join(sorted(name for name, health in healths.items() if health == STOPPED))
+    session.note("plan", f"stopped: {names}; an apply starts what it does not replace")
+    session.remarks.append(
+        warning(
+            "machines-stopped",
+            "Machines of the deployment are stopped",
+            f"{names}: an apply starts what it does not replace. To Terraform that is no change.",
+        )
+    )
 
 
 def machine_addresses(graph: ResourceGraph) -> tuple[tuple[str, str], ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import Capability, LowerContext, OwnedResource
+from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .facts import PROVIDER
@@ -71,6 +74,13 @@ class IbmProvider(RentedProvider):
                 inventory.remove(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
+
+    @contextmanager
+    def switch(self, home: Path) -> Iterator[Switch]:
+        from .power import VpcSwitch
+
+        with _inventory() as inventory:
+            yield VpcSwitch(inventory.account)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         from .storage import no_place

@@ -6,18 +6,32 @@ A folder of a cloud's adds what to make (`lower`) and how to find it again (`obs
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...compiler.diagnostics import SkycError
+from ...compiler.diagnostics import Diagnostic, SkycError, error
 from ...compiler.ir import FrozenMap
 from .. import doors
-from ..base import DEAD, HEALTHY, UNREACHABLE, Capability, CheckReport, Node, Transport, TransportError
+from ..base import (
+    DEAD,
+    HEALTHY,
+    STOPPED,
+    UNREACHABLE,
+    Capability,
+    CheckReport,
+    Node,
+    OwnedResource,
+    Transport,
+    TransportError,
+)
 from ..priced import PricedProvider
+from ..retry import SourceFailure
 from ..tokens import token_of
 from .nodes import nodes_in
+from .power import Power, Switch
 
 RENTED = frozenset(
     {
@@ -29,6 +43,7 @@ RENTED = frozenset(
         Capability.DISK_SIZE,
         Capability.OPEN_PORTS,
         Capability.CUSTOM_IMAGE,
+        Capability.STOP,
     }
 )
 """What all of them can do."""
@@ -70,7 +85,66 @@ class RentedProvider(PricedProvider):
 
         login = nodes[0].login
         assert login is not None, "rented nodes are logged in to"
+        self._refuse_stopped([node for node in nodes if _was_brought_down(node)], home)
         bring_up(nodes, token=token_of(home, login.deployment), tell=tell)
+
+    def switch(self, home: Path) -> AbstractContextManager[Switch]:
+        """The account, to stop and start machines with. Raises SkycError, SourceFailure."""
+        raise NotImplementedError
+
+    def cannot_stop(self, nodes: Sequence[Node], *, lose_local: bool, home: Path) -> tuple[Diagnostic, ...]:
+        from .power import cannot_stop
+
+        with self._switching(home) as switch:
+            return cannot_stop(switch, self._machines(nodes, home), lose_local=lose_local)
+
+    def stop(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        from .power import stop
+
+        with self._switching(home) as switch:
+            machines = self._machines(nodes, home)
+            _brought_down(nodes)
+            return stop(switch, machines, tell)
+
+    def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        from .power import start
+
+        with self._switching(home) as switch:
+            machines = self._machines(nodes, home)
+            # Those that somebody stopped otherwise too: their Ray is to be waited for, wherever this is cut off.
+            _brought_down([node for node, machine in machines if switch.power(machine) is not Power.RUNNING])
+            return start(switch, machines, tell)
+
+    def _refuse_stopped(self, nodes: Sequence[Node], home: Path) -> None:
+        """Nobody waits minutes for a machine that does not run. One nothing is known of is waited for. Raises SkycError."""
+        stopped: list[str] = []
+        with suppress(SkycError):
+            if nodes:
+                with self._switching(home) as switch:
+                    off = (Power.STOPPED, Power.OFF)
+                    stopped = [node.name for node, machine in self._machines(nodes, home) if switch.power(machine) in off]
+        if stopped:
+            login = nodes[0].login
+            assert login is not None, "rented nodes are logged in to"
+            raise SkycError(_are_stopped(stopped, login.deployment))
+
+    @contextmanager
+    def _switching(self, home: Path) -> Iterator[Switch]:
+        try:
+            with self.switch(home) as switch:
+                yield switch
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(self.name, failure)) from None
+
+    def _machines(self, nodes: Sequence[Node], home: Path) -> list[tuple[Node, OwnedResource]]:
+        """Each node with its machine. Raises SkycError when one is not there."""
+        login = nodes[0].login
+        assert login is not None, "rented nodes are logged in to"
+        there = {item.node or item.id: item for item in self.observe(login.deployment, home=home)}
+        missing = [node.name for node in nodes if node.id not in there]
+        if missing:
+            raise SkycError(_machines_gone(missing, login.deployment))
+        return [(node, there[node.id]) for node in nodes]
 
     def health(self, node: Node, *, home: Path) -> str:
         """Asks the node, and the cloud when the node does not answer: only the cloud can say that a machine is gone. One that was not
@@ -96,6 +170,58 @@ class RentedProvider(PricedProvider):
         assert node.login is not None, "rented nodes are logged in to"
         try:
             there = self.observe(node.login.deployment, home=home)
+            machine = next((item for item in there if node.id == (item.node or item.id)), None)
+            if machine is None:
+                return "gone"
+            with self._switching(home) as switch:
+                if switch.power(machine) in (Power.STOPPED, Power.OFF):
+                    return STOPPED
         except SkycError as failure:
             return f"{UNREACHABLE}: {why}; {failure.diagnostics[0].detail}"
-        return f"{UNREACHABLE}: {why}" if any(node.id == (item.node or item.id) for item in there) else "gone"
+        return f"{UNREACHABLE}: {why}"
+
+
+def _brought_down(nodes: Sequence[Node]) -> None:
+    """Their Ray is to be waited for again. The pinned host keys stay."""
+    from ..ssh.host_keys import remember, remembered
+
+    for node in nodes:
+        known = remembered(node)
+        if known is not None and known.ready:
+            remember(node, replace(known, ready=False))
+
+
+def _was_brought_down(node: Node) -> bool:
+    from ..ssh.host_keys import PINNED, remembered
+
+    known = remembered(node)
+    return known is not None and known.state == PINNED and not known.ready
+
+
+def _are_stopped(names: Sequence[str], deployment: str) -> Diagnostic:
+    return error(
+        "machines-stopped",
+        "Machines of the deployment are stopped",
+        f"{', '.join(names)}: nothing runs there until they are started.",
+        hint="start them; an apply does that too",
+        commands=(f"skyc start {deployment}",),
+    )
+
+
+def _machines_gone(names: Sequence[str], deployment: str) -> Diagnostic:
+    return error(
+        "machines-gone",
+        "Machines of the deployment do not exist any more",
+        f"{', '.join(names)}: the cloud knows no such machine.",
+        hint="apply again, which makes them anew",
+        commands=(f"skyc status {deployment}",),
+    )
+
+
+def _not_asked(name: str, failure: SourceFailure) -> Diagnostic:
+    return error(
+        "cannot-switch",
+        "The target does not say how its machines are",
+        f"`{name}`: {failure}. Nothing more was stopped or started.",
+        hint="see that the account may look at, stop and start machines, then run the command again",
+    )
