@@ -7,7 +7,7 @@ what `reconcile` clears up.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from .records import DeploymentState, JobRecord, RunState, SiteRecord
 from .request import Request
 from .runs import LastRun, plan_job, task_digest
 from .session import Session
+from .side_by_side import side_by_side
 from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
 from .standing import never_submitted, refresh_jobs, working
 
@@ -125,7 +126,7 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
     reconcile(session, deployment, context)
     refresh_jobs(session, deployment)
     with contextlib.ExitStack() as stack:
-        sites: list[tuple[SitePlan, Terraform]] = []
+        work: list[tuple[Terraform, Callable[[], SitePlan]]] = []
         stopped: set[SiteId] = set()
         wanted: set[SiteId] = set()
         for graph in compilation.graphs:
@@ -135,9 +136,11 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
                 stopped.add(graph.site)
                 _say_stopped(session, healths)
             dead = dead_machines(session, graph, healths)
-            sites.append(_plan(session, stack, context, graph.site, graph.provider, graph, dead))
+            work.append(_planning(session, stack, context, graph.site, graph.provider, graph, dead))
         for site in sorted(set(known) - wanted):
-            sites.append(_plan(session, stack, context, site, known[site].provider, None))
+            work.append(_planning(session, stack, context, site, known[site].provider, None))
+        plans = side_by_side(work)
+        sites = [(plan, terraform) for plan, (terraform, _) in zip(plans, work, strict=True)]
         digests = {
             task.id: task_digest(task, (session.home,)) for task in (compilation.graph.tasks if compilation.graph else ())
         }
@@ -151,7 +154,7 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
         )
 
 
-def _plan(
+def _planning(
     session: Session,
     stack: contextlib.ExitStack,
     context: SiteContext,
@@ -159,11 +162,12 @@ def _plan(
     provider_name: str,
     graph: ResourceGraph | None,
     dead: tuple[str, ...] = (),
-) -> tuple[SitePlan, Terraform]:
+) -> tuple[Terraform, Callable[[], SitePlan]]:
+    """A site's driver, and its planning, to be done beside others'."""
     session.step("plan", f"planning {site} with {context.engine}")
     provider = session.provider(provider_name)
     terraform = stack.enter_context(terraform_at(context, site, provider))
-    return plan_site(context, site, provider, graph, terraform, replace=dead), terraform
+    return terraform, lambda: plan_site(context, site, provider, graph, terraform, replace=dead)
 
 
 def machine_healths(session: Session, deployment: DeploymentId, site: SiteId) -> Mapping[str, str]:
