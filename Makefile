@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test long check faults iam lint types build bench bless schemas clean
+.PHONY: help setup tools demo test long check faults iam lint types build bench bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make check  lint, types and the quick tests"
 	@echo "make iam    prove every permission skyc asks for at AWS (long)"
 	@echo "make faults kill and starve the real AWS provider at 100 points"
+	@echo "make e2e-aws (-gcp, -azure, -ibm)  one tiny job in your own account; costs money, asks for SKYC_E2E"
 	@echo "make bench  print the figures kept in docs/performance.md"
 
 setup: $(STAMP)
@@ -68,6 +69,10 @@ check: setup lint types
 # Takes every permission of docs/aws-operator-policy.json away in turn: most of an hour, and the AWS provider in SKYC_PROVIDER_MIRROR.
 iam: setup
 	SKYC_IAM_SWEEP=1 $(BIN)/python -m pytest -n 2 tests/aws/test_operator.py tests/aws/test_identity.py
+
+# Rents one machine in a real account and removes it. Refuses without SKYC_E2E, SKYC_E2E_MAX_USD and SKYC_E2E_SSH_FROM.
+e2e-aws e2e-gcp e2e-azure e2e-ibm: e2e-%: setup
+	@$(BIN)/python -m tests.real $*
 
 lint: setup
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
-from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress
+from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
 
 
 class Api(Protocol):
@@ -69,6 +69,25 @@ class Api(Protocol):
     def shell(self, deployment: str, node: str | None, command: str | None, *, home: Path | None) -> tuple[str, ...]: ...
 
     def cancel(self, deployment: str, job: str | None, *, home: Path | None) -> tuple[JobRecord, ...]: ...
+
+    def stop(
+        self,
+        deployment: str,
+        *,
+        lose_local: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> SwitchResult: ...
+
+    def start(
+        self,
+        deployment: str,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> SwitchResult: ...
 
     def destroy(
         self,

@@ -31,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "exec": "Run a command on the nodes of a deployment.",
     "ssh": "Open a shell on a node, or run one command there.",
     "cancel": "Stop the jobs of a deployment; keep its nodes.",
+    "stop": "Stop a deployment's rented machines; keep their disks.",
+    "start": "Start machines that were stopped, and wait for them.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
     "check": "Say which targets work from here, and why not.",
     "explain": "Say why a task is placed where it is, and why not elsewhere.",

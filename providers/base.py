@@ -37,6 +37,8 @@ LOGIN_USER = "skyc"
 HEALTHY = "healthy"
 UNREACHABLE = "unreachable"
 DEAD = "dead"
+STOPPED = "stopped"
+"""Of a machine that was stopped: it keeps its disks and runs nothing."""
 
 
 class Capability(enum.Enum):
@@ -54,6 +56,8 @@ class Capability(enum.Enum):
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
     OBJECT_MOUNT = "object-mount"
+    STOP = "stop"
+    """Its machines can be stopped, which keeps their disks, and started again: `cannot_stop`, `stop` and `start` work."""
     BUCKET = "bucket"
     """Storages without a place become buckets there: `lower_storages`, `bucket_uri` and `empty` work."""
     FILE_STORE = "file-store"
@@ -335,7 +339,19 @@ class Provider(Protocol):
 
     def health(self, node: Node, *, home: Path) -> str:
         """`healthy`, or why not, looked up now: `gone` for a node that does not exist any more, `dead: …` for one that has ended,
-        `unreachable: …` for one nothing is known of, on which a job may go on (`is_lost`)."""
+        `stopped` for one whose machine is, `unreachable: …` for one nothing is known of, on which a job may go on (`is_lost`)."""
+
+    def cannot_stop(self, nodes: Sequence[Node], *, lose_local: bool, home: Path) -> tuple[Diagnostic, ...]:
+        """Why the machines of these nodes may not be stopped, asked now: what cannot stop at all, and, unless `lose_local`, what has
+        disks that lose their data. Only with `Capability.STOP`. Raises SkycError when it cannot be asked."""
+
+    def stop(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        """Stop the machines of these nodes and wait until they are; can be cut off anywhere and repeated. Names of the nodes that were
+        not stopped yet. Only with `Capability.STOP`. Raises SkycError."""
+
+    def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        """Start those of these machines that do not run and wait until they do; `bring_up` is for what comes then. Addresses may be
+        others afterwards. Names of the nodes that were started. Only with `Capability.STOP`. Raises SkycError."""
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """Everything in the world tagged with this deployment, sorted by id."""

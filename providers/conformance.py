@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..compiler.diagnostics import Diagnostic, Severity, has_errors
+from ..compiler.diagnostics import Diagnostic, Severity, SkycError, has_errors
 from ..compiler.ir import (
     BUCKET_FACTS,
     AcceleratorRequest,
@@ -119,6 +119,20 @@ class ProviderConformance(CatalogConformance):
         (found,) = self.make_provider().failures((said,))
         assert found.kind is FailureKind.OTHER, "an error was told by its prose; only the target's own codes tell"
         assert found.resource == "x.y"
+
+    def test_machines_are_stopped_or_that_is_refused(self, tmp_path: Path) -> None:
+        provider = self.make_provider()
+        if Capability.STOP in provider.capabilities:
+            assert Capability.LOGIN in provider.capabilities, "nobody could wait for what was started"
+            return
+        said = provider.cannot_stop((), lose_local=True, home=tmp_path)
+        assert said and has_errors(said), "it cannot stop and does not say why"
+        for call in (provider.stop, provider.start):
+            try:
+                call((), home=tmp_path, tell=print)
+            except SkycError:
+                continue
+            raise AssertionError("it cannot stop or start, and says it did")
 
     def test_variations_are_complete(self) -> None:
         named = {field.name for field in fields(ResourceRequest)}

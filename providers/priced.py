@@ -89,6 +89,15 @@ class PricedProvider(Bucketless):
     def health(self, node: Node, *, home: Path) -> str:
         return "gone"
 
+    def cannot_stop(self, nodes: Sequence[Node], *, lose_local: bool, home: Path) -> tuple[Diagnostic, ...]:
+        return (self._cannot_yet(),)
+
+    def stop(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        raise SkycError(self._cannot_yet())
+
+    def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        raise SkycError(self._cannot_yet())
+
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         return ()
 

@@ -57,6 +57,7 @@ from .runs import plan_job
 from .session import Session
 from .sites import SiteContext
 from .standing import ended, release, settle
+from .waking import start_machines
 from .workdir import workdir_tree
 
 LONGEST_LINE = 1 << 16
@@ -236,6 +237,9 @@ def apply(
             todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
             if plan.has_changes or todo:
                 plan = _make(session, plan, request)
+        if plan.stopped:
+            # After what was approved: nothing starts, and costs, before that.
+            start_machines(session, context, plan.stopped)
         if not todo:
             last = plan.jobs[-1]
             return result(Outcome.ALREADY_SUCCEEDED, newest_attempt(session, deployment, last.task, last.run))

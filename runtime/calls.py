@@ -19,7 +19,7 @@ from ..providers.base import CheckReport
 from .backend.faults import NotCompared
 from .records import JobRecord
 from .request import Request, compile_request
-from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress
+from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
 from .session import Session, open_session
 
 Home = Path | str | None
@@ -218,6 +218,35 @@ def cancel(deployment: str, job: str | None = None, *, home: Home = None) -> tup
 
     with open_session(home) as session:
         return inspect.cancel(session, deployment, job)
+
+
+def stop(
+    deployment: str,
+    *,
+    lose_local: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> SwitchResult:
+    """Stop a deployment's rented machines; their disks stay and cost. `lose_local`: also those with disks that lose their data."""
+    from .stopping import stop as stop_machines
+
+    with open_session(home, on_progress=on_progress) as session:
+        return stop_machines(session, deployment, lose_local=lose_local, wait=wait)
+
+
+def start(
+    deployment: str,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> SwitchResult:
+    """Start machines that were stopped, and wait until Ray answers on all of them."""
+    from .stopping import start as start_stopped
+
+    with open_session(home, on_progress=on_progress) as session:
+        return start_stopped(session, deployment, wait=wait)
 
 
 def destroy(

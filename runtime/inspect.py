@@ -11,6 +11,7 @@ from pathlib import Path
 from ..compiler.diagnostics import Diagnostic, Severity, SkycError, error
 from ..compiler.ir import DeploymentId, GroupName
 from ..compiler.terraform_files import STATE_FILE, read_state
+from ..providers.base import STOPPED
 from . import jobs
 from .apply import OUTCOMES, follow, locked, start
 from .attempts import worth_telling
@@ -59,6 +60,22 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
                 said += _as_warnings(failure)
         sites.append(SiteStatus(site=site.site, provider=site.provider, resources=len(facts.resources) if facts else None))
     listed = refresh_jobs(session, deployment) if refresh else session.store.jobs(deployment)
+    nodes = tuple(
+        NodeStatus(
+            name=node.name,
+            site=cluster.site,
+            task=cluster.task,
+            group=GroupName(node.group),
+            rank=node.rank,
+            ip=node.ip,
+            cpus=node.cpus,
+            memory_mb=node.memory_mb,
+            accelerators=node.accelerators,
+            health=health,
+        )
+        for cluster in found
+        for node, health in zip(cluster.nodes, _healths(session, cluster, said, refresh=refresh), strict=True)
+    )
     return DeploymentStatus(
         deployment=deployment,
         state=record.state,
@@ -66,26 +83,11 @@ def _status(session: Session, record: DeploymentRecord, refresh: bool) -> Deploy
         created=record.created,
         updated=record.updated,
         sites=tuple(sites),
-        nodes=tuple(
-            NodeStatus(
-                name=node.name,
-                site=cluster.site,
-                task=cluster.task,
-                group=GroupName(node.group),
-                rank=node.rank,
-                ip=node.ip,
-                cpus=node.cpus,
-                memory_mb=node.memory_mb,
-                accelerators=node.accelerators,
-                health=health,
-            )
-            for cluster in found
-            for node, health in zip(cluster.nodes, _healths(session, cluster, said, refresh=refresh), strict=True)
-        ),
+        nodes=nodes,
         jobs=listed,
         storages=kept_buckets(session, made_buckets(session, deployment, skip_damaged=True)),
         # Nodes that cannot be seen may well be there, and cost.
-        hourly=_hourly(listed, up=bool(found) or damaged),
+        hourly=_hourly(listed, nodes, up=bool(found) or damaged),
         refreshed=refresh,
         working=str(holder) if holder is not None else tenant_of(session, deployment),
         diagnostics=tuple(dict.fromkeys(said)),
@@ -110,10 +112,13 @@ def _as_warnings(failure: SkycError) -> list[Diagnostic]:
     return [replace(diagnostic, severity=Severity.WARNING) for diagnostic in failure.diagnostics]
 
 
-def _hourly(listed: tuple[JobRecord, ...], *, up: bool) -> Decimal | None:
-    """What the nodes cost by the hour: the price of the newest job's placement; nothing when nothing is up."""
+def _hourly(listed: tuple[JobRecord, ...], nodes: tuple[NodeStatus, ...], *, up: bool) -> Decimal | None:
+    """What the nodes cost by the hour: the price of the newest job's placement; nothing when nothing is up; unknown when some are
+    stopped, of which the disks alone cost something."""
     if not up:
         return Decimal(0)
+    if any(node.health == STOPPED for node in nodes):
+        return None
     priced = [job for job in listed if job.kind is JobKind.RUN]
     return priced[-1].hourly if priced else None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, Severity
@@ -24,6 +24,7 @@ from .mirror import mirrored, with_mirror
 from .planning import secret_texts, span_finder
 from .results import Plan
 from .session import Session
+from .side_by_side import side_by_side
 from .sites import write_module
 
 _LOGS_IN = frozenset({"azurerm"})
@@ -38,13 +39,15 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
     assert compilation.graph is not None
     assert compilation.graphs is not None
     assert compilation.synthesized is not None
-    said = []
-    with tempfile.TemporaryDirectory(prefix="skyc-offline-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skyc-offline-")))
+        work: list[tuple[Terraform, Callable[[], Diagnostic]]] = []
         for number, (graph, made) in enumerate(zip(compilation.graphs, compilation.synthesized, strict=True)):
             session.step("plan", f"planning {graph.site} offline with {session.engine}")
-            scratch = Path(folder) / str(number)
+            scratch = folder / str(number)
             scratch.mkdir()
-            said.append(_planned(session, compilation, graph, made.text, scratch))
+            work.append(_planning(session, stack, compilation, graph, made.text, scratch))
+        said = side_by_side(work)
     return Plan(
         deployment=compilation.deployment,
         placement=compilation.placement,
@@ -58,20 +61,35 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
     )
 
 
-def _planned(session: Session, compilation: Compilation, graph: ResourceGraph, text: str, scratch: Path) -> Diagnostic:
+def _planning(
+    session: Session,
+    stack: contextlib.ExitStack,
+    compilation: Compilation,
+    graph: ResourceGraph,
+    text: str,
+    scratch: Path,
+) -> tuple[Terraform, Callable[[], Diagnostic]]:
+    """A site's driver, and its planning, to be done beside others'."""
     directory = scratch / "site"
     write_module(directory, text)
-    with _attachments(session, graph, scratch) as attachments:
-        terraform = Terraform(
-            session.engine,
-            directory,
-            home=session.home,
-            environ=_environment(session.environ, scratch),
-            reattach=attachments,
-            secrets=secret_texts(compilation.secrets),
-            origin_of=span_finder(compilation).get,
-        )
+    terraform = Terraform(
+        session.engine,
+        directory,
+        home=session.home,
+        environ=_environment(session.environ, scratch),
+        reattach=stack.enter_context(_attachments(session, graph, scratch)),
+        secrets=secret_texts(compilation.secrets),
+        origin_of=span_finder(compilation).get,
+    )
+
+    def plan() -> Diagnostic:
         checked(terraform.plan())
+        return _valid(session, graph)
+
+    return terraform, plan
+
+
+def _valid(session: Session, graph: ResourceGraph) -> Diagnostic:
     count = len(graph.resources)
     by = ", ".join(_named(session, graph))
     return Diagnostic(

@@ -7,7 +7,7 @@ what `reconcile` clears up.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from ..compiler.ir import (
 )
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
-from ..providers.base import DEAD, Capability
+from ..providers.base import DEAD, STOPPED, Capability
 from .clusters import clusters, healths
 from .job import JobState
 from .places import checkpoint_place
@@ -39,6 +39,7 @@ from .records import DeploymentState, JobRecord, RunState, SiteRecord
 from .request import Request
 from .runs import LastRun, plan_job, task_digest
 from .session import Session
+from .side_by_side import side_by_side
 from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
 from .standing import never_submitted, refresh_jobs, working
 
@@ -52,6 +53,8 @@ class Planned:
     sites: tuple[tuple[SitePlan, Terraform], ...]
     jobs: tuple[JobPlan, ...]
     task_digests: Mapping[TaskId, str]
+    stopped: frozenset[SiteId] = frozenset()
+    """Sites with machines that are stopped: an apply starts them."""
 
     @property
     def deployment(self) -> DeploymentId:
@@ -122,13 +125,21 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
     reconcile(session, deployment, context)
     refresh_jobs(session, deployment)
     with contextlib.ExitStack() as stack:
-        sites: list[tuple[SitePlan, Terraform]] = []
+        work: list[tuple[Terraform, Callable[[], SitePlan]]] = []
+        stopped: set[SiteId] = set()
         wanted: set[SiteId] = set()
         for graph in compilation.graphs:
             wanted.add(graph.site)
-            sites.append(_plan(session, stack, context, graph.site, graph.provider, graph))
+            standing = machine_healths(session, deployment, graph.site)
+            if STOPPED in standing.values():
+                stopped.add(graph.site)
+                _say_stopped(session, standing)
+            dead = dead_machines(session, graph, standing)
+            work.append(_planning(session, stack, context, graph.site, graph.provider, graph, dead))
         for site in sorted(set(known) - wanted):
-            sites.append(_plan(session, stack, context, site, known[site].provider, None))
+            work.append(_planning(session, stack, context, site, known[site].provider, None))
+        plans = side_by_side(work)
+        sites = [(plan, terraform) for plan, (terraform, _) in zip(plans, work, strict=True)]
         digests = {
             task.id: task_digest(task, (session.home,)) for task in (compilation.graph.tasks if compilation.graph else ())
         }
@@ -138,44 +149,58 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
             sites=tuple(sites),
             jobs=tuple(_plan_jobs(session, request, compilation, context, sites, digests)),
             task_digests=digests,
+            stopped=frozenset(stopped),
         )
 
 
-def _plan(
+def _planning(
     session: Session,
     stack: contextlib.ExitStack,
     context: SiteContext,
     site: SiteId,
     provider_name: str,
     graph: ResourceGraph | None,
-) -> tuple[SitePlan, Terraform]:
+    dead: tuple[str, ...] = (),
+) -> tuple[Terraform, Callable[[], SitePlan]]:
+    """A site's driver, and its planning, to be done beside others'."""
     session.step("plan", f"planning {site} with {context.engine}")
     provider = session.provider(provider_name)
     terraform = stack.enter_context(terraform_at(context, site, provider))
-    dead = dead_machines(session, context.deployment, graph) if graph is not None else ()
-    return plan_site(context, site, provider, graph, terraform, replace=dead), terraform
+    return terraform, lambda: plan_site(context, site, provider, graph, terraform, replace=dead)
 
 
-def dead_machines(session: Session, deployment: DeploymentId, graph: ResourceGraph) -> tuple[str, ...]:
-    """Addresses of a site's machines that Terraform takes for well and whose node is dead: they are made anew.
-
-    Only for targets that are logged in to. A provider of ours tells Terraform itself.
-    """
-    provider = session.provider(graph.provider)
-    if Capability.LOGIN not in provider.capabilities:
-        return ()
-    nodes = [node for cluster in clusters(session, deployment) if cluster.site == graph.site for node in cluster.nodes]
-    if not nodes:
-        return ()
-    dead = {}
-    for node, health in zip(nodes, healths(session, provider, nodes), strict=True):
+def machine_healths(session: Session, deployment: DeploymentId, site: SiteId) -> Mapping[str, str]:
+    """Node name → health, of a site that is logged in to. A provider of ours tells Terraform itself. Raises SkycError."""
+    found = next((cluster for cluster in clusters(session, deployment) if cluster.site == site), None)
+    if found is None or Capability.LOGIN not in found.provider.capabilities:
+        return {}
+    answers = {}
+    for node, health in zip(found.nodes, healths(session, found.provider, found.nodes), strict=True):
         if isinstance(health, SkycError):
             raise health
-        if health.startswith(DEAD):
-            dead[node.name] = health
+        answers[node.name] = health
+    return answers
+
+
+def dead_machines(session: Session, graph: ResourceGraph, standing: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses of a site's machines that Terraform takes for well and whose node is dead: they are made anew. One that is stopped
+    is as it was left."""
+    dead = {name: health for name, health in standing.items() if health.startswith(DEAD)}
     for name, health in sorted(dead.items()):
         session.note("plan", f"node {name} is {health}; it is made anew")
     return tuple(address for name, address in machine_addresses(graph) if name in dead)
+
+
+def _say_stopped(session: Session, standing: Mapping[str, str]) -> None:
+    names = ", ".join(sorted(name for name, health in standing.items() if health == STOPPED))
+    session.note("plan", f"stopped: {names}; an apply starts what it does not replace")
+    session.remarks.append(
+        warning(
+            "machines-stopped",
+            "Machines of the deployment are stopped",
+            f"{names}: an apply starts what it does not replace. To Terraform that is no change.",
+        )
+    )
 
 
 def machine_addresses(graph: ResourceGraph) -> tuple[tuple[str, str], ...]:

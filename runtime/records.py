@@ -75,7 +75,7 @@ class JournalEntry:
     site: SiteId
     plan_digest: str
     action: str
-    """`apply` or `destroy`."""
+    """`apply`, `destroy` or `refresh`."""
     started: datetime
     outcome: str | None = None
     finished: datetime | None = None

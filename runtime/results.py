@@ -214,6 +214,14 @@ class DestroyResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchResult:
+    """After a stop or a start. `nodes`: names of those whose machines were stopped, or started, by it."""
+
+    deployment: DeploymentId
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """One node as last seen. `health`: `healthy`, or a short reason. Memory in MiB."""
 
@@ -245,7 +253,7 @@ class DeploymentStatus:
     refreshed: nodes and jobs were asked just now; otherwise they are as last recorded.
     working: who works on it right now, in a sentence; None if nobody does.
     storages: its buckets, also those that a destroy left.
-    hourly: US dollars per hour for what is up; None when a price is not known.
+    hourly: US dollars per hour for what is up; None when a price is not known, as that of stopped machines' disks is not.
     attempts: the placements that were tried, where the first one could not be had.
     """
 

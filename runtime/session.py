@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +38,8 @@ class Session:
     environ: Mapping[str, str]
     on_progress: OnProgress | None = None
     engine_wanted: str | None = None
+    telling: threading.RLock = field(default_factory=threading.RLock)
+    """Progress comes from several threads, and is told one by one."""
     remotes: dict[DeploymentId, Remote] = field(default_factory=dict)
     """Deployments that are worked on now and kept in a backend (`backend/opening.py`)."""
     remarks: list[Diagnostic] = field(default_factory=list)
@@ -63,7 +66,8 @@ class Session:
 
     def tell(self, progress: Progress) -> None:
         if self.on_progress is not None:
-            self.on_progress(progress)
+            with self.telling:
+                self.on_progress(progress)
 
     def provider(self, name: str) -> Provider:
         """Raises SkycError for a target that an older record names and that is no longer installed."""

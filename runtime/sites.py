@@ -204,35 +204,63 @@ def _empty_what_leaves(context: SiteContext, plan: SitePlan) -> None:
 
 def apply_site(context: SiteContext, plan: SitePlan, terraform: Terraform, *, plan_digest: str) -> None:
     """Do exactly what was planned. The journal entry stays open when skyc, or Terraform, dies on the way."""
-    store = context.store
-    action = "destroy" if plan.graph is None else "apply"
-    entry = store.begin(context.deployment, plan.site, plan_digest=plan_digest, action=action)
-    if context.remote is not None:
-        _intend(context, context.remote, entry)
+    entry = _begin(context, plan.site, plan_digest=plan_digest, action="destroy" if plan.graph is None else "apply")
     try:
         _empty_what_leaves(context, plan)
-        run = terraform.apply(plan.plan_file)
-    finally:
+    except BaseException:
         with contextlib.suppress(OSError):
             plan.plan_file.unlink()
+        raise
+    _carry_out(context, plan.site, terraform, plan.plan_file, entry)
+
+
+def _begin(context: SiteContext, site: SiteId, *, plan_digest: str, action: str) -> JournalEntry:
+    entry = context.store.begin(context.deployment, site, plan_digest=plan_digest, action=action)
+    if context.remote is not None:
+        _intend(context, context.remote, entry)
+    return entry
+
+
+def _carry_out(context: SiteContext, site: SiteId, terraform: Terraform, plan_file: Path, entry: JournalEntry) -> None:
+    try:
+        run = terraform.apply(plan_file)
+    finally:
+        with contextlib.suppress(OSError):
+            plan_file.unlink()
     if run.killed or run.returncode < 0:
         raise SkycError(
             error(
                 "terraform-killed",
                 "Terraform was killed before it could finish",
-                f"Its state may lack what it was making at {plan.site}."
+                f"Its state may lack what it was making at {site}."
                 " The next apply or destroy compares the world with the state and cleans up.",
                 commands=(f"skyc destroy {context.deployment}",),
             ),
             *run.diagnostics,
         )
-    remember_state(context, plan.site)
-    store.finish(entry, "done" if run.ok else "interrupted" if run.interrupted else "failed")
+    remember_state(context, site)
+    context.store.finish(entry, "done" if run.ok else "interrupted" if run.interrupted else "failed")
     if context.remote is not None:
-        context.remote.push(plan.site)
+        context.remote.push(site)
     if run.interrupted:
         raise KeyboardInterrupt
     checked(run)
+
+
+def refresh_site(context: SiteContext, site: SiteId, provider: Provider) -> None:
+    """Have the site's state say what is there now, such as the address of a machine that was started; nothing is changed in the world.
+
+    Raises SkycError, KeyboardInterrupt.
+    """
+    check_state(context, site)
+    with terraform_at(context, site, provider) as terraform:
+        planned = checked(terraform.plan(refresh_only=True))
+        assert planned.plan_file is not None
+        if not planned.has_changes:
+            planned.plan_file.unlink()
+            return
+        entry = _begin(context, site, plan_digest="", action="refresh")
+        _carry_out(context, site, terraform, planned.plan_file, entry)
 
 
 def _intend(context: SiteContext, remote: Remote, entry: JournalEntry) -> None:

@@ -7,7 +7,7 @@ rest stands on the instance, where a reviewer looks for it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING
 
 from ...compiler.ir import (
@@ -191,7 +191,7 @@ def _instance(
         arguments["placement_group"] = ref(packed, "name")
     if shared.profile is not None:
         arguments["iam_instance_profile"] = ref(shared.profile, "name")
-    return site.tagged(
+    node = site.tagged(
         "aws_instance",
         f"{group.group.name}-{index}",
         arguments,
@@ -200,7 +200,12 @@ def _instance(
         origin=group.request.origin,
         after=shared.network.way_out,
     )
+    return replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
 
+
+GONE_WHILE_STOPPED = ("associate_public_ip_address",)
+"""A stopped machine has no public address, which the provider reads as if it had been made without one, and would replace the machine
+(hashicorp/terraform-provider-aws#33775). It is the same for all of ours."""
 
 UNKNOWN_HEAD = "head.invalid"
 """Stands in user data for an address that AWS gives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -12,6 +13,7 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, war
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
 from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
 from ..rented.accounts import made_in, refuse_other
+from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .errors import WORDS
@@ -118,6 +120,11 @@ class AwsProvider(RentedProvider):
             _inventory().empty(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
+
+    def switch(self, home: Path) -> AbstractContextManager[Switch]:
+        from .power import Ec2Switch
+
+        return nullcontext(Ec2Switch(_inventory().account))
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         from .storage import no_place

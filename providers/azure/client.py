@@ -79,9 +79,9 @@ class Arm:
             request = Request(url=following, secret_headers=self._auth())
         raise BadAnswer("the next page of a list of Azure's is not one of its own")
 
-    def get(self, id_: str, version: str = "") -> Row | None:
+    def get(self, id_: str, version: str = "", *, options: tuple[tuple[str, str], ...] = ()) -> Row | None:
         """A resource, or None when there is none."""
-        answer = self._ask("GET", id_, version)
+        answer = self._ask("GET", id_, version, options=options)
         if answer.status == 404:
             return None
         if not isinstance(answer.body, dict):
@@ -90,6 +90,10 @@ class Arm:
 
     def put(self, id_: str, body: Row) -> None:
         self._ask("PUT", id_, body=body)
+
+    def act(self, id_: str, verb: str) -> None:
+        """`act(id, "start")`: ask for it. Returns when Azure has accepted it, which is before it is done."""
+        self._http.ask(self._request("POST", f"{id_}/{verb}", (("api-version", VERSIONS[kind_of(id_)]),)))
 
     def delete(self, id_: str, version: str = "", *, options: tuple[tuple[str, str], ...] = ()) -> None:
         """Delete, and wait until it is gone. What is gone already is fine."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import LowerContext, OwnedResource
+from ..rented.power import Switch
 from ..rented.provider import RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
@@ -78,6 +79,15 @@ class AzureProvider(RentedProvider):
                 inventory.remove(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
+
+    @contextmanager
+    def switch(self, home: Path) -> Iterator[Switch]:
+        from .power import AzureSwitch
+
+        types = self.catalog(home=home).offers.types
+        held = {name.lower(): int(size) for name, size in zip(types.names, types.local_disk, strict=True) if size >= 0}
+        with _inventory() as inventory:
+            yield AzureSwitch(inventory.arm, held)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         from .storage import no_place

@@ -23,6 +23,7 @@ _FAMILIES = frozenset(
 _FIRST_GENERATION = frozenset({"DS", "F", "GS", "L"})
 """Families whose first version takes generation 1 and is not said to take generation 2 in every size."""
 _TRUSTED = frozenset({"B", "D", "DS", "E", "F", "FX", "HB", "HC", "HX", "L", "NC", "NV"})
+_DISKFUL = frozenset({"HB", "HC", "HX", "L", "ND"})
 _SLOW_NETWORK = frozenset({"A", "G", "GS", "NV"})
 """Families without accelerated networking; those with it in some sizes only are in `accelerated`."""
 
@@ -64,6 +65,18 @@ def size_of(name: str) -> Size:
         family=family,
         version=version,
     )
+
+
+def has_local_disk(name: str) -> bool:
+    """Whether it has a disk inside the host, which is empty after a stop. Newer sizes say so by a `d`; older ones all have one, and so have
+    families made for it. One of another form may have one, so it counts as having it."""
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] not in _FAMILIES:
+        return True
+    family, features, version = match[1], match[2], int(match[4] or 1)
+    if "d" in features or family in _DISKFUL:
+        return True
+    return version <= 3 and (family, version) not in (("B", 2), ("M", 3))
 
 
 def accelerated(size: Size, cpus: Decimal) -> bool:

@@ -71,23 +71,41 @@ class Cloud:
         for page in self._pages(f"{self.iam}/v1/projects/{project}/serviceAccounts", {"pageSize": "100"}):
             yield from objects(page, "accounts") if "accounts" in page else ()
 
+    def row(self, id_: str) -> dict[str, Any] | None:
+        """A resource of Compute Engine by its path, or None when there is none."""
+        try:
+            return self._ask("GET", f"{self.compute}/compute/v1/{id_}")
+        except Answered as answer:
+            if answer.status == 404:
+                return None
+            raise
+
+    def act(self, id_: str, verb: str, query: Mapping[str, str]) -> None:
+        """`act("projects/P/zones/Z/instances/I", "stop", {})`, and wait until that is done."""
+        self._wait(self._ask("POST", f"{self.compute}/compute/v1/{id_}/{verb}", query), id_, f"{verb} of {id_}")
+
     def delete(self, id_: str) -> None:
         """Delete a resource of Compute Engine by its path, and wait until that is done. What is gone already is fine."""
         operation = self._deleted(f"{self.compute}/compute/v1/{id_}")
-        if operation is None:
-            return
+        if operation is not None:
+            self._wait(operation, id_, f"deleting {id_}", fine=frozenset({"RESOURCE_NOT_FOUND"}))
+
+    def _wait(self, operation: dict[str, Any], id_: str, what: str, *, fine: frozenset[str] = frozenset()) -> None:
+        """`fine`: codes of errors that are none."""
         # Beside the collection it is in: projects/P/zones/Z/operations/…, projects/P/global/operations/…
         scope = id_.rsplit("/", 2)[0]
         waited = 0.0
         while operation.get("status") != "DONE":
             if waited >= OPERATION_SECONDS:
-                raise SourceFailure(f"deleting {id_} was not done after {waited:.0f} s")
+                raise SourceFailure(f"{what} was not done after {waited:.0f} s")
             time.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
             operation = self._ask("GET", f"{self.compute}/compute/v1/{scope}/operations/{operation.get('name')}")
-        codes = tuple(str(row.get("code")) for row in objects(operation.get("error"), "errors")) if "error" in operation else ()
-        if codes and set(codes) != {"RESOURCE_NOT_FOUND"}:
-            raise SourceFailure(f"deleting {id_} answered {', '.join(codes)}")
+        codes = (
+            {str(row.get("code")) for row in objects(operation.get("error"), "errors")} if "error" in operation else set[str]()
+        )
+        if codes - fine:
+            raise SourceFailure(f"{what} answered {', '.join(sorted(codes))}")
 
     def delete_account(self, id_: str) -> None:
         """`projects/P/serviceAccounts/EMAIL`. What is gone already is fine."""

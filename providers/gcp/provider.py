@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import LowerContext, OwnedResource
+from ..rented.power import Switch
 from ..rented.provider import RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
@@ -88,6 +89,13 @@ class GcpProvider(RentedProvider):
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         with _inventory() as inventory:
             inventory.remove(resource)
+
+    @contextmanager
+    def switch(self, home: Path) -> Iterator[Switch]:
+        from .power import GoogleSwitch
+
+        with _inventory() as inventory:
+            yield GoogleSwitch(inventory.cloud)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         from .storage import no_place

@@ -9,6 +9,7 @@ ones late, so each resource is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -75,6 +76,11 @@ class Account:
     def delete(self, region: str, path: str) -> None:
         """Ask for one resource to be removed; what is gone already is fine."""
         self._delete(f"{self._vpc(region)}/v1/{path}", _VERSIONED)
+
+    def act(self, region: str, path: str, verb: str) -> None:
+        """`act("us-south", "instances/ID", "stop")`: ask for it. Returns before it is done."""
+        url = f"{self._vpc(region)}/v1/{path}/actions"
+        self._http.send(replace(self._asking(url, _VERSIONED, "POST"), body={"type": verb}))
 
     def tags(self, crn: str) -> frozenset[str]:
         """The user tags of one resource, in lower case."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
 from ..base import Capability, LowerContext, OwnedResource
 from ..rented.accounts import made_in, refuse_other
+from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
@@ -82,6 +85,13 @@ class IbmProvider(RentedProvider):
                 inventory.remove(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
+
+    @contextmanager
+    def switch(self, home: Path) -> Iterator[Switch]:
+        from .power import VpcSwitch
+
+        with _inventory() as inventory:
+            yield VpcSwitch(inventory.account)
 
     def storage_uri(self, name: str, *, home: Path) -> str:
         from .storage import no_place

@@ -102,6 +102,15 @@ class LocalProvider(Bucketless):
     def bring_up(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> None:
         """Nothing is left to do: Terraform calls a local node made when its Ray answers."""
 
+    def cannot_stop(self, nodes: Sequence[Node], *, lose_local: bool, home: Path) -> tuple[Diagnostic, ...]:
+        return (_never_stops(),)
+
+    def stop(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        raise SkycError(_never_stops())
+
+    def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
+        raise SkycError(_never_stops())
+
     def health(self, node: Node, *, home: Path) -> str:
         """`healthy`, `dead: <why>`, or `gone`; `elsewhere` for one of a home that is not on this machine."""
         from . import cluster, lifecycle
@@ -149,6 +158,15 @@ class LocalProvider(Bucketless):
                     lifecycle.remove_bare(directory, home)
         except lifecycle.NodeError as failure:
             raise _as_error(failure) from failure
+
+
+def _never_stops() -> Diagnostic:
+    return error(
+        "cannot-stop",
+        "Nodes on this machine are not stopped",
+        "They are processes here: there is no machine to stop, and nothing to save.",
+        hint="`skyc cancel` stops jobs, `skyc destroy` removes the nodes",
+    )
 
 
 def _as_error(failure: Exception) -> SkycError:

@@ -12,7 +12,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .runtime.backend.commands import backend_create, backend_show
-    from .runtime.calls import apply, cancel, check, destroy, exec, logs, mirror, plan, queue, schema, shell, status
+    from .runtime.calls import (
+        apply,
+        cancel,
+        check,
+        destroy,
+        exec,
+        logs,
+        mirror,
+        plan,
+        queue,
+        schema,
+        shell,
+        start,
+        status,
+        stop,
+    )
     from .runtime.catalog import catalog, offers
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
@@ -25,7 +40,22 @@ _HOMES = {
     "explain": "runtime.explain",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
-        ("apply", "cancel", "check", "destroy", "exec", "logs", "mirror", "plan", "queue", "schema", "shell", "status"),
+        (
+            "apply",
+            "cancel",
+            "check",
+            "destroy",
+            "exec",
+            "logs",
+            "mirror",
+            "plan",
+            "queue",
+            "schema",
+            "shell",
+            "start",
+            "status",
+            "stop",
+        ),
         "runtime.calls",
     ),
 }
@@ -50,7 +80,9 @@ __all__ = [
     "queue",
     "schema",
     "shell",
+    "start",
     "status",
+    "stop",
 ]
 
 

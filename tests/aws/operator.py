@@ -20,6 +20,8 @@ from skyc.compiler.synth import synth
 from skyc.compiler.terraform import Terraform, find_engine
 from skyc.providers.aws.client import Account
 from skyc.providers.aws.inventory import Inventory
+from skyc.providers.aws.power import Ec2Switch
+from skyc.providers.base import OwnedResource
 from skyc.providers.retry import Schedule
 from skyc.runtime.mirror import with_mirror
 from tests.aws.conftest import at, lowered
@@ -71,6 +73,7 @@ class Operator:
         self._apply()
         # What a killed run leaves is removed without its state; here that is everything but what Terraform removes next.
         if self.machines:
+            self._stop_and_start([item for item in seen if item.type == "aws_instance"])
             for item in seen:
                 if item.type in {"aws_instance", "aws_key_pair", "aws_iam_instance_profile", "aws_vpc_security_group_rule"}:
                     self._judged(lambda item=item: self.inventory.remove(item))
@@ -80,6 +83,12 @@ class Operator:
                 self._judged(lambda item=item: self.inventory.empty(item))
         self._apply(destroy=True)
         assert self._observe() == ()
+
+    def _stop_and_start(self, machines: list[OwnedResource]) -> None:
+        switch = Ec2Switch(self.inventory.account)
+        for item in machines:
+            for step in (switch.stopping, switch.power, switch.stop, switch.start):
+                self._judged(lambda step=step, item=item: step(item))
 
     def _fill(self, bucket: str) -> None:
         """What a job leaves in it."""

@@ -96,7 +96,7 @@ def test_the_identity_reaches_its_prefixes_and_nothing_else(tmp_path: Path) -> N
 def test_another_plan_changes_nothing_that_is_compared(tmp_path: Path) -> None:
     """The plan's tag says who made a resource; a new price must not change every resource."""
     for node in compiled(TASK, tmp_path).resources:
-        assert ("tags" in node.arguments) == (node.ignore_changes == ('tags["skyc-plan"]',)), node.address
+        assert ("tags" in node.arguments) == ('tags["skyc-plan"]' in node.ignore_changes), node.address
     template = of_type(compiled(TASK, tmp_path), "aws_launch_template")["main"]
     assert "skyc-plan" not in str(template["tag_specifications"]), "a new version replaces the machines"
 

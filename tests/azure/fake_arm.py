@@ -37,6 +37,8 @@ class FakeArm:
     """What lists name; never shorter than what there was."""
     going: dict[str, int] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
+    power: dict[str, list[str]] = field(default_factory=dict)
+    """Lower-case id of a machine → its states from now on; one that is not here runs."""
 
     def put(self, path: str, deployment: str | None, **properties: Any) -> str:
         """A resource below the subscription; its id."""
@@ -63,12 +65,14 @@ class FakeArm:
         path = asked.path.lower()
         if asked.method == "GET" and path.endswith(("/resources", "/resourcegroups", "/roleassignments")):
             return self._list(asked, path)
+        if asked.method == "POST":
+            return self._act(*path.rsplit("/", 1))
         found = self.things.get(path) or self.roles.get(path)
         if found is None:
             return Reply(status=404)
         match asked.method:
             case "GET":
-                return self._look(path, found)
+                return self._look(path, found, expanded=asked.query.get("$expand") == "instanceView")
             case "DELETE":
                 return self._delete(path)
             case "PUT":
@@ -97,7 +101,19 @@ class FakeArm:
             page["nextLink"] = f"{self.server.url}{asked.path}?skip={start + PAGE}{more}"
         return as_json(page)
 
-    def _look(self, path: str, found: dict[str, Any]) -> Reply:
+    def _act(self, path: str, verb: str) -> Reply:
+        """Accepted, and done after two looks."""
+        if path not in self.things:
+            return Reply(status=404)
+        self.power[path] = {"deallocate": ["deallocating", "deallocated"], "start": ["starting", "running"]}[verb]
+        return Reply(status=202)
+
+    def _look(self, path: str, found: dict[str, Any], *, expanded: bool = False) -> Reply:
+        if expanded:
+            states = self.power.get(path, ["running"])
+            state = states.pop(0) if len(states) > 1 else states[0]
+            codes = [{"code": "ProvisioningState/succeeded"}, {"code": f"PowerState/{state}"}]
+            found = {**found, "properties": {**found["properties"], "instanceView": {"statuses": codes}}}
         if path in self.going:
             self.going[path] -= 1
             if self.going[path] < 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -19,10 +19,15 @@ from skyc.compiler.terraform import find_engine
 from skyc.providers import registry
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import Attachment, Capability, Node, OwnedResource, Transport, TransportError
+from skyc.providers.rented.power import Power, Stopping, Switch
 from skyc.providers.simulator import World, simulate
 
 WORLD = "SKYC_TEST_WORLD"
 """Environment variable: where the world is."""
+
+
+LOCAL_DISK = "SKYC_TEST_LOCAL_DISK"
+"""Environment variable: what the machines lose when they stop."""
 
 
 class Unreachable:
@@ -52,8 +57,34 @@ class RealCloud(AwsProvider):
     def transport(self, node: Node) -> AbstractContextManager[Transport]:
         return nullcontext(cast(Transport, Unreachable()))
 
+    def bring_up(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> None:
+        """There is nothing to wait for: nobody can log in."""
+
     def health(self, node: Node, *, home: Path) -> str:
         return "unknown"
+
+
+class WorldSwitch:
+    """A machine of the world; as at AWS, it comes back with another public address."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def power(self, machine: OwnedResource) -> Power:
+        found = next((item for item in self.world.resources("aws_instance") if item.id == machine.id), None)
+        return Power.GONE if found is None else Power(found.attributes["instance_state"])
+
+    def stopping(self, machine: OwnedResource) -> Stopping:
+        return Stopping(local=os.environ.get(LOCAL_DISK, ""))
+
+    def stop(self, machine: OwnedResource) -> None:
+        self.world.change("aws_instance", machine.id, instance_state="stopped", public_ip="", associate_public_ip_address=False)
+
+    def start(self, machine: OwnedResource) -> None:
+        address = "203.0.113.99"
+        self.world.change(
+            "aws_instance", machine.id, instance_state="running", public_ip=address, associate_public_ip_address=True
+        )
 
 
 class SharedCloud(RealCloud):
@@ -68,8 +99,13 @@ class SharedCloud(RealCloud):
             yield made
 
     def health(self, node: Node, *, home: Path) -> str:
-        there = World(Path(os.environ[WORLD])).resources("aws_instance")
-        return "healthy" if node.id in {found.id for found in there} else "gone"
+        there = {found.id: found for found in World(Path(os.environ[WORLD])).resources("aws_instance")}
+        if node.id not in there:
+            return "gone"
+        return "stopped" if there[node.id].attributes["instance_state"] == "stopped" else "healthy"
+
+    def switch(self, home: Path) -> AbstractContextManager[Switch]:
+        return nullcontext(WorldSwitch(World(Path(os.environ[WORLD]))))
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         # As AWS does: only where the home knows a site of the deployment.

@@ -185,7 +185,7 @@ def home(tmp_path: Path, world: World, uri: str, cache: Path) -> MakeHome:
         path = tmp_path / name
         path.mkdir(mode=0o700)
         (path / "cache").symlink_to(cache)
-        rows = [f"state: {state}"] if state else []
+        rows = ["access: {ssh_from: [198.51.100.0/24]}", *([f"state: {state}"] if state else [])]
         (path / "config.yaml").write_text("\n".join(rows) + "\n")
         return Home(path, world)
 

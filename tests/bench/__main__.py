@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from . import catalog, checkpoint, cluster, curves, failover, growth, optimizer, startup
+from . import catalog, checkpoint, cluster, curves, failover, growth, optimizer, sites, startup
 from .child import Scratch
 from .document import END_GROWTH, GROWTH, machine, table, write
 from .figures import Figure, NotMeasured
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[..., Iterator[Figure]]] = {
     "catalog": catalog.figures,
     "optimizer": optimizer.figures,
     "failover": failover.figures,
+    "sites": sites.figures,
     "checkpoint": checkpoint.figures,
     "cluster": cluster.figures,
 }

@@ -46,6 +46,7 @@ from skyc.runtime.results import (
     Progress,
     SharedDeployment,
     SiteStatus,
+    SwitchResult,
 )
 
 DIGITS = DeploymentId("digits")
@@ -176,6 +177,7 @@ class FakeApi:
     jobs: tuple[JobRecord, ...] = (JOB,)
     lines: tuple[str, ...] = ()
     usable: bool = True
+    switched: tuple[str, ...] = ("main-0",)
     backend: Backend | None = BACKEND
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
@@ -255,6 +257,24 @@ class FakeApi:
     def cancel(self, deployment: str, job: str | None, *, home: Path | None) -> tuple[JobRecord, ...]:
         self._called("cancel", deployment=deployment, job=job)
         return self.jobs
+
+    def stop(
+        self,
+        deployment: str,
+        *,
+        lose_local: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> SwitchResult:
+        self._called("stop", deployment=deployment, lose_local=lose_local, wait=wait)
+        return SwitchResult(deployment=DIGITS, nodes=self.switched)
+
+    def start(
+        self, deployment: str, *, on_progress: Callable[[Progress], None] | None, home: Path | None, wait: float | None
+    ) -> SwitchResult:
+        self._called("start", deployment=deployment, wait=wait)
+        return SwitchResult(deployment=DIGITS, nodes=self.switched)
 
     def destroy(
         self,

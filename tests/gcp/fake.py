@@ -14,6 +14,9 @@ from tests.refresh.fakes.server import Asked, Reply
 
 PAGE = 2
 LINK = "https://www.googleapis.com/compute/v1"
+EXHAUSTED = "ZONE_RESOURCE_POOL_EXHAUSTED"
+PATH = 5
+"""Slashes in the path of a resource of a zone."""
 IN_USE = "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"
 Row = dict[str, Any]
 
@@ -44,9 +47,15 @@ class FakeGoogle:
             area, path = "iam", asked.path.removeprefix("/v1/")
         if asked.method == "DELETE":
             return self._delete(area, path)
+        if asked.method == "POST":
+            return self._act(path, asked)
         if path in self.operations:
             answers = self.operations[path]
             return answers.pop(0) if len(answers) > 1 else answers[0]
+        if path in self.resources:
+            return self.resources[path]
+        if area == "compute" and path.count("/") == PATH:
+            return Reply(status=404)
         if area == "iam":
             rows = [row for key, row in self.accounts.items() if key.startswith(f"{path}/")]
             return self._page(asked, "accounts", rows)
@@ -74,6 +83,22 @@ class FakeGoogle:
         found = rows[start : start + PAGE]
         return {**({name: found} if found or name == "rows" else {}), **more}
 
+    def _act(self, path: str, asked: Asked) -> Reply | Row:
+        machine, _, verb = path.rpartition("/")
+        if machine not in self.resources:
+            return Reply(status=404)
+        row = self.resources[machine]
+        held = any(disk.get("type") == "SCRATCH" for disk in row.get("disks", ()))
+        if verb == "stop" and held and asked.query.get("discardLocalSsd") != "true":
+            return Reply(status=400)
+        if verb == "start" and row["status"] != "TERMINATED":
+            return Reply(status=400)
+        row["status"] = "TERMINATED" if verb == "stop" else "RUNNING"
+        refused = {"error": {"errors": [{"code": EXHAUSTED}]}} if verb == "start" and row.get("full") else {}
+        if refused:
+            row["status"] = "TERMINATED"
+        return self._operation(machine, refused)
+
     def _delete(self, area: str, path: str) -> Reply | Row:
         if area == "iam":
             return {} if self.accounts.pop(path, None) else Reply(status=404)
@@ -84,6 +109,9 @@ class FakeGoogle:
         error = {"error": {"errors": [{"code": IN_USE, "message": "in use"}]}} if used else {}
         if not used:
             del self.resources[path]
+        return self._operation(path, error)
+
+    def _operation(self, path: str, error: Row) -> Row:
         operation = f"{path.rsplit('/', 2)[0]}/operations/operation-{len(self.operations)}"
         started = {"name": operation.rpartition("/")[2], "status": "RUNNING"}
         self.operations[operation] = [started, {**started, "status": "DONE", **error}]

@@ -67,7 +67,9 @@ class FakeCloud:
 
     # What it answers
 
-    def answer(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+    def answer(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], sent: bytes = b""
+    ) -> tuple[int, Any]:
         with self.mutex:
             self.asked.append(f"{method} {path}")
             if (method, path) == ("POST", "/identity/token"):
@@ -78,7 +80,7 @@ class FakeCloud:
             if parts[0] == "v1" and parts[1] in COLLECTIONS:
                 if query.get("generation") != "2" or "version" not in query:
                     return 400, {"errors": [{"code": "missing_version"}]}
-                return self._vpc(method, parts[1:], query)
+                return self._vpc(method, parts[1:], query, sent)
             if path == "/v3/tags":
                 assert query["tag_type"] == "user"
                 names = [{"name": tag} for tag in self.tags.get(query["attached_to"], [])]
@@ -86,7 +88,7 @@ class FakeCloud:
                 return 200, {"items": names[start : start + int(query["limit"])], "total_count": len(names)}
             return self._iam(method, parts, query, headers)
 
-    def _vpc(self, method: str, parts: list[str], query: Mapping[str, str]) -> tuple[int, Any]:
+    def _vpc(self, method: str, parts: list[str], query: Mapping[str, str], sent: bytes) -> tuple[int, Any]:
         rows = self.rows[parts[0]]
         if len(parts) == 1:
             listed = sorted(rows.values(), key=lambda row: str(row["id"]))
@@ -102,8 +104,15 @@ class FakeCloud:
                 del self.ending[id_], rows[id_]
         if id_ not in rows:
             return 404, {"errors": [{"code": "not_found"}]}
+        if method == "POST":
+            return self._act(rows[id_], parts[2:], sent)
         if method == "GET":
-            return 200, rows[id_]
+            row = rows[id_]
+            # On its way for one look.
+            if "next_status" in row:
+                row["status"], shown = row.pop("next_status"), dict(row)
+                return 200, shown
+            return 200, row
         if id_ in self.ending:
             return 204, None
         if any(self._uses(row, id_) for name, other in self.rows.items() for row in other.values() if name != "floating_ips"):
@@ -113,6 +122,16 @@ class FakeCloud:
         else:
             del rows[id_]
         return 204, None
+
+    def _act(self, row: Row, parts: list[str], sent: bytes) -> tuple[int, Any]:
+        verb = json.loads(sent)["type"]
+        before, on_its_way, after = {"stop": ("running", "stopping", "stopped"), "start": ("stopped", "starting", "running")}[
+            verb
+        ]
+        if parts != ["actions"] or row.get("status") != before:
+            return 409, {"errors": [{"code": "instance_state_wrong"}]}
+        row |= {"status": on_its_way, "next_status": after}
+        return 201, {"id": "action", "type": verb, "status": "pending"}
 
     def _uses(self, row: Row, id_: str) -> bool:
         """Whether a resource refers to another, but for a network's own group and ACL, which refer to it."""
@@ -159,9 +178,9 @@ def serving() -> Iterator[FakeCloud]:
 
         def _do(self, method: str) -> None:
             parts = urlsplit(self.path)
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-            status, said = cloud.answer(method, parts.path, query, dict(self.headers))
+            status, said = cloud.answer(method, parts.path, query, dict(self.headers), sent)
             body = b"" if said is None else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
