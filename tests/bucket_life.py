@@ -78,12 +78,12 @@ def whole_life(session: Session, provider: str, infra: str, scheme: str, data: d
     changes, report = make(session, text)
     assert set(changes.values()) == {"create"}
     assert f"storage out at {provider}/" in report and "stays after a destroy" in report and "goes with" in report
-    seen = {item.storage: item for item in session.provider(provider).observe(DEMO, home=session.home) if item.storage}
+    seen = {item.storage: item for item in session.provider(provider).observe(DEMO, home=session.home) if item.type == type_}
     label = next(name for name in seen if name != "out")
     assert (seen["out"].keep, seen[label].keep, len(seen)) == (True, False, 2)
     assert f"{type_}.out" in changes and make(session, text)[0] == {}, "what was made is not what was asked for"
-    (places,) = [inspect.status(session, None, refresh=False)[0].storages]
-    places_of = {storage.name: storage.uri.removeprefix(scheme) for storage in places}
+    (known,) = inspect.status(session, None, refresh=False)
+    places_of = {storage.name: storage.uri.removeprefix(scheme) for storage in known.storages}
     out, scratch = places_of["out"], places_of["Scratch_1"]
     data[out] = {"a/b": b"data", "c": b"more"}
     data[scratch] = {"x": b"gone soon"}

@@ -19,6 +19,7 @@ from ...compiler.ir import (
     ResourceRequest,
     Task,
     Value,
+    holds_storage,
 )
 from ..base import LowerContext
 from ..rented import ports
@@ -214,7 +215,7 @@ def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnos
                 closed = closed or (source, rule.get("protocol"), rule.get("destination_port_range")) == ("*", "*", "*")
             elif source != str(SUBNET) and (rule.get("protocol") != "Tcp" or any(map(_reaches_ray, _port_texts(rule)))):
                 yield _port_of_ray(f"{node.address} lets {source} reach Ray, which runs commands for whoever does.", span)
-    if not closed:
+    if not closed and not holds_storage(graph.site):
         yield _port_of_ray("No rule denies what none allows, so whatever joins the network reaches Ray.", None)
 
 
