@@ -155,12 +155,16 @@ class Http:
 
     def send(self, request: Request) -> None:
         """Only whether it succeeds counts: what a deletion answers is mostly nothing. Raises SourceFailure."""
+        self.status(request)
 
-        def attempt() -> None:
-            with self._answer(request):
-                pass
+    def status(self, request: Request) -> int:
+        """As `send`, for who accepts several answers and tells them apart. Raises SourceFailure."""
 
-        patiently(self.schedule, attempt)
+        def attempt() -> int:
+            with self._answer(request) as answer:
+                return answer.status_code
+
+        return patiently(self.schedule, attempt)
 
     def lines(self, request: Request, read: Callable[[Iterator[str]], T]) -> T:
         """What `read` makes of the answer's lines, which are handed over as they arrive. An attempt that breaks off is thrown
