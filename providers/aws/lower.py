@@ -32,7 +32,7 @@ from .images import Image, image_of
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
 from .network import lacking, network
 from .resources import Site, requirement
-from .storage import identity, without_place
+from .storage import identity, without_bucket
 
 SUPPORTED = frozenset(
     {
@@ -74,7 +74,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*without_place(task), *ports.said_of_ssh(context.access.ssh_from, PROVIDER)]
+    diagnostics = [*without_bucket(task), *ports.said_of_ssh(context.access.ssh_from, PROVIDER)]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []

@@ -53,11 +53,12 @@ def known_mark(deployment: DeploymentId, home: Path) -> str | None:
 
 
 def without_place(name: str, provider: str, example: str) -> Diagnostic:
-    """For a Storage that has no bucket: it is bound to a target that makes none, or to no place at all. example: a URI of the user's."""
+    """For a Storage without a bucket at the target of its task. example: a URI of the user's."""
     return error(
         "cannot-compile-yet",
         "The target is priced and cannot be compiled yet",
-        f"The storage `{name}` has no place that machines at `{provider}` could reach: skyc makes no bucket where its `infra` puts it.",
+        f"The storage `{name}` has no place that machines at `{provider}` could reach: its `infra` puts it where skyc makes no bucket, or"
+        " at another cloud, where it gives them no rights.",
         hint=f"name a place of yours with `uri: {example}`, or another `infra`",
     )
 
