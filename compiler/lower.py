@@ -95,7 +95,13 @@ def lower(
             provider = providers[name]
             login = access_of(deployment) if Capability.LOGIN in provider.capabilities else Access()
             context = context_of(site_id(task, name, region), login, (networks or {}).get((name, region)))
-            add(provider, provider.lower(with_uris(task, buckets), placements, context))
+            # Rented machines get an identity of their own cloud, and nobody gives that rights at another one: to them it is no place.
+            near = tuple(
+                bucket
+                for bucket in buckets
+                if bucket.location.provider == name or Capability.LOGIN not in provider.capabilities
+            )
+            add(provider, provider.lower(with_uris(task, near), placements, context))
     return tuple(graphs), tuple(dict.fromkeys(diagnostics))
 
 

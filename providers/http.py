@@ -23,6 +23,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import Secret
@@ -117,30 +118,53 @@ class Http:
         """Status and body, for services that also answer without one. Raises SourceFailure."""
         return patiently(self.schedule, lambda: self._read(request, bare=True))
 
-    def _read(self, request: Request, *, bare: bool) -> Answer:
-        """`bare`: an empty body is an answer too."""
+    def xml(self, request: Request) -> Element:
+        """The answer as XML, for the APIs of object stores that speak nothing else. Raises SourceFailure."""
+
+        def attempt() -> Element:
+            _, body = self._whole(request)
+            if b"<!DOCTYPE" in body:
+                # No object store sends one, and what it declares could grow without end.
+                raise BadAnswer(f"{request.label} answered with a document that declares its own form")
+            try:
+                return fromstring(body)  # noqa: S314 - it declares nothing
+            except ParseError:
+                raise Again(f"{request.label} answered with something that is not XML") from None
+
+        return patiently(self.schedule, attempt)
+
+    def _whole(self, request: Request) -> tuple[int, bytes]:
         with self._answer(request) as answer:
             body = bytearray()
             for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
                 body += chunk
                 if len(body) > LARGEST_JSON:
                     raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
+        return answer.status_code, bytes(body)
+
+    def _read(self, request: Request, *, bare: bool) -> Answer:
+        """`bare`: an empty body is an answer too."""
+        status, body = self._whole(request)
         if bare and not body.strip():
-            return Answer(status=answer.status_code)
+            return Answer(status=status)
         try:
-            return Answer(status=answer.status_code, body=json.loads(bytes(body), parse_float=Decimal))
+            return Answer(status=status, body=json.loads(body, parse_float=Decimal))
         except (ValueError, RecursionError):
             # A proxy's error page and a body that was cut off look alike here; another attempt tells them apart.
             raise Again(f"{request.label} answered with something that is not JSON") from None
 
     def send(self, request: Request) -> None:
         """Only whether it succeeds counts: what a deletion answers is mostly nothing. Raises SourceFailure."""
+        self.status(request)
 
-        def attempt() -> None:
-            with self._answer(request):
-                pass
+    def status(self, request: Request) -> int:
+        """As `send`, for who accepts several answers and tells them apart. Raises SourceFailure."""
 
-        patiently(self.schedule, attempt)
+        def attempt() -> int:
+            with self._answer(request) as answer:
+                return answer.status_code
+
+        return patiently(self.schedule, attempt)
 
     def lines(self, request: Request, read: Callable[[Iterator[str]], T]) -> T:
         """What `read` makes of the answer's lines, which are handed over as they arrive. An attempt that breaks off is thrown

@@ -18,6 +18,18 @@ GOLDEN = Path(__file__).parent / "filetests" / "synth"
 INSTALLED = Path(__file__).parents[1] / ".tools" / "checkov" / "bin" / "checkov"
 
 
+def golden(cloud: str) -> dict[str, str]:
+    """Every root module among the golden ones of a cloud: a file has one after the other, and checkov reads only the first of a text."""
+    found: dict[str, str] = {}
+    for file in sorted(GOLDEN.glob(f"{cloud}-*.yaml.test")):
+        rest, number = file.read_text().partition("-----\n")[2].lstrip(), 0
+        while rest:
+            module, end = json.JSONDecoder().raw_decode(rest)
+            found[f"{file.name.partition('.')[0]}{f'-{number}' if number else ''}"] = json.dumps(module, indent=2)
+            rest, number = rest[end:].lstrip(), number + 1
+    return found
+
+
 def findings(folder: Path) -> dict[str, set[str]]:
     """Check → resources that fail it."""
     program = os.environ.get("SKYC_CHECKOV") or (str(INSTALLED) if INSTALLED.exists() else shutil.which("checkov"))

@@ -18,12 +18,19 @@ class Ref:
 
     address: ResourceAddress
     attribute: str
+    step: int | None = None
+    """Only this step of a text that is a path (`/0-is-empty/1/2`), where a cloud tells something in an id and nowhere else."""
 
     def __str__(self) -> str:
-        return f"${{{self.address}.{self.attribute}}}"
+        return f"${{{self._expression}}}"
 
     def __canonical__(self) -> dict[str, str]:
-        return {"$ref": f"{self.address}.{self.attribute}"}
+        return {"$ref": self._expression}
+
+    @property
+    def _expression(self) -> str:
+        whole = f"{self.address}.{self.attribute}"
+        return whole if self.step is None else f'split("/", {whole})[{self.step}]'
 
 
 @dataclass(frozen=True, slots=True)

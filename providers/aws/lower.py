@@ -33,7 +33,7 @@ from .images import Image, image_of
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
 from .network import lacking, network
 from .resources import Site, requirement
-from .storage import SCHEME, identity, without_place
+from .storage import SCHEME, identity, without_bucket
 
 SUPPORTED = frozenset(
     {
@@ -76,7 +76,7 @@ def lower(
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
     diagnostics = [
-        *without_place(task),
+        *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
         *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
     ]

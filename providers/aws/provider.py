@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, assert_never
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, FrozenMap, GroupPlacement, ResourceGraph, Storage, Task
-from ..base import MARK_FILE, Capability, CheckReport, LowerContext, OwnedResource
+from ..base import Capability, CheckReport, LowerContext, OwnedResource
 from ..rented.accounts import made_in, refuse_other
+from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
@@ -103,7 +104,7 @@ class AwsProvider(RentedProvider):
             if made:
                 here = str(inventory.account.call("sts", regions[0], "get_caller_identity")["Account"])
                 refuse_other(here, made, deployment, PROVIDER, commands=("aws sts get-caller-identity",))
-            return inventory.observe(deployment, regions, _mark(deployment, home))
+            return inventory.observe(deployment, regions, known_mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
@@ -112,7 +113,7 @@ class AwsProvider(RentedProvider):
             _inventory().remove(resource)
         except SourceFailure as failure:
             if getattr(failure, "code", "") == "BucketNotEmpty":
-                raise SkycError(_not_empty(resource)) from None
+                raise SkycError(not_empty(resource, f"aws s3 ls --recursive s3://{resource.id}")) from None
             raise SkycError(_not_asked(failure)) from None
 
     def empty(self, resource: OwnedResource, *, home: Path) -> None:
@@ -159,25 +160,6 @@ def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
     mark = f".{PROVIDER}-"
     folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
     return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
-
-
-def _mark(deployment: DeploymentId, home: Path) -> str | None:
-    """The end of its buckets' names; None where none was ever made."""
-    try:
-        return (home / "deployments" / deployment / MARK_FILE).read_text(encoding="ascii").strip() or None
-    except FileNotFoundError:
-        return None
-
-
-def _not_empty(resource: OwnedResource) -> Diagnostic:
-    return error(
-        "storage-not-empty",
-        "A bucket with data in it is not removed",
-        f"The bucket {resource.id} holds data of the storage `{resource.storage}`, and no Terraform state of `{resource.deployment}`"
-        " knows it. Nothing was deleted.",
-        hint="keep what you need of it; then empty it, and run the command again",
-        commands=(f"aws s3 ls --recursive s3://{resource.id}",),
-    )
 
 
 def _inventory() -> Inventory:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ...compiler.diagnostics import Diagnostic, error
+from ...compiler.diagnostics import Diagnostic
 from ...compiler.ir import ResourceNode, Task, Value
-from ..rented.buckets import Place, bucket_places
+from ..rented.buckets import Place, bucket_places, without_place
 from ..rented.names import short
+from .facts import PROVIDER
 from .resources import Site, ref
 
 SCHEME = "s3://"
@@ -21,18 +22,13 @@ _READ = ("s3:GetObject",)
 _WRITE = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
 
 
-def without_place(task: Task) -> tuple[Diagnostic, ...]:
+def without_bucket(task: Task) -> tuple[Diagnostic, ...]:
     """Storages for which there is no bucket: they are bound to a target that has none, or to no place at all."""
     return tuple(no_place(storage.name) for storage in task.storages if storage.uri is None)
 
 
 def no_place(name: str) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The storage `{name}` has no place that machines at `aws` could reach: skyc makes no bucket where its `infra` puts it.",
-        hint="name a bucket of yours with `uri: s3://bucket/path`, or another `infra`",
-    )
+    return without_place(name, PROVIDER, "s3://bucket/path")
 
 
 def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:

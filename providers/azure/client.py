@@ -28,6 +28,7 @@ VERSIONS = {
     "microsoft.network/networksecuritygroups": "2024-05-01",
     "microsoft.network/publicipaddresses": "2024-05-01",
     "microsoft.network/virtualnetworks": "2024-05-01",
+    "microsoft.storage/storageaccounts": "2023-05-01",
 }
 """Kind in lower-case letters → version of its API."""
 GONE_SECONDS = 1_800.0

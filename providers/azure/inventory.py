@@ -4,8 +4,12 @@ Contract: `observe` lists what a Terraform state would hold and has tags, under 
 a rule, a role) goes with what has. `remove` first removes what uses the thing, since it cannot go before. It removes nothing that
 does not carry the deployment's tag: whoever put something of theirs into the deployment's resource group is told so.
 
+Azure removes a storage account with everything in it, so here an account that has a container is never removed, nor its group: `empty`
+deletes the containers, and is a call of its own. What holds data is told by its tag, and by the mark in its name: another home may use the
+same deployment's name in the same subscription, and data is not like a machine.
+
 Permissions: `*/read` on the subscription's resources and the deletes of each; `Microsoft.Authorization/roleAssignments/read` and
-`/delete` for a deployment with an identity.
+`/delete` for a deployment with an identity. Nobody needs a role for data: containers are deleted through Azure Resource Manager.
 """
 
 from __future__ import annotations
@@ -13,12 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ...compiler.ir import DeploymentId
 from ..base import OwnedResource
-from ..rented.names import DEPLOYMENT_TAG
+from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, STORAGE_TAG
 from ..retry import SourceFailure
-from .client import AUTHORIZATION, RESOURCES, Arm, Row, kind_of
+from .client import AUTHORIZATION, RESOURCES, VERSIONS, Arm, Row, kind_of
 
 _TYPES = {
     "microsoft.compute/disks": ("azurerm_managed_disk", "Microsoft.Compute/disks"),
@@ -35,22 +40,34 @@ _TYPES = {
     "microsoft.network/networksecuritygroups": ("azurerm_network_security_group", "Microsoft.Network/networkSecurityGroups"),
     "microsoft.network/publicipaddresses": ("azurerm_public_ip", "Microsoft.Network/publicIPAddresses"),
     "microsoft.network/virtualnetworks": ("azurerm_virtual_network", "Microsoft.Network/virtualNetworks"),
+    "microsoft.storage/storageaccounts": ("azurerm_storage_account", "Microsoft.Storage/storageAccounts"),
 }
 """Kind in lower-case letters → Terraform's type, and the kind as Terraform writes it in an id."""
 GROUP = "azurerm_resource_group"
+_ACCOUNT = "microsoft.storage/storageaccounts"
+_CONTAINERS = "/blobServices/default/containers"
 FORCED = (("forceDeletionTypes", "Microsoft.Compute/virtualMachines"),)
 _ID = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)(?:/providers/([^/]+/[^/]+)/([^/]+))?", re.IGNORECASE)
 _ROOT_DISK = re.compile(r".+_(?:osdisk|disk1)_.+", re.IGNORECASE)
 """As Azure names the disk of a machine; not every one inherits its machine's tags."""
 
 
+class HoldsData(SourceFailure):
+    """It is not removed, because there is a container in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     arm: Arm
 
-    def observe(self, deployment: DeploymentId, subscriptions: tuple[str, ...]) -> tuple[OwnedResource, ...]:
-        """Everything tagged with the deployment, sorted by id. Lists lag behind, so each thing is asked for itself."""
+    def observe(
+        self, deployment: DeploymentId, subscriptions: tuple[str, ...], mark: str | None = None
+    ) -> tuple[OwnedResource, ...]:
+        """Everything tagged with the deployment, sorted by id. Lists lag behind, so each thing is asked for itself. mark: ends the names
+        of its storage accounts; None: it has none."""
         found = [item for subscription in subscriptions for item in self._in(deployment, subscription)]
+        # Another home's, of a deployment of the same name.
+        found = [item for item in found if not item.storage or (mark is not None and item.name.endswith(mark))]
         return tuple(sorted(found, key=lambda item: (item.id, item.type)))
 
     def _in(self, deployment: DeploymentId, subscription: str) -> Iterator[OwnedResource]:
@@ -58,8 +75,9 @@ class Inventory:
         here = f"/subscriptions/{subscription}"
         for row in self.arm.rows(f"{here}/resourcegroups", RESOURCES, chosen):
             id_ = written(str(row.get("id")))
-            if self.arm.get(id_, RESOURCES) is not None:
-                yield OwnedResource(id=id_, type=GROUP, name=id_.rpartition("/")[2], deployment=deployment)
+            group = self.arm.get(id_, RESOURCES)
+            if group is not None:
+                yield OwnedResource(id=id_, type=GROUP, name=id_.rpartition("/")[2], deployment=deployment, **_held(group))
         for row in self.arm.rows(f"{here}/resources", RESOURCES, chosen):
             id_ = written(str(row.get("id")))
             known = _TYPES.get(kind_of(id_))
@@ -70,14 +88,40 @@ class Inventory:
             if thing is not None and not thing.get("managedBy"):
                 # A machine's id in Azure's own counting, which tells one that was made anew from the one before.
                 life = str((thing.get("properties") or {}).get("vmId") or "")
-                yield OwnedResource(id=id_, type=known[0], name=id_.rpartition("/")[2], deployment=deployment, node=life)
+                name = id_.rpartition("/")[2]
+                yield OwnedResource(id=id_, type=known[0], name=name, deployment=deployment, node=life, **_held(thing))
 
     def remove(self, resource: OwnedResource) -> None:
-        """Remove one resource and what uses it. What is gone already is fine."""
+        """Remove one resource and what uses it. What is gone already is fine. Raises HoldsData."""
+        if resource.type == GROUP or kind_of(resource.id) == _ACCOUNT:
+            self._refuse_data(resource)
         if resource.type == GROUP:
             self._remove_group(resource)
         else:
             self._remove(resource.id, resource.deployment)
+
+    def empty(self, resource: OwnedResource) -> None:
+        """Delete the containers of a storage account, or of those in a group. The account stays. One that is gone is empty."""
+        for account in self._accounts(resource):
+            for row in self._containers(account):
+                # Which answers when it is gone, and is quiet about one that is.
+                self.arm.delete(f"{account}{_CONTAINERS}/{row['name']}")
+
+    def _accounts(self, resource: OwnedResource) -> list[str]:
+        if self.arm.get(resource.id, RESOURCES if resource.type == GROUP else "") is None:
+            return []
+        if resource.type != GROUP:
+            return [resource.id]
+        inside = [written(str(row.get("id"))) for row in self.arm.rows(f"{resource.id}/resources", RESOURCES)]
+        return [id_ for id_ in inside if kind_of(id_) == _ACCOUNT and self.arm.get(id_) is not None]
+
+    def _containers(self, account: str) -> list[Row]:
+        return self.arm.rows(f"{account}{_CONTAINERS}", VERSIONS[_ACCOUNT])
+
+    def _refuse_data(self, resource: OwnedResource) -> None:
+        for account in self._accounts(resource):
+            if self._containers(account):
+                raise HoldsData(f"{account.rpartition('/')[2]} has a container")
 
     def _remove(self, id_: str, deployment: DeploymentId) -> None:
         thing = self.arm.get(id_)
@@ -178,6 +222,13 @@ def _carries(row: Row, deployment: DeploymentId) -> bool:
     tags = row.get("tags")
     named = {str(name).lower(): value for name, value in tags.items()} if isinstance(tags, dict) else {}
     return named.get(DEPLOYMENT_TAG) == deployment
+
+
+def _held(row: Row) -> dict[str, Any]:
+    """Of what holds data: whose, and whether it stays. Without a word about that, it does."""
+    tags = row.get("tags")
+    named = {str(name).lower(): str(value) for name, value in tags.items()} if isinstance(tags, dict) else {}
+    return {"storage": named[STORAGE_TAG], "keep": named.get(KEEP_TAG) != "no"} if STORAGE_TAG in named else {}
 
 
 def _is_root_disk(row: Row) -> bool:

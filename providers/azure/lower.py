@@ -19,6 +19,7 @@ from ...compiler.ir import (
     ResourceRequest,
     Task,
     Value,
+    holds_storage,
 )
 from ..base import LowerContext
 from ..rented import ports
@@ -26,13 +27,14 @@ from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
+from .buckets import SCHEME
 from .facts import PROVIDER
 from .images import Image, image_of
 from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
 from .network import SUBNET, left_out, network, ssh_ranges
 from .resources import Site, own_tags, requirement
 from .sizes import Size, size_of
-from .storage import SCHEME, identity
+from .storage import identity
 from .storage import refused as refused_places
 
 SUPPORTED = frozenset(
@@ -215,7 +217,7 @@ def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnos
                 closed = closed or (source, rule.get("protocol"), rule.get("destination_port_range")) == ("*", "*", "*")
             elif source != str(SUBNET) and (rule.get("protocol") != "Tcp" or any(map(_reaches_ray, _port_texts(rule)))):
                 yield _port_of_ray(f"{node.address} lets {source} reach Ray, which runs commands for whoever does.", span)
-    if not closed:
+    if not closed and not holds_storage(graph.site):
         yield _port_of_ray("No rule denies what none allows, so whatever joins the network reaches Ray.", None)
 
 

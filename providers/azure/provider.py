@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
-from ..base import LowerContext, OwnedResource
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Storage, Task
+from ..base import Capability, LowerContext, OwnedResource
+from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
-from ..rented.provider import RentedProvider
+from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
@@ -21,7 +22,7 @@ from .facts import PROVIDER
 if TYPE_CHECKING:
     from .inventory import Inventory
 
-_MADE_IN = re.compile(r"/subscriptions/([0-9a-f-]{36})/resourceGroups/skyc-", re.IGNORECASE)
+_MADE_IN = re.compile(r"/subscriptions/([0-9a-f-]{36})/resourceGroups/skyc", re.IGNORECASE)
 """Where a state says that something of skyc's is."""
 
 
@@ -29,12 +30,28 @@ class AzureProvider(RentedProvider):
     name = PROVIDER
     words = WORDS
 
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return RENTED | {Capability.BUCKET}
+
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def lower_storages(
+        self, storages: tuple[Storage, ...], region: str, context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .buckets import lower_storages
+
+        return lower_storages(storages, region, context)
+
+    def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+        from .buckets import bucket_uri
+
+        return bucket_uri(name, deployment=deployment, mark=mark)
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         from .lower import check_graph
@@ -69,14 +86,26 @@ class AzureProvider(RentedProvider):
             raise SkycError(_cannot_look("ARM_SUBSCRIPTION_ID is not set."))
         try:
             with _inventory() as inventory:
-                return inventory.observe(deployment, subscriptions)
+                return inventory.observe(deployment, subscriptions, known_mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        from .inventory import HoldsData
+
         try:
             with _inventory() as inventory:
                 inventory.remove(resource)
+        except HoldsData:
+            show = f"az storage container list --auth-mode login --account-name {resource.name}"
+            raise SkycError(not_empty(resource, show)) from None
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def empty(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            with _inventory() as inventory:
+                inventory.empty(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 

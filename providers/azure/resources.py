@@ -22,8 +22,16 @@ FEATURES: FrozenMap[Value] = FrozenMap(
         "virtual_machine": FrozenMap[Value]({"delete_os_disk_on_deletion": True, "skip_shutdown_and_force_delete": False}),
     }
 )
+FEATURES_OF_STORAGE: FrozenMap[Value] = FrozenMap(
+    {
+        "resource_group": FEATURES["resource_group"],
+        # Queues and static websites are not ours, and to ask for them takes a role for data.
+        "storage": FrozenMap[Value]({"data_plane_available": False}),
+    }
+)
 REGISTERED = ("Microsoft.Compute", "Microsoft.ManagedIdentity", "Microsoft.Network")
 """Resource providers the subscription must have registered: those in use, where the Terraform provider's default is dozens."""
+REGISTERED_OF_STORAGE = ("Microsoft.Storage",)
 OFFLINE: FrozenMap[Value] = FrozenMap({"subscription_id": NOBODY, "use_cli": False})
 """For a plan that asks nobody."""
 
@@ -44,7 +52,7 @@ class Site:
 
     def group(self) -> ResourceNode:
         """The site's resource group. It holds all else, so that what is left of a site can be seen, and go, in one piece."""
-        return self._tagged(GROUP, {"name": self.name, "location": self.region}, {}, self.origin, ())
+        return self.tagged(GROUP, {"name": self.name, "location": self.region}, {}, self.origin, ())
 
     def placed(
         self,
@@ -59,9 +67,9 @@ class Site:
         """A resource in the site's group and region, with the deployment's tags. `labels`: the user's own, which never replace
         ours; `after`: what must exist before it besides what it refers to."""
         here: dict[str, Value] = {"resource_group_name": Ref(GROUP, "name"), "location": self.region, **arguments}
-        return self._tagged(ResourceAddress(type_, name), here, labels or {}, origin or self.origin, after)
+        return self.tagged(ResourceAddress(type_, name), here, labels or {}, origin or self.origin, after)
 
-    def _tagged(
+    def tagged(
         self,
         address: ResourceAddress,
         arguments: Mapping[str, Value],
@@ -69,6 +77,7 @@ class Site:
         origin: SpecPath,
         after: tuple[ResourceAddress, ...],
     ) -> ResourceNode:
+        """A resource with the deployment's tags, wherever it lies."""
         together: dict[str, Value] = {**labels, **own_tags(self.context)}
         return ResourceNode(
             address=address,
@@ -101,13 +110,17 @@ def ref(node: ResourceNode, attribute: str = "id") -> Ref:
     return Ref(node.address, attribute)
 
 
-def requirement(site: Site) -> ProviderRequirement:
+def requirement(site: Site, *, for_storage: bool = False) -> ProviderRequirement:
     """The azurerm provider, at the version whose schema skyc checks against. The subscription comes from ARM_SUBSCRIPTION_ID when
     Terraform runs: a plan is the same for everybody."""
     schema = load_schema("azurerm")
-    config: dict[str, Value] = {"features": FEATURES, "resource_provider_registrations": "none"}
+    features = FEATURES_OF_STORAGE if for_storage else FEATURES
+    config: dict[str, Value] = {"features": features, "resource_provider_registrations": "none"}
+    if for_storage:
+        # Accounts of ours have no keys.
+        config["storage_use_azuread"] = True
     if site.context.offline:
         config |= OFFLINE
     else:
-        config["resource_providers_to_register"] = REGISTERED
+        config["resource_providers_to_register"] = REGISTERED_OF_STORAGE if for_storage else REGISTERED
     return ProviderRequirement(name="azurerm", source=schema.source, version=schema.version, config=FrozenMap(config))

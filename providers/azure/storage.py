@@ -5,7 +5,8 @@ address. It may read the containers the task copies from, and read, write and de
 built-in role's scope can say. A role is never given on an account, a resource group or a subscription.
 
 A role's scope is a resource's id, which holds the subscription and the resource group of the account; an address does not tell them and
-nothing is looked up. So `access.storage_accounts` of config.yaml says where an account is.
+nothing is looked up. So `access.storage_accounts` of config.yaml says where an account of the user's is. One that skyc makes (`buckets`)
+is in a group of its own name, and in the subscription of the site, which Terraform takes from the id of the site's own group.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import Diagnostic, Severity, error
-from ...compiler.ir import MountMode, ResourceNode, SpecPath, Task, Value
+from ...compiler.ir import Joined, MountMode, Ref, ResourceNode, SpecPath, Task, Value
 from ..base import LowerContext
-from .resources import NOBODY, Site, ref
+from ..rented.buckets import without_place
+from .buckets import SCHEME, is_ours
+from .facts import PROVIDER
+from .resources import GROUP, NOBODY, Site, ref
 
-SCHEME = "az://"
 _HTTPS = re.compile(r"https://([a-z0-9]{3,24})\.blob\.core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)(?:/|$)")
 _ACCOUNT = re.compile(
     r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.\-()]{1,90}/providers/Microsoft\.Storage/storageAccounts/([a-z0-9]{3,24})",
@@ -40,11 +43,12 @@ class Place:
 
 
 def refused(task: Task, context: LowerContext) -> Iterator[Diagnostic]:
-    """Storages that skyc would have to make here, addresses that name no container, and accounts nobody has placed."""
+    """Storages for which there is no container, addresses that name no container, and accounts nobody has placed."""
     for storage in task.storages:
         if storage.uri is None:
             yield no_place(storage.name)
     known = context.access.storage_accounts
+    ours = _ours(task, context)
     for place, origin in _found(task):
         if not re.fullmatch(r"[a-z0-9]{3,24}", place.account) or not _CONTAINER.fullmatch(place.container):
             # What is wrong is not repeated: an address can hold a signature that gives access.
@@ -55,17 +59,12 @@ def refused(task: Task, context: LowerContext) -> Iterator[Diagnostic]:
                 hint="write az://account/container/path",
                 subject=origin,
             )
-        elif _scope(place.account, known) is None:
+        elif place.account not in ours and _scope(place.account, known) is None:
             yield _not_placed(place.account, origin, offline=context.offline)
 
 
 def no_place(name: str) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The storage `{name}` names no container, and skyc makes none at `azure` yet.",
-        hint="name a container of yours: `uri: az://account/container/path`",
-    )
+    return without_place(name, PROVIDER, "az://account/container/path")
 
 
 def _not_placed(account: str, origin: SpecPath, *, offline: bool) -> Diagnostic:
@@ -119,6 +118,12 @@ def _scope(account: str, known: Mapping[str, str]) -> str | None:
     return text if match is not None and match[1].lower() == account else None
 
 
+def _ours(task: Task, context: LowerContext) -> frozenset[str]:
+    """Names of accounts that skyc makes for the task's Storages."""
+    mine = (storage.uri for storage in task.storages if is_ours(storage, context.deployment))
+    return frozenset(str(uri).removeprefix(SCHEME).partition("/")[0] for uri in mine)
+
+
 def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:
     """The identity, and then what it may do. Nothing when the task uses no container."""
     wanted = places(task)
@@ -126,18 +131,16 @@ def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:
         return ()
     # ForceNew: name. It is unique in its resource group.
     own = site.placed("azurerm_user_assigned_identity", "nodes", {"name": "nodes"})
-    return own, *(_role(site, own, place) for place in wanted)
+    ours = _ours(task, site.context)
+    return own, *(_role(site, own, place, ours=place.account in ours) for place in wanted)
 
 
-def _role(site: Site, own: ResourceNode, place: Place) -> ResourceNode:
-    account = _scope(place.account, site.context.access.storage_accounts)
-    if account is None:
-        unknown = f"/subscriptions/{NOBODY}/resourceGroups/not-configured/providers/Microsoft.Storage/storageAccounts"
-        account = f"{unknown}/{place.account}"
+def _role(site: Site, own: ResourceNode, place: Place, *, ours: bool) -> ResourceNode:
     word = "write" if place.writes else "read"
     name = place.container.replace("$", "-")
+    container = f"blobServices/default/containers/{place.container}"
     arguments: dict[str, Value] = {
-        "scope": f"{account}/blobServices/default/containers/{place.container}",
+        "scope": _scope_of_ours(place, container) if ours else f"{_account_of(site, place)}/{container}",
         "role_definition_name": WRITER if place.writes else READER,
         "principal_id": ref(own, "principal_id"),
         "principal_type": "ServicePrincipal",
@@ -145,3 +148,16 @@ def _role(site: Site, own: ResourceNode, place: Place) -> ResourceNode:
         "skip_service_principal_aad_check": True,
     }
     return site.untagged("azurerm_role_assignment", f"{word}-{place.account}-{name}", arguments)
+
+
+def _scope_of_ours(place: Place, container: str) -> Joined:
+    subscription = Ref(GROUP, "id", step=2)
+    rest = f"/resourceGroups/{place.account}/providers/Microsoft.Storage/storageAccounts/{place.account}/{container}"
+    return Joined(("/subscriptions/", subscription, rest))
+
+
+def _account_of(site: Site, place: Place) -> str:
+    known = _scope(place.account, site.context.access.storage_accounts)
+    # Offline only: elsewhere it is an error.
+    unknown = f"/subscriptions/{NOBODY}/resourceGroups/not-configured/providers/Microsoft.Storage/storageAccounts"
+    return known or f"{unknown}/{place.account}"

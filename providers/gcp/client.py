@@ -1,8 +1,9 @@
-"""Google Cloud's REST APIs, for who has a project: Compute Engine and IAM, through httpx. Google's own libraries are not used.
+"""Google's REST APIs, for who has a project: Compute Engine, IAM and Cloud Storage, through httpx. No library of Google's is used.
 
 Protocol: cloud.google.com/compute/docs/reference/rest/v1 (paths, lists in pages, operations) and
-cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts. `SKYC_GCP_COMPUTE_URL` and `SKYC_GCP_IAM_URL` name other
-endpoints. Credentials are those of `credentials`; an API key opens price lists alone.
+cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts; cloud.google.com/storage/docs/json_api/v1 for buckets and objects, and
+its XML API for unfinished multipart uploads, which the other does not know. `SKYC_GCP_COMPUTE_URL`, `SKYC_GCP_IAM_URL` and
+`SKYC_GCP_STORAGE_URL` name other endpoints. Credentials are those of `credentials`; an API key opens price lists alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from ...compiler.ir import Secret
 from ..http import Answered, Http, Request, endpoint
@@ -20,11 +22,13 @@ from .credentials import adc_file, headers
 
 COMPUTE_URL = "https://compute.googleapis.com"
 IAM_URL = "https://iam.googleapis.com"
+STORAGE_URL = "https://storage.googleapis.com"
 PROJECT_VARIABLES = ("GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT")
 """Where the Terraform provider looks for the project, in its order."""
 KEY_VARIABLES = ("GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON")
 """Where it looks for credentials, before the file of application-default credentials."""
 POLL_SECONDS = 2.0
+NOT_FOUND = 404
 OPERATION_SECONDS = 600.0
 """A machine with much memory takes minutes to end."""
 
@@ -42,12 +46,13 @@ def has_login(environ: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Both APIs. Every method raises SourceFailure."""
+    """All three. Every method raises SourceFailure."""
 
     http: Http
     secret: Mapping[str, tuple[str, Secret]]
     compute: str
     iam: str
+    storage: str
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
         """The objects of every page of a list of Compute Engine's."""
@@ -111,12 +116,60 @@ class Cloud:
         """`projects/P/serviceAccounts/EMAIL`. What is gone already is fine."""
         self._deleted(f"{self.iam}/v1/{id_}")
 
+    def buckets(self, project: str, prefix: str) -> Iterator[dict[str, Any]]:
+        """Those whose names begin with a prefix."""
+        for page in self._pages(f"{self.storage}/storage/v1/b", {"project": project, "prefix": prefix}):
+            yield from objects(page, "items") if "items" in page else ()
+
+    def empty(self, bucket: str) -> None:
+        """Delete all objects of a bucket in all their versions, and abort its unfinished uploads. One that is gone is empty."""
+        place = f"{self.storage}/storage/v1/b/{bucket}/o"
+        try:
+            found = [
+                row
+                for page in self._pages(place, {"versions": "true"})
+                for row in (objects(page, "items") if "items" in page else ())
+            ]
+        except Answered as answer:
+            if answer.status == NOT_FOUND:
+                return
+            raise
+        for row in found:
+            self._send(f"{place}/{quote(str(row['name']), safe='')}", {"generation": str(row["generation"])})
+        for key, upload in self._uploads(bucket):
+            self._send(f"{self.storage}/{bucket}/{quote(key)}", {"uploadId": upload})
+
+    def _uploads(self, bucket: str) -> list[tuple[str, str]]:
+        """Key and id of every multipart upload nobody has finished."""
+        found: list[tuple[str, str]] = []
+        after: dict[str, str] = {}
+        while True:
+            params = tuple(sorted({"uploads": "", **after}.items()))
+            page = self.http.xml(Request(url=f"{self.storage}/{bucket}", params=params, secret_headers=self.secret))
+            here = [(row.findtext("{*}Key", ""), row.findtext("{*}UploadId", "")) for row in page.findall("{*}Upload")]
+            found += here
+            if page.findtext("{*}IsTruncated", "false") != "true":
+                return found
+            if not here:
+                raise BadAnswer(f"the list of uploads of {bucket} goes round in circles")
+            after = {"key-marker": here[-1][0], "upload-id-marker": here[-1][1]}
+
+    def delete_bucket(self, name: str) -> None:
+        """Raises Answered, with 409 for one that is not empty. What is gone already is fine."""
+        self._send(f"{self.storage}/storage/v1/b/{name}", {})
+
+    def _send(self, url: str, query: Mapping[str, str]) -> None:
+        """A deletion that answers with nothing. What is gone already is fine."""
+        gone = frozenset({NOT_FOUND})
+        params = tuple(sorted(query.items()))
+        self.http.send(Request(url=url, method="DELETE", params=params, secret_headers=self.secret, accepts=gone))
+
     def _deleted(self, url: str) -> dict[str, Any] | None:
         """The answer, or None when there is nothing of that name any more."""
         try:
             return self._ask("DELETE", url)
         except Answered as answer:
-            if answer.status == 404:
+            if answer.status == NOT_FOUND:
                 return None
             raise
 
@@ -150,6 +203,7 @@ def connect(environ: Mapping[str, str], http: Http) -> Cloud:
         secret,
         endpoint(environ, "SKYC_GCP_COMPUTE_URL", COMPUTE_URL),
         endpoint(environ, "SKYC_GCP_IAM_URL", IAM_URL),
+        endpoint(environ, "SKYC_GCP_STORAGE_URL", STORAGE_URL),
     )
 
 

@@ -8,8 +8,12 @@ a policy, since those cannot go before; what is somebody else's there stays, and
 A right on a bucket goes when Terraform destroys it. After a sweep it stays in the bucket's policy, for an account that is gone
 (`deleted:serviceAccount:…`), where it is good for nothing.
 
+A bucket is removed only when it is empty, which Google itself sees to; `empty` is a call of its own. Buckets are told by their label, and
+by the mark in their name: another home may use the same deployment's name in the same project, and data is not like a machine.
+
 Permissions: `list` and `delete` of `compute.instances`, `disks`, `networks`, `subnetworks`, `firewalls` and `resourcePolicies`, and of
-`iam.serviceAccounts`.
+`iam.serviceAccounts`; for buckets `storage.buckets.list` and `delete`, `storage.objects.list` and `delete`, and of
+`storage.multipartUploads` `list` and `abort`.
 """
 
 from __future__ import annotations
@@ -20,12 +24,13 @@ from typing import Any
 
 from ...compiler.ir import DeploymentId
 from ..base import OwnedResource
-from ..rented.names import DEPLOYMENT_TAG, describes
+from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, STORAGE_TAG, describes
 from .client import Cloud
 
 INSTANCE, DISK = "google_compute_instance", "google_compute_disk"
 NETWORK, SUBNETWORK = "google_compute_network", "google_compute_subnetwork"
 FIREWALL, POLICY, ACCOUNT = "google_compute_firewall", "google_compute_resource_policy", "google_service_account"
+BUCKET = "google_storage_bucket"
 Row = dict[str, Any]
 
 
@@ -33,8 +38,11 @@ Row = dict[str, Any]
 class Inventory:
     cloud: Cloud
 
-    def observe(self, deployment: DeploymentId, projects: Iterable[str], regions: Iterable[str]) -> tuple[OwnedResource, ...]:
-        """Everything of the deployment in these projects and regions, sorted by id. `detail` is the project."""
+    def observe(
+        self, deployment: DeploymentId, projects: Iterable[str], regions: Iterable[str], mark: str | None = None
+    ) -> tuple[OwnedResource, ...]:
+        """Everything of the deployment in these projects and regions, sorted by id. `detail` is the project. mark: ends the names of its
+        buckets; None: it has none."""
         found: list[OwnedResource] = []
         for project in sorted(set(projects)):
             for type_, row in self._listed(deployment, project, sorted(set(regions))):
@@ -42,6 +50,7 @@ class Inventory:
                 name = str(row.get("displayName") if type_ == ACCOUNT else row["name"])
                 node = str(row.get("id") or "") if type_ == INSTANCE else ""
                 found.append(OwnedResource(id=id_, type=type_, name=name, deployment=deployment, detail=project, node=node))
+            found += self._buckets(deployment, project, mark) if mark else ()
         return tuple(sorted(found, key=lambda item: (item.id, item.type)))
 
     def _listed(self, deployment: DeploymentId, project: str, regions: list[str]) -> Iterator[tuple[str, Row]]:
@@ -58,6 +67,16 @@ class Inventory:
             if describes(row.get("description"), deployment):
                 yield ACCOUNT, row
 
+    def _buckets(self, deployment: DeploymentId, project: str, mark: str) -> Iterator[OwnedResource]:
+        for row in self.cloud.buckets(project, "skyc-"):
+            name, labels = str(row["name"]), row.get("labels", {})
+            if name.endswith(f"-{mark}") and labels.get(DEPLOYMENT_TAG) == deployment:
+                # Without a word about it, data stays.
+                storage, keep = labels.get(STORAGE_TAG, name), labels.get(KEEP_TAG) != "no"
+                yield OwnedResource(
+                    id=name, type=BUCKET, name=name, deployment=deployment, detail=project, storage=storage, keep=keep
+                )
+
     def _labelled(self, deployment: DeploymentId, project: str, kind: str) -> Iterator[Row]:
         for row in self.cloud.everywhere(project, kind, filter=f"labels.{DEPLOYMENT_TAG}={deployment}"):
             # The filter's syntax could change its meaning; whose a machine is does not.
@@ -69,11 +88,18 @@ class Inventory:
         if resource.type == ACCOUNT:
             self.cloud.delete_account(resource.id)
             return
+        if resource.type == BUCKET:
+            self.cloud.delete_bucket(resource.id)
+            return
         if resource.type in (NETWORK, SUBNETWORK, POLICY):
-            self._empty(resource)
+            self._clear(resource)
         self.cloud.delete(resource.id)
 
-    def _empty(self, resource: OwnedResource) -> None:
+    def empty(self, resource: OwnedResource) -> None:
+        """Delete all data a bucket holds. The bucket stays."""
+        self.cloud.empty(resource.id)
+
+    def _clear(self, resource: OwnedResource) -> None:
         project, deployment = resource.detail, resource.deployment
         for row in list(self._labelled(deployment, project, "instances")):
             if resource.id in _used(row):

@@ -24,7 +24,7 @@ from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, price
 from .network import network, ssh_ranges
 from .resources import Site, requirement, zone_of
 from .series import ARM, boot_disks, is_tpu, series
-from .storage import SCHEME, identity, not_yet
+from .storage import SCHEME, identity, without_bucket
 
 SUPPORTED = frozenset(
     {
@@ -62,7 +62,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*not_yet(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
+    diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
-from ..base import LowerContext, OwnedResource
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Storage, Task
+from ..base import Capability, LowerContext, OwnedResource
+from ..http import Answered
+from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
-from ..rented.provider import RentedProvider
+from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
@@ -23,13 +25,21 @@ if TYPE_CHECKING:
 
 _IN_PROJECT = re.compile(
     rb'"projects/([a-z][a-z0-9.:-]*)/(?:zones/[^/"]+/instances|regions/[^/"]+/subnetworks|global/networks)/'
+    rb'|"project": *"([a-z][a-z0-9.:-]*)"'
 )
-"""In a state: the id of something skyc made."""
+"""In a state: the id of something skyc made; or the project of a bucket, whose id does not tell it."""
+
+CONFLICT = 409
+"""How Cloud Storage refuses to remove a bucket that is not empty."""
 
 
 class GcpProvider(RentedProvider):
     name = PROVIDER
     words = WORDS
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return RENTED | {Capability.BUCKET}
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
@@ -37,6 +47,18 @@ class GcpProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def lower_storages(
+        self, storages: tuple[Storage, ...], region: str, context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .buckets import lower_storages
+
+        return lower_storages(storages, region, context)
+
+    def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+        from .buckets import bucket_uri
+
+        return bucket_uri(name, deployment=deployment, mark=mark)
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         from .lower import check_graph
@@ -84,11 +106,20 @@ class GcpProvider(RentedProvider):
             raise SkycError(_cannot_look("GOOGLE_CLOUD_PROJECT is not set, and no state names a project."))
         regions = [site.name.partition(f".{PROVIDER}-")[2] for site in sites]
         with _inventory() as inventory:
-            return inventory.observe(deployment, projects, regions)
+            return inventory.observe(deployment, projects, regions, known_mark(deployment, home))
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         with _inventory() as inventory:
-            inventory.remove(resource)
+            try:
+                inventory.remove(resource)
+            except Answered as answer:
+                if resource.storage and answer.status == CONFLICT:
+                    raise SkycError(not_empty(resource, f"gcloud storage ls --recursive gs://{resource.id}")) from None
+                raise
+
+    def empty(self, resource: OwnedResource, *, home: Path) -> None:
+        with _inventory() as inventory:
+            inventory.empty(resource)
 
     @contextmanager
     def switch(self, home: Path) -> Iterator[Switch]:
@@ -120,7 +151,7 @@ def _projects(sites: list[Path]) -> set[str]:
                 text = state.read_bytes()
             except OSError:
                 continue
-            found |= {name.decode() for name in _IN_PROJECT.findall(text)}
+            found |= {(made or of_bucket).decode() for made, of_bucket in _IN_PROJECT.findall(text)}
     return found
 
 

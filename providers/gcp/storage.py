@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 
-from ...compiler.diagnostics import Diagnostic, error
+from ...compiler.diagnostics import Diagnostic
 from ...compiler.ir import FrozenMap, ResourceNode, Task, Value
-from ..rented.buckets import Place, bucket_places
+from ..rented.buckets import Place, bucket_places, without_place
 from ..rented.names import short
 from .facts import PROVIDER
 from .resources import Site, ref
@@ -27,18 +27,13 @@ _MOST_ACCOUNT = 30
 """Characters of a service account's id."""
 
 
-def not_yet(task: Task) -> tuple[Diagnostic, ...]:
-    """Storages that skyc would have to make here."""
+def without_bucket(task: Task) -> tuple[Diagnostic, ...]:
+    """Storages for which there is no bucket."""
     return tuple(no_place(storage.name) for storage in task.storages if storage.uri is None)
 
 
 def no_place(name: str) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The storage `{name}` names no bucket, and skyc makes none at `{PROVIDER}` yet.",
-        hint="name a bucket of yours: `uri: gs://bucket/path`",
-    )
+    return without_place(name, PROVIDER, "gs://bucket/path")
 
 
 def identity(site: Site, task: Task) -> tuple[ResourceNode, ...]:

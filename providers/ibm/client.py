@@ -19,6 +19,7 @@ from ...compiler.ir import Secret
 from ..http import Answered, Http, Request, endpoint, same_origin
 from ..refresh import MOST_PAGES, key_from, objects, part_of
 from ..retry import BadAnswer, Schedule
+from .objects import ObjectStorage
 from .vpc import IAM_URL, VERSION, VPC_URL, token
 
 TAGS_URL = "https://tags.global-search-tagging.cloud.ibm.com"
@@ -130,6 +131,10 @@ class Account:
             secret_headers={"Authorization": ("Bearer ", self._bearer), "IAM-Apikey": ("", self._key)},
         )
         return part_of(self._http.json(request), "account_id", str)
+
+    @property
+    def storage(self) -> ObjectStorage:
+        return ObjectStorage(self._http, self._environ, self._bearer)
 
     @property
     def _iam(self) -> str:

@@ -7,9 +7,14 @@ keys, lie in no network and are asked one by one; only what has a name as skyc g
 tags and say in their description whose they are. What goes with another thing (an attached disk, rules, a network's own group and
 ACL) is not listed.
 
+A bucket has no tags; the instance of the service that it lies in has them, and nothing else in it. Both are told by the mark in the
+instance's name too: another home may use the same deployment's name in the same account, and data is not like a machine. Neither is removed
+while there is something in it; `empty` is a call of its own.
+
 `remove` also removes what is inside a network, a subnet, a group or an ACL, since those cannot go before; it waits until it is gone.
 
-Roles: Editor on VPC Infrastructure Services; Viewer on tagging; Operator on the IAM Identity Service for trusted profiles.
+Roles: Editor on VPC Infrastructure Services; Viewer on tagging; Operator on the IAM Identity Service for trusted profiles; for
+buckets Administrator (platform) and Manager (service) on Cloud Object Storage.
 """
 
 from __future__ import annotations
@@ -18,12 +23,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from ...compiler.ir import DeploymentId
 from ..base import OwnedResource
-from ..rented.names import DEPLOYMENT_TAG
+from ..http import Answered
+from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, SITE_TAG, STORAGE_TAG
 from ..retry import SourceFailure
-from .client import Account, Row
+from .buckets import BUCKET, INSTANCE
+from .client import NOT_FOUND, Account, Row
 from .storage import mark
 
 GONE_SECONDS = 600.0
@@ -66,11 +74,13 @@ class Inventory:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
         self.account.__exit__(kind, value, traceback)
 
-    def observe(self, deployment: DeploymentId, regions: tuple[str, ...]) -> tuple[OwnedResource, ...]:
-        """Everything of the deployment in these regions, sorted by id. `detail` is the region."""
+    def observe(self, deployment: DeploymentId, regions: tuple[str, ...], mark: str | None = None) -> tuple[OwnedResource, ...]:
+        """Everything of the deployment in these regions, sorted by id. `detail` is the region. mark: ends the names of its buckets;
+        None: it has none."""
         found = [item for region in regions for item in self._in_region(deployment, region)]
         # Profiles belong to no region.
         found += self._profiles(deployment, regions[0]) if regions else ()
+        found += self._buckets(deployment, regions, mark) if regions and mark else ()
         return tuple(sorted(found, key=lambda item: (item.id, item.type)))
 
     def _in_region(self, deployment: DeploymentId, region: str) -> Iterator[OwnedResource]:
@@ -113,10 +123,48 @@ class Inventory:
             if mark(str(deployment)) in str(row.get("description") or "").split()
         ]
 
+    def _buckets(self, deployment: DeploymentId, regions: tuple[str, ...], mark: str) -> Iterator[OwnedResource]:
+        for row in self.account.storage.instances():
+            name, crn = str(row["name"]), str(row["crn"])
+            if not name.startswith(OURS) or not name.endswith(f"-{mark}"):
+                continue
+            tags = dict(tag.split(":", 1) for tag in self.account.tags(crn) if ":" in tag)
+            if tags.get(DEPLOYMENT_TAG) != deployment:
+                continue
+            # In which region it was made, its site says. Without a word about it, data stays.
+            region = str(tags.get(SITE_TAG, "")).partition(".ibm-")[2] or regions[0]
+            held: dict[str, Any] = {
+                "storage": tags.get(STORAGE_TAG, name),
+                "keep": tags.get(KEEP_TAG) != "no",
+                "detail": region,
+            }
+            yield OwnedResource(id=crn, type=INSTANCE, name=name, deployment=deployment, **held)
+            for bucket in self.account.storage.buckets(region, crn):
+                id_ = f"{crn.removesuffix('::')}:bucket:{bucket}:meta:rl:{region}:public"
+                yield OwnedResource(id=id_, type=BUCKET, name=bucket, deployment=deployment, **held)
+
+    def empty(self, resource: OwnedResource) -> None:
+        """Delete all data in a bucket, or in those of an instance. They stay. What is gone is empty."""
+        storage, region = self.account.storage, resource.detail
+        names = [resource.name]
+        if resource.type == INSTANCE:
+            there = any(row["crn"] == resource.id for row in storage.instances())
+            names = storage.buckets(region, resource.id) if there else []
+        for name in names:
+            try:
+                storage.empty(region, name)
+            except Answered as answer:
+                if answer.status != NOT_FOUND:
+                    raise
+
     def remove(self, resource: OwnedResource) -> None:
-        """Remove one resource and what is inside it. What is gone already is fine."""
+        """Remove one resource and what is inside it, but no data: NotEmpty then. What is gone already is fine."""
         region, id_ = resource.detail, resource.id
         match resource.type:
+            case "ibm_cos_bucket":
+                self.account.storage.delete_bucket(region, resource.name)
+            case "ibm_resource_instance":
+                self.account.storage.delete_instance(region, id_)
             case "ibm_iam_trusted_profile":
                 for row in self.account.profiles():
                     if row["id"] == id_:

@@ -36,7 +36,7 @@ from .images import LIST, NoImage, image_of
 from .machines import LEAST_GB, MOST_GB, Group, Shared, disk_gb, machines
 from .network import ipv4, network
 from .resources import TAG_LIMIT, Site, label_tag, requirement
-from .storage import SCHEME, identity, not_yet
+from .storage import SCHEME, identity, without_bucket
 
 SUPPORTED = frozenset(
     {
@@ -85,7 +85,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     where = {placement.group: placement for placement in placements}
-    diagnostics = [*not_yet(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
+    diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
     if any(group.name not in where for group in task.groups):
         diagnostics.append(_apart(task))
     groups: list[Group] = []

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Task
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Storage, Task
 from ..base import Capability, LowerContext, OwnedResource
 from ..rented.accounts import made_in, refuse_other
+from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
@@ -33,7 +34,7 @@ class IbmProvider(RentedProvider):
     @property
     def capabilities(self) -> frozenset[Capability]:
         # Spot machines are sold to select customers, and without a published price.
-        return RENTED - {Capability.SPOT}
+        return (RENTED - {Capability.SPOT}) | {Capability.BUCKET}
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
@@ -41,6 +42,18 @@ class IbmProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def lower_storages(
+        self, storages: tuple[Storage, ...], region: str, context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        from .buckets import lower_storages
+
+        return lower_storages(storages, region, context)
+
+    def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+        from .buckets import bucket_uri
+
+        return bucket_uri(name, deployment=deployment, mark=mark)
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         from .lower import check_graph
@@ -75,14 +88,26 @@ class IbmProvider(RentedProvider):
                 made = made_in(_MADE_IN, deployment, PROVIDER, home)
                 if made:
                     refuse_other(inventory.account.id, made, deployment, PROVIDER, commands=("ibmcloud account show",))
-                return inventory.observe(deployment, regions)
+                return inventory.observe(deployment, regions, known_mark(deployment, home))
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        from .objects import NotEmpty
+
         try:
             with _inventory() as inventory:
                 inventory.remove(resource)
+        except NotEmpty:
+            show = f"ibmcloud cos objects --bucket {resource.name} --region {resource.detail}"
+            raise SkycError(not_empty(resource, show)) from None
+        except SourceFailure as failure:
+            raise SkycError(_not_asked(failure)) from None
+
+    def empty(self, resource: OwnedResource, *, home: Path) -> None:
+        try:
+            with _inventory() as inventory:
+                inventory.empty(resource)
         except SourceFailure as failure:
             raise SkycError(_not_asked(failure)) from None
 

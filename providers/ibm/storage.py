@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 
-from ...compiler.diagnostics import Diagnostic, error
+from ...compiler.diagnostics import Diagnostic
 from ...compiler.ir import FrozenMap, ResourceNode, Task, Value
-from ..rented.buckets import Place, bucket_places
+from ..rented.buckets import Place, bucket_places, without_place
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, short
+from .facts import PROVIDER
 from .resources import Site, ref
 
 SCHEME = "cos://"
@@ -26,18 +27,13 @@ _PROFILE_NAME_LIMIT = 63
 _PLAIN = re.compile(r"[a-z0-9-]*")
 
 
-def not_yet(task: Task) -> tuple[Diagnostic, ...]:
-    """Storages that skyc would have to make here."""
+def without_bucket(task: Task) -> tuple[Diagnostic, ...]:
+    """Storages for which there is no bucket."""
     return tuple(no_place(storage.name) for storage in task.storages if storage.uri is None)
 
 
 def no_place(name: str) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The storage `{name}` names no bucket, and skyc makes none at `ibm` yet.",
-        hint="name a bucket of yours: `uri: cos://bucket/path`",
-    )
+    return without_place(name, PROVIDER, "cos://bucket/path")
 
 
 def mark(deployment: str) -> str:

@@ -1,12 +1,14 @@
-"""Which buckets, and which prefixes in them, a task's machines must reach."""
+"""Which buckets, and which prefixes in them, a task's machines must reach; and what all clouds say of buckets that skyc made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...compiler.diagnostics import Diagnostic, warning
-from ...compiler.ir import MountMode, SpecPath, Task
+from ...compiler.diagnostics import Diagnostic, error, warning
+from ...compiler.ir import DeploymentId, MountMode, SpecPath, Task
+from ..base import MARK_FILE, OwnedResource
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,3 +71,34 @@ def _place(uri: str | None, scheme: str, writes: bool) -> Place | None:
     # Options of a store (`?endpoint=`) are no part of the place.
     bucket, _, prefix = uri.removeprefix(scheme).partition("?")[0].partition("/")
     return Place(bucket, prefix.strip("/"), writes)
+
+
+def known_mark(deployment: DeploymentId, home: Path) -> str | None:
+    """The end of the names of the deployment's buckets; None where none was ever made."""
+    try:
+        return (home / "deployments" / deployment / MARK_FILE).read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def without_place(name: str, provider: str, example: str) -> Diagnostic:
+    """For a Storage without a bucket at the target of its task. example: a URI of the user's."""
+    return error(
+        "cannot-compile-yet",
+        "The target is priced and cannot be compiled yet",
+        f"The storage `{name}` has no place that machines at `{provider}` could reach: its `infra` puts it where skyc makes no bucket, or"
+        " at another cloud, where it gives them no rights.",
+        hint=f"name a place of yours with `uri: {example}`, or another `infra`",
+    )
+
+
+def not_empty(resource: OwnedResource, command: str) -> Diagnostic:
+    """Why a bucket is not removed. command: lists what is in it."""
+    return error(
+        "storage-not-empty",
+        "A bucket with data in it is not removed",
+        f"The bucket {resource.name} holds data of the storage `{resource.storage}`, and no Terraform state of `{resource.deployment}`"
+        " knows it. Nothing was deleted.",
+        hint="keep what you need of it; then empty it, and run the command again",
+        commands=(command,),
+    )

@@ -4,6 +4,7 @@ Nothing of Azure is behind it. What it does as Azure does, because code has to l
 - deletes are accepted (202) and carried out some looks later; what is in use is refused (409);
 - lists name what is gone already, come in pages, and write resource groups in capitals;
 - a resource group takes all in it along; a role outlives the identity it was given to;
+- a storage account goes with all containers in it, and a container with its data; lists of resources name no containers;
 - a version of the API must be named, and a token sent.
 """
 
@@ -20,6 +21,7 @@ from tests.refresh.fakes.server import Asked, FakeServer, Reply, as_json
 TOKEN = "the-access-token"
 ROOT = f"/subscriptions/{SUBSCRIPTION}"
 PAGE = 2
+INSIDE = "/blobservices/default/containers"
 _FILTER = re.compile(r"tagName eq '([^']+)' and tagValue eq '([^']+)'")
 _PRINCIPAL = re.compile(r"principalId eq '([^']+)'")
 
@@ -52,6 +54,19 @@ class FakeArm:
         self.things[id_.lower()] = self.listed[id_.lower()] = row
         return id_
 
+    def account(self, name: str, deployment: str, containers: tuple[str, ...], **tags: str) -> str:
+        """A storage account in a group of its name; the account's id."""
+        group = f"resourceGroups/{name}"
+        self.put(group, deployment)
+        id_ = self.put(f"{group}/providers/Microsoft.Storage/storageAccounts/{name}", deployment)
+        for path in (f"{ROOT}/{group}", id_):
+            self.things[path.lower()]["tags"] |= {f"skyc-{key}": value for key, value in tags.items()}
+        for container in containers:
+            inside = f"{id_}/blobServices/default/containers/{container}"
+            self.put(inside.removeprefix(f"{ROOT}/"), None)
+            del self.listed[inside.lower()]
+        return id_
+
     def role(self, scope: str, principal: str) -> str:
         id_ = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{len(self.roles)}"
         self.roles[id_.lower()] = {"id": id_, "properties": {"principalId": principal}}
@@ -67,6 +82,8 @@ class FakeArm:
             return self._list(asked, path)
         if asked.method == "POST":
             return self._act(*path.rsplit("/", 1))
+        if asked.method == "GET" and path.endswith(INSIDE):
+            return as_json({"value": [row for id_, row in self.containers().items() if id_.startswith(f"{path}/")]})
         found = self.things.get(path) or self.roles.get(path)
         if found is None:
             return Reply(status=404)
@@ -79,6 +96,10 @@ class FakeArm:
                 self.things[path] = json.loads(asked.body)
                 return as_json(self.things[path])
         return Reply(status=405)
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What is there of them; one that is going is seen until it is gone."""
+        return {id_: {**row, "name": row["id"].rpartition("/")[2]} for id_, row in self.things.items() if f"{INSIDE}/" in id_}
 
     def _list(self, asked: Asked, path: str) -> Reply:
         if path.endswith("/roleassignments"):

@@ -297,3 +297,41 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, arm: FakeArm) -> None:
     place(tmp_path)
     arm.server.faults.append(("/resourcegroups", Reply(status=429, headers={"Retry-After": "0"})))
     assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 8
+
+
+def test_an_account_is_never_removed_with_data_in_it(tmp_path: Path, arm: FakeArm) -> None:
+    mark = "0123456789"
+    mine = arm.account(f"skyc1234567890{mark}", DEPLOYMENT, ("data", "more"), storage="Out_1")
+    others = arm.account("skyc12345678909999999999", DEPLOYMENT, ("data",), storage="Out_1")
+    place(tmp_path)
+    provider = AzureProvider()
+    assert provider.observe(DEPLOYMENT, home=tmp_path) == (), "without a mark no account was ever made here"
+    (tmp_path / "deployments" / DEPLOYMENT / "mark").write_text(mark)
+    # Not another home's, whose mark is another.
+    group, account = provider.observe(DEPLOYMENT, home=tmp_path)
+    assert [item.type for item in (group, account)] == ["azurerm_resource_group", "azurerm_storage_account"]
+    assert account.id == mine and {(item.storage, item.keep) for item in (group, account)} == {("Out_1", True)}
+    for item in (group, account):
+        with pytest.raises(SkycError) as refused:
+            provider.remove(item, home=tmp_path)
+        assert refused.value.diagnostics[0].slug == "storage-not-empty"
+    assert not arm.deleted and len(arm.containers()) == 3
+    for _ in range(2):
+        provider.empty(group, home=tmp_path)
+    assert [row["id"] for row in arm.containers().values()] == [f"{others}/blobServices/default/containers/data"]
+    for item in (account, group, account, group):
+        provider.remove(item, home=tmp_path)
+    for item in (account, group):
+        provider.empty(item, home=tmp_path)
+    assert provider.observe(DEPLOYMENT, home=tmp_path) == () and len(arm.containers()) == 1
+
+
+def test_a_group_of_storage_goes_with_its_account(tmp_path: Path, arm: FakeArm) -> None:
+    """The account of a run that was killed has no container yet."""
+    arm.account("skyc12345678900123456789", DEPLOYMENT, (), storage="out", keep="no")
+    place(tmp_path)
+    (tmp_path / "deployments" / DEPLOYMENT / "mark").write_text("0123456789")
+    group, _ = AzureProvider().observe(DEPLOYMENT, home=tmp_path)
+    assert group.keep is False
+    AzureProvider().remove(group, home=tmp_path)
+    assert not arm.things

@@ -18,6 +18,18 @@ ACCESS = Access(ssh_from=("203.0.113.7/32",), login_key=KEY, host_key="the one-t
 
 def said(text: str, home: Path, **options: Any) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """The one graph of a task at Google Cloud, and what was said. Machine and zone should be named: prices change."""
+    made, diagnostics = _compiled(text, home, **options)
+    return (made[0] if made else None), diagnostics
+
+
+def graphs(text: str, home: Path, **options: Any) -> tuple[ResourceGraph, ...]:
+    """All of them, buckets first."""
+    made, diagnostics = _compiled(text, home, **options)
+    assert not has_errors(diagnostics), diagnostics
+    return made
+
+
+def _compiled(text: str, home: Path, **options: Any) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     access = options.pop("access", ACCESS)
     made = compile_source(
         SourceFile(path="task.yaml", text=text),
@@ -32,7 +44,7 @@ def said(text: str, home: Path, **options: Any) -> tuple[ResourceGraph | None, t
         ),
         until="lower",
     )
-    return (made.graphs[0] if made.graphs else None), made.diagnostics
+    return made.graphs or (), made.diagnostics
 
 
 def compiled(text: str, home: Path, **options: Any) -> ResourceGraph:

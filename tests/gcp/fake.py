@@ -1,7 +1,8 @@
-"""A fake of Google's Compute Engine and IAM APIs, as far as the inventory asks them: real sockets, documented shapes, one project.
+"""A fake of Google's Compute Engine, IAM and Cloud Storage APIs, as far as the inventory asks them: real sockets, documented shapes.
 
 Nothing of Google's is behind it. What it keeps to: lists come in pages of two, aggregated ones by zone with a warning where there is
-nothing; a deletion is an operation that is done at the second look; what is in use cannot go, which the operation says, not the request.
+nothing; a deletion is an operation that is done at the second look; what is in use cannot go, which the operation says, not the request;
+a bucket goes only when it is empty; unfinished uploads are listed as XML and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
+from xml.sax.saxutils import escape
 
 from tests.refresh.fakes.server import Asked, Reply
 
@@ -23,12 +26,29 @@ Row = dict[str, Any]
 
 @dataclass
 class FakeGoogle:
-    """resources: path (`projects/p/global/networks/n`) → row. accounts: the same, of IAM."""
+    """resources: path (`projects/p/global/networks/n`) → row. accounts: the same, of IAM. data: bucket → object → content."""
 
     resources: dict[str, Row] = field(default_factory=dict)
     accounts: dict[str, Row] = field(default_factory=dict)
     operations: dict[str, list[Row]] = field(default_factory=dict)
     """Path → the answers still to be given."""
+    owned: dict[str, Row] = field(default_factory=dict)
+    """Bucket → its row, with the project."""
+    data: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    uploads: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Bucket → key and id of multipart uploads that nobody finished."""
+
+    def buckets(self) -> dict[str, Row]:
+        return self.owned
+
+    def add_bucket(self, name: str, project: str = "mine", **labels: str) -> None:
+        self.owned[name] = {
+            "name": name,
+            "project": project,
+            "labels": {name.replace("_", "-"): v for name, v in labels.items()},
+        }
+        self.data[name] = {"a/b c": b"1", "a": b"2", "ä": b"3"}
+        self.uploads[name] = [("half/way", "u1"), ("half/way", "u2"), ("ö&", "u3")]
 
     def add(self, path: str, **row: Any) -> str:
         self.resources[path] = {"name": path.rpartition("/")[2], "selfLink": f"{LINK}/{path}", **row}
@@ -43,6 +63,10 @@ class FakeGoogle:
         if asked.headers.get("Authorization") != "Bearer a-token":
             return Reply(status=401)
         area, _, path = asked.path.removeprefix("/").partition("/v1/")
+        if area.startswith("storage"):
+            return self._storage(asked, path)
+        if "/v1/" not in asked.path:
+            return self._xml(asked)
         if not area.startswith("compute"):
             area, path = "iam", asked.path.removeprefix("/v1/")
         if asked.method == "DELETE":
@@ -75,6 +99,44 @@ class FakeGoogle:
             scope = "/".join(row["selfLink"].removeprefix(f"{LINK}/{project}/").split("/")[:2])
             scopes.setdefault(scope, {kind: []})[kind].append(row)
         return {**page, "items": scopes}
+
+    def _storage(self, asked: Asked, path: str) -> Reply | Row:
+        parts = path.split("/", 3)
+        if parts == ["b"]:
+            prefix, project = asked.query["prefix"], asked.query["project"]
+            rows = [
+                row for name, row in sorted(self.buckets().items()) if name.startswith(prefix) and row["project"] == project
+            ]
+            return self._page(asked, "items", rows)
+        if parts[1] not in self.buckets():
+            return Reply(status=404)
+        held = self.data.setdefault(parts[1], {})
+        match asked.method, parts[2:]:
+            case "GET", ["o"]:
+                assert asked.query["versions"] == "true"
+                return self._page(asked, "items", [{"name": name, "generation": "7"} for name in sorted(held)])
+            case "DELETE", ["o", name] if asked.query["generation"] == "7" and "/" not in name:
+                return Reply(status=204 if held.pop(unquote(name), None) is not None else 404)
+            case "DELETE", []:
+                if held or self.uploads.get(parts[1]):
+                    return Reply(status=409)
+                del self.owned[parts[1]]
+                return Reply(status=204)
+        return Reply(status=400)
+
+    def _xml(self, asked: Asked) -> Reply:
+        bucket, _, key = asked.path.removeprefix("/").partition("/")
+        pending = self.uploads.setdefault(bucket, [])
+        if asked.method == "DELETE":
+            pending.remove((unquote(key), asked.query["uploadId"]))
+            return Reply(status=204)
+        after = (asked.query.get("key-marker", ""), asked.query.get("upload-id-marker", ""))
+        rows = [row for row in sorted(pending) if row > after]
+        listed = "".join(f"<Upload><Key>{escape(key)}</Key><UploadId>{id_}</UploadId></Upload>" for key, id_ in rows[:PAGE])
+        more = "true" if len(rows) > PAGE else "false"
+        space = "http://s3.amazonaws.com/doc/2006-03-01/"
+        text = f'<ListMultipartUploadsResult xmlns="{space}"><IsTruncated>{more}</IsTruncated>{listed}</ListMultipartUploadsResult>'
+        return Reply(body=text.encode())
 
     def _page(self, asked: Asked, name: str, rows: list[Row]) -> Row:
         start = int(asked.query.get("pageToken", "0"))

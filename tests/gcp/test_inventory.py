@@ -42,6 +42,7 @@ def google(bare: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGoogle]:
         server.otherwise = fake.answer
         monkeypatch.setenv("SKYC_GCP_COMPUTE_URL", server.url)
         monkeypatch.setenv("SKYC_GCP_IAM_URL", server.url)
+        monkeypatch.setenv("SKYC_GCP_STORAGE_URL", server.url)
         monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "mine")
         monkeypatch.setattr(client, "POLL_SECONDS", 0.0)
@@ -205,3 +206,43 @@ def test_a_zone_that_could_not_be_asked_is_not_an_empty_one(
     with pytest.raises(SkycError) as failure:
         GcpProvider().observe(DeploymentId("left"), home=tmp_path)
     assert failure.value.diagnostics[0].slug == "cannot-observe" and ZONE in failure.value.diagnostics[0].detail
+
+
+def test_a_bucket_is_never_removed_with_data_in_it(tmp_path: Path, google: FakeGoogle) -> None:
+    deployment, mark = "left", "0123456789"
+    mine = {"skyc_deployment": deployment, "skyc_storage": "out"}
+    for name in (f"skyc-left-out-{mark}", "skyc-left-out-9999999999", f"somebody-elses-{mark}"):
+        google.add_bucket(name, **mine)
+    google.add_bucket(f"skyc-another-{mark}", skyc_deployment="another", skyc_storage="out", skyc_keep="no")
+    google.add_bucket(f"skyc-left-elsewhere-{mark}", project="theirs", **mine)
+    place(tmp_path, deployment)
+    provider = GcpProvider()
+    assert provider.observe(DeploymentId(deployment), home=tmp_path) == (), "without a mark no bucket was ever made here"
+    (tmp_path / "deployments" / deployment / "mark").write_text(mark)
+    # Neither another home's bucket, whose mark is another, nor one without the label, nor one of another project.
+    (found,) = provider.observe(DeploymentId(deployment), home=tmp_path)
+    assert (found.id, found.storage, found.keep) == (f"skyc-left-out-{mark}", "out", True)
+    before = {name: dict(held) for name, held in google.data.items()}
+    with pytest.raises(SkycError) as refused:
+        provider.remove(found, home=tmp_path)
+    assert refused.value.diagnostics[0].slug == "storage-not-empty" and google.data == before
+    for _ in range(2):
+        provider.empty(found, home=tmp_path)
+    assert not google.data[found.id] and not google.uploads[found.id]
+    for _ in range(2):
+        provider.remove(found, home=tmp_path)
+    provider.empty(found, home=tmp_path)
+    assert provider.observe(DeploymentId(deployment), home=tmp_path) == ()
+    assert {name: held for name, held in google.data.items() if name != found.id} == {
+        name: held for name, held in before.items() if name != found.id
+    }
+
+
+def test_the_project_of_a_bucket_is_found_in_the_state(tmp_path: Path, google: FakeGoogle) -> None:
+    """A bucket's id is its name, and the site of buckets has nothing else."""
+    google.add_bucket("skyc-left-out-0123456789", project="before", skyc_deployment="left", skyc_storage="out")
+    state = {"resources": [{"instances": [{"attributes": {"id": "skyc-left-out-0123456789", "project": "before"}}]}]}
+    place(tmp_path, "left", json.dumps(state))
+    (tmp_path / "deployments" / "left" / "mark").write_text("0123456789")
+    (found,) = GcpProvider().observe(DeploymentId("left"), home=tmp_path)
+    assert found.detail == "before"

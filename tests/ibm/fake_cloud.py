@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 KEY, TOKEN, ACCOUNT = "key-of-the-user", "token-of-ibm", "a0123456789abcdef0123456789abcdef"
 REGION = "us-south"
@@ -43,6 +44,13 @@ class FakeCloud:
     policies: dict[str, Row] = field(default_factory=dict)
     ending: dict[str, int] = field(default_factory=dict)
     """Id of what is being removed → looks until it is gone."""
+    instances: dict[str, Row] = field(default_factory=dict)
+    """CRN of an instance of Cloud Object Storage → its row."""
+    held: dict[str, str] = field(default_factory=dict)
+    """Bucket → CRN of its instance."""
+    data: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Bucket → object → content."""
+    uploads: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     number: Iterator[int] = field(default_factory=itertools.count)
     mutex: threading.Lock = field(default_factory=threading.Lock)
@@ -65,6 +73,21 @@ class FakeCloud:
             self.policies[policy] = {"id": policy, "subject": f"iam-{id_}"}
         return id_
 
+    def add_storage(self, name: str, tags: tuple[str, ...], *buckets: str) -> str:
+        """An instance of Cloud Object Storage with buckets that hold something; its CRN."""
+        crn = f"crn:v1:bluemix:public:cloud-object-storage:global:a/{ACCOUNT}:{next(self.number)}::"
+        self.instances[crn] = {"id": crn, "crn": crn, "name": name, "state": "active"}
+        self.tags[crn] = list(tags)
+        for bucket in buckets:
+            self.held[bucket] = crn
+            self.data[bucket] = {"a/b c": b"1", "a": b"2", "ä": b"3"}
+            self.uploads[bucket] = [("half/way", "u1"), ("half/way", "u2"), ("ö&", "u3")]
+        return crn
+
+    def storage(self) -> tuple[dict[str, Row], dict[str, str]]:
+        """Instances and buckets there are."""
+        return self.instances, self.held
+
     # What it answers
 
     def answer(
@@ -86,7 +109,66 @@ class FakeCloud:
                 names = [{"name": tag} for tag in self.tags.get(query["attached_to"], [])]
                 start = int(query["offset"])
                 return 200, {"items": names[start : start + int(query["limit"])], "total_count": len(names)}
+            if parts[:2] == ["v2", "resource_instances"]:
+                return self._resources(method, parts[2:], query)
+            if parts[0] not in ("v1", "v2", "v3"):
+                return self._objects(method, path, query, headers)
             return self._iam(method, parts, query, headers)
+
+    def _resources(self, method: str, parts: list[str], query: Mapping[str, str]) -> tuple[int, Any]:
+        instances, held = self.storage()
+        if method == "GET":
+            start = int(query.get("start", "0"))
+            rows = [
+                *instances.values(),
+                {"crn": "crn:v1:bluemix:public:kms:us-south:a/1:2::", "name": "skyc-k", "state": "active"},
+            ]
+            more = {"next_url": f"/v2/resource_instances?start={start + 1}"} if start + 1 < len(rows) else {}
+            return 200, {"resources": rows[start : start + 1], **more}
+        crn = unquote("/".join(parts))
+        if crn not in instances:
+            return 404, {}
+        # What is removed is listed for some days yet.
+        instances[crn]["state"] = "pending_reclamation"
+        for bucket in [bucket for bucket, owner in held.items() if owner == crn]:
+            del held[bucket]
+        return 202, None
+
+    def _objects(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+        _, held = self.storage()
+        bucket, _, key = path.removeprefix("/").partition("/")
+        if not bucket:
+            names = [name for name, crn in held.items() if crn == headers["ibm-service-instance-id"]]
+            return 200, _xml("".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in names), "Buckets")
+        if bucket not in held:
+            return 404, b"<Error/>"
+        objects, pending = self.data.setdefault(bucket, {}), self.uploads.setdefault(bucket, [])
+        if method == "DELETE" and not key:
+            if objects or pending:
+                return 409, b"<Error><Code>BucketNotEmpty</Code></Error>"
+            del held[bucket]
+        elif method == "DELETE" and "uploadId" in query:
+            pending.remove((unquote(key), query["uploadId"]))
+        elif method == "DELETE":
+            del objects[unquote(key)]
+        elif query.get("list-type") == "2":
+            after = query.get("continuation-token", "")
+            rows = [name for name in sorted(objects) if name > after]
+            listed = "".join(f"<Contents><Key>{escape(name)}</Key></Contents>" for name in rows[:PAGE])
+            more = f"<NextContinuationToken>{escape(rows[PAGE - 1])}</NextContinuationToken>" if len(rows) > PAGE else ""
+            return 200, _xml(f"{_truncated(len(rows) > PAGE)}{more}{listed}")
+        elif "uploads" in query:
+            marker = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
+            left = [row for row in sorted(pending) if row > marker]
+            listed = "".join(
+                f"<Upload><Key>{escape(name)}</Key><UploadId>{id_}</UploadId></Upload>" for name, id_ in left[:PAGE]
+            )
+            last = left[min(PAGE, len(left)) - 1] if left else ("", "")
+            more = f"<NextKeyMarker>{escape(last[0])}</NextKeyMarker><NextUploadIdMarker>{last[1]}</NextUploadIdMarker>"
+            return 200, _xml(f"{_truncated(len(left) > PAGE)}{more}{listed}")
+        else:
+            return 400, b"<Error/>"
+        return 204, None
 
     def _vpc(self, method: str, parts: list[str], query: Mapping[str, str], sent: bytes) -> tuple[int, Any]:
         rows = self.rows[parts[0]]
@@ -159,6 +241,15 @@ class FakeCloud:
         return 404, {}
 
 
+def _xml(inside: str, name: str = "") -> bytes:
+    text = f"<{name}>{inside}</{name}>" if name else inside
+    return f'<Result xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{text}</Result>'.encode()
+
+
+def _truncated(more: bool) -> str:
+    return f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+
+
 @contextmanager
 def serving() -> Iterator[FakeCloud]:
     cloud = FakeCloud()
@@ -178,10 +269,11 @@ def serving() -> Iterator[FakeCloud]:
 
         def _do(self, method: str) -> None:
             parts = urlsplit(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
             status, said = cloud.answer(method, parts.path, query, dict(self.headers), sent)
-            body = b"" if said is None else json.dumps(said).encode()
+            body = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -52,6 +52,12 @@ def _broken(
             yield from _machine(body)
         case "ibm_iam_trusted_profile_policy":
             yield from _rights(body)
+        case "ibm_cos_bucket":
+            # The provider's default is true.
+            if body.get("force_delete") is not False:
+                yield "removed-with-data"
+            if not str(body.get("resource_instance_id", "")).startswith("${ibm_resource_instance."):
+                yield "bucket-among-others"
         case "ibm_is_ssh_key":
             if not str(body["public_key"]).startswith("ssh-ed25519 ") or body.get("type") != "ed25519":
                 yield "weak-key"

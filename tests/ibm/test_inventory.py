@@ -24,8 +24,8 @@ LEFT = DeploymentId("left")
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
     with serving() as cloud:
-        for name in ("SKYC_IBM_IAM_URL", "SKYC_IBM_VPC_URL", "SKYC_IBM_TAGS_URL"):
-            monkeypatch.setenv(name, cloud.url)
+        for name in ("IAM", "VPC", "TAGS", "RESOURCES", "COS"):
+            monkeypatch.setenv(f"SKYC_IBM_{name}_URL", cloud.url)
         monkeypatch.setenv("IC_API_KEY", KEY)
         yield cloud
 
@@ -215,3 +215,47 @@ def test_with_a_key_of_another_account_nothing_is_called_gone(cloud: FakeCloud, 
     with pytest.raises(SkycError) as failure:
         IbmProvider().observe(LEFT, home=tmp_path)
     assert failure.value.diagnostics[0].slug == "other-account"
+
+
+def test_a_bucket_is_never_removed_with_data_in_it(tmp_path: Path, cloud: FakeCloud) -> None:
+    mark = "0123456789"
+    mine = (f"skyc-deployment:{LEFT}", f"skyc-site:_storage.ibm-{REGION}", "skyc-storage:out")
+    name = f"skyc-left-out-{mark}"
+    crn = cloud.add_storage(name, mine, name)
+    cloud.add_storage("skyc-left-out-9999999999", mine, "skyc-left-out-9999999999")
+    cloud.add_storage(f"skyc-theirs-{mark}", ("team:research",), f"skyc-theirs-{mark}")
+    cloud.add_storage(f"skyc-other-{mark}", ("skyc-deployment:left-2", "skyc-storage:out"), f"skyc-other-{mark}")
+    place(tmp_path)
+    provider = IbmProvider()
+    assert provider.observe(LEFT, home=tmp_path) == (), "without a mark no bucket was ever made here"
+    (tmp_path / "deployments" / LEFT / "mark").write_text(mark)
+    # Neither another home's bucket, whose mark is another, nor one without the tag.
+    instance, bucket = provider.observe(LEFT, home=tmp_path)
+    assert (instance.id, bucket.id) == (crn, f"{crn.removesuffix('::')}:bucket:{name}:meta:rl:{REGION}:public")
+    assert {(item.storage, item.keep, item.detail) for item in (instance, bucket)} == {("out", True, REGION)}
+    before = {name: dict(held) for name, held in cloud.data.items()}
+    for item in (instance, bucket):
+        with pytest.raises(SkycError) as refused:
+            provider.remove(item, home=tmp_path)
+        assert refused.value.diagnostics[0].slug == "storage-not-empty"
+    assert cloud.data == before and all(row["state"] == "active" for row in cloud.instances.values())
+    for item in (instance, bucket):
+        provider.empty(item, home=tmp_path)
+    assert not cloud.data[name] and not cloud.uploads[name]
+    for item in (bucket, bucket, instance, instance):
+        provider.remove(item, home=tmp_path)
+    for item in (instance, bucket):
+        provider.empty(item, home=tmp_path)
+    assert provider.observe(LEFT, home=tmp_path) == ()
+    assert {other: held for other, held in cloud.data.items() if other != name} == {
+        other: held for other, held in before.items() if other != name
+    }
+
+
+def test_data_stays_where_no_tag_says_otherwise(tmp_path: Path, cloud: FakeCloud) -> None:
+    place(tmp_path)
+    (tmp_path / "deployments" / LEFT / "mark").write_text("0123456789")
+    cloud.add_storage("skyc-left-a-0123456789", (f"skyc-deployment:{LEFT}",))
+    cloud.add_storage("skyc-left-b-0123456789", (f"skyc-deployment:{LEFT}", "skyc-keep:no"))
+    found = IbmProvider().observe(LEFT, home=tmp_path)
+    assert {item.name: item.keep for item in found} == {"skyc-left-a-0123456789": True, "skyc-left-b-0123456789": False}

@@ -17,6 +17,7 @@ from hypothesis import strategies as some
 from skyc.compiler.diagnostics import has_errors
 from skyc.compiler.ir import FileMount, FrozenMap, InstanceType, MountMode, Ref, ResourceGraph
 from skyc.providers.ibm.lower import check_graph, lower
+from tests.checkov import golden as golden_of
 from tests.ibm.conftest import ACCESS, context, placed
 from tests.ibm.policy import RAY, findings
 
@@ -40,6 +41,23 @@ def test_golden_terraform_keeps_the_policy() -> None:
         "open-port: ibm_is_security_group_rule.port-8080",
         "acl-open-port-443: ibm_is_network_acl.nodes",
     }
+
+
+BUCKET_MUTANTS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "forced": ("removed-with-data", lambda bucket: bucket.update(force_delete=True)),
+    "as-the-provider-does": ("removed-with-data", lambda bucket: bucket.pop("force_delete")),
+    "in-another-instance": ("bucket-among-others", lambda bucket: bucket.update(resource_instance_id="crn:v1:of:somebody")),
+}
+
+
+@pytest.mark.parametrize("name", BUCKET_MUTANTS)
+def test_a_bucket_keeps_the_policy_and_a_broken_one_is_caught(name: str) -> None:
+    buckets, machines = (json.loads(text) for key, text in sorted(golden_of("ibm").items()) if key.startswith("ibm-bucket"))
+    assert findings(machines, SSH) == set()
+    assert {found for found in findings(buckets, SSH) if not found.startswith("missing: ")} == set()
+    broken, breaking = BUCKET_MUTANTS[name]
+    breaking(buckets["resource"]["ibm_cos_bucket"]["out"])
+    assert f"{broken}: ibm_cos_bucket.out" in findings(buckets, SSH)
 
 
 def rule(module: Module, name: str) -> Any:

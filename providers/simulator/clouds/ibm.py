@@ -50,7 +50,8 @@ MACHINES = frozenset({"ibm_is_instance"})
 def identity(making: Making) -> str:
     match making.type:
         case "ibm_cos_bucket":
-            return f"{making.text('resource_instance_id')}:bucket:{making.text('bucket_name')}:meta:rl:{_region(making)}:public"
+            instance = making.text("resource_instance_id").removesuffix("::")
+            return f"{instance}:bucket:{making.text('bucket_name')}:meta:rl:{_region(making)}:public"
         case "ibm_resource_instance":
             return f"crn:v1:bluemix:public:{making.text('service')}:{making.text('location')}:a/{ACCOUNT}:{making.uuid()}::"
         case "ibm_iam_service_id":
