@@ -4,13 +4,14 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test check iam lint types build bench bless schemas clean
+.PHONY: help setup tools demo test check examples iam lint types build bench bless schemas clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   set everything up and run a real job end to end on this machine"
 	@echo "make test   set everything up and run all tests"
 	@echo "make check  lint, types and the quick tests"
+	@echo "make examples  the optimizer against brute force, ten times as long"
 	@echo "make iam    prove every permission skyc asks for at AWS (long)"
 	@echo "make bench  print the figures kept in docs/performance.md"
 
@@ -58,6 +59,10 @@ check: setup lint types
 # Takes every permission of docs/aws-operator-policy.json away in turn: most of an hour, and the AWS provider in SKYC_PROVIDER_MIRROR.
 iam: setup
 	SKYC_IAM_SWEEP=1 $(BIN)/python -m pytest -n 2 tests/aws/test_operator.py tests/aws/test_identity.py
+
+# The optimizer against brute force, with ten times as many random worlds, and others every time.
+examples: setup
+	SKYC_EXAMPLES=10 $(BIN)/python -m pytest -q -n 2 --timeout 0 tests/optimize
 
 lint: setup
 	$(BIN)/ruff check .
