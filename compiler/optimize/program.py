@@ -169,7 +169,9 @@ class Program:
         """Nothing for what a quota allows whatever is chosen."""
         problem = self._problem
         for quota, limit in enumerate(problem.quotas):
-            using = [(i, v) for i, v in enumerate(problem.variables) if v.use[:, quota].any()]
+            # What is in no stage is a Storage and uses nothing.
+            staged = [index for stage in problem.stages for index in stage.variables]
+            using = [(i, problem.variables[i]) for i in staged if problem.variables[i].use[:, quota].any()]
             for region in sorted({int(number) for _, v in using for number in v.region[v.use[:, quota] > 0]}):
                 use = [(i, (v.region == region) * v.use[:, quota]) for i, v in using]
                 if sum(int(column.max()) for _, column in use) > limit:

@@ -371,6 +371,14 @@ def test_decide_within_quotas(limited: bool, rng: Random) -> None:
     assert answer is None or within_quotas(made, answer.values)
 
 
+def test_only_stages_use_quotas() -> None:
+    """A variable in no stage was counted by the program alone, so that it forbade the best solution of this world."""
+    rng = Random(285)
+    made = with_quotas(rng, problem(rng, staged=True, scattered=True))
+    assert any(number is None for number in made.stage_of)
+    agree(made, decide(made, ATLAS, Objective.COST), best_allowed(made))
+
+
 @given(rng=RANDOM)
 @examples(25)
 def test_decide_the_quickest(rng: Random) -> None:
