@@ -150,7 +150,7 @@ def beyond(quota: Quota, plan: Plan) -> Decimal:
 
 def check_quota(made: World, every: list[Plan], diagnostic: Diagnostic) -> None:
     """The limit that is named, and how much more than it the tasks that are named need at least."""
-    owned = sorted({key for plan in every for key in plan.taken()})
+    owned = list(dict.fromkeys(key for plan in every for key in plan.taken()))
     # Each limit, and by how much a plan is over it.
     over: list[tuple[Decimal, Callable[[Plan], Decimal]]] = [(quota.limit, partial(beyond, quota)) for quota in made.quotas]
     for key in owned:
