@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test long check faults iam lint types build bench bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
+.PHONY: help setup tools demo test long check examples faults iam lint types build bench bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test   set everything up and run all tests"
 	@echo "make long   the same with tests that take minutes each"
 	@echo "make check  lint, types and the quick tests"
+	@echo "make examples  the optimizer against brute force, ten times as long"
 	@echo "make iam    prove every permission skyc asks for at AWS (long)"
 	@echo "make faults kill and starve the real AWS provider at 100 points"
 	@echo "make e2e-aws (-gcp, -azure, -ibm)  one tiny job in your own account; costs money, asks for SKYC_E2E"
@@ -73,6 +74,10 @@ iam: setup
 # Rents one machine in a real account and removes it. Refuses without SKYC_E2E, SKYC_E2E_MAX_USD and SKYC_E2E_SSH_FROM.
 e2e-aws e2e-gcp e2e-azure e2e-ibm: e2e-%: setup
 	@$(BIN)/python -m tests.real $*
+
+# The optimizer against brute force, with ten times as many random worlds, and others every time.
+examples: setup
+	SKYC_EXAMPLES=10 $(BIN)/python -m pytest -q -n 2 --timeout 0 tests/optimize
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
+from math import floor
 
 from ..candidates import candidate
 from ..diagnostics import Diagnostic, SourceMap
@@ -67,7 +68,7 @@ def optimize(
         # What one would rather have cannot keep every limit together with the rest: now what is left, too.
         model, answer = _chosen(graph, found, objective, any_rank=True)
     if answer is None:
-        return None, (nothing_satisfies(graph, model, sources, found.catalog.quotas),)
+        return None, (nothing_satisfies(graph, model, sources, found.catalog),)
     in_use = used(model.problem, answer.values) if model.quotas else {}
     made = _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, in_use=in_use, targets=targets)
     return made.plan(), ()
@@ -334,10 +335,12 @@ class _Assembly:
             value = sum((line.amount or Decimal(0) for line in lines), Decimal(0))
             # What unknown prices and the tasks' own order count in a choice is in no line: then nothing is said of the bound.
             known = 0.0 <= answer.bound < self.model.atlas.penalty / 2
-            bound = value if answer.optimal else min(value, Decimal(round(answer.bound if known else 0)) * Decimal(10) ** -9)
+            bound = value if answer.optimal else min(value, Decimal(floor(answer.bound) if known else 0) * Decimal(10) ** -9)
         else:
             value = Decimal(repr(answer.value)).quantize(HOURS_STEP)
-            bound = value if answer.optimal else min(value, Decimal(repr(max(0.0, answer.bound))).quantize(HOURS_STEP))
+            bound = (
+                value if answer.optimal else min(value, Decimal(repr(max(0.0, answer.bound))).quantize(HOURS_STEP, ROUND_FLOOR))
+            )
         return Proof(
             status="optimal" if answer.optimal else "feasible",
             method=answer.method,

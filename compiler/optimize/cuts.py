@@ -1,4 +1,4 @@
-"""Limits as sums: one way through the tasks, one task's bill, or one set of tasks that can run at once, each with its limit.
+"""Limits as sums: one way through the tasks, one task's bill, or all that is used of a quota, each with its limit.
 
 Contract: exact. A solution keeps all deadlines, budgets and quotas exactly when it keeps every cut of these three kinds; `broken` finds,
 for each limit that a solution breaks, the cut it breaks most. Amounts are shares of the limit, so that those of all kinds compare.
@@ -33,15 +33,14 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class AtOnce:
-    """What stages that can run at once use of a quota in a region."""
+class Use:
+    """What all stages use of a quota in a region."""
 
     quota: int
     region: int
-    stages: tuple[int, ...]
 
 
-Cut: TypeAlias = Way | Bill | AtOnce
+Cut: TypeAlias = Way | Bill | Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +89,15 @@ def sum_of(problem: Problem, cut: Cut) -> Sum:
             for pair in stage.paid:
                 add(pairs, pair, _finite(problem.pairs[pair].cost) / scale)
             return Sum(singles=singles, pairs=pairs, limit=(stage.budget + SLACK * 1e9) / scale)
-        case AtOnce():
+        case Use():
             limit = problem.quotas[cut.quota]
             scale = max(limit, 1000)
-            for number in cut.stages:
-                for index in problem.stages[number].variables:
+            for stage in problem.stages:
+                for index in stage.variables:
                     variable = problem.variables[index]
-                    add(singles, index, variable.use[:, cut.quota] * (variable.region == cut.region) / scale)
+                    use = variable.use[:, cut.quota] * (variable.region == cut.region)
+                    if use.any():
+                        add(singles, index, use / scale)
             return Sum(singles=singles, limit=limit / scale)
 
 
@@ -117,7 +118,7 @@ def broken(problem: Problem, values: tuple[int, ...]) -> Iterator[Cut]:
             yield Bill(number)
     if problem.quotas:
         for excess in excesses(problem, problem.quotas, values):
-            yield AtOnce(excess.quota, excess.region, excess.stages)
+            yield Use(excess.quota, excess.region)
 
 
 def _way(problem: Problem, values: tuple[int, ...], ends: tuple[float, ...], last: int) -> Way:

@@ -106,12 +106,13 @@ def _programmed(problem: Problem, atlas: Atlas, known: Answer | None, bound: flo
     answer = _best(smaller, program, program.cost, known=True)
     if answer is None:
         # Nothing is better, if that is what the program has come to.
-        return replace(known, optimal=not program.out_of_time, bound=known.bound if program.out_of_time else known.value)
+        return replace(known, optimal=not program.undecided, bound=known.bound if program.undecided else known.value)
     answer = _renamed(answer, rows)
     if not answer.optimal:
         best = min(known, answer, key=lambda one: one.value)
         return replace(best, bound=min(best.value, max(bound, answer.bound)))
-    return answer
+    # What a program is told to be no dearer than, it may exceed by what its solver tolerates.
+    return answer if answer.value <= known.value else replace(known, optimal=True, bound=known.value)
 
 
 def _renamed(answer: Answer, rows: tuple[NDArray[Any], ...]) -> Answer:
@@ -188,20 +189,23 @@ def _soonest_of(problem: Problem, atlas: Atlas, cheapest: Answer) -> Answer | No
 
     problem, rows = prune(problem, timed=True)
     program = Program(problem, atlas, timed=True)
+    proven = True
     if ordered:
         preferred = _best(problem, program, program.rank)
         if preferred is None:
             return None
+        proven = preferred.optimal
         program.limit_rank(preferred.value)
     first = _best(problem, program, program.finish)
     if first is None:
         return None
     program.limit_finish(first.value)
-    second = _best(problem, program, program.cost)
+    second = _best(problem, program, program.cost, known=True)
     if second is None:
-        return _renamed(first, rows)
+        # It ends soonest; whether another one that does costs less has not come out.
+        return _renamed(replace(first, optimal=False), rows)
     hours = max(finish_hours(problem, second.values), default=0.0)
-    answer = replace(second, value=hours, bound=min(first.bound, hours), optimal=first.optimal and second.optimal)
+    answer = replace(second, value=hours, bound=min(first.bound, hours), optimal=proven and first.optimal and second.optimal)
     return _renamed(answer, rows)
 
 
@@ -252,21 +256,26 @@ def _quickest_alone(problem: Problem) -> Answer | None:
 def _best(problem: Problem, program: Program, goal: Any, *, known: bool = False) -> Answer | None:
     """The program's best solution that keeps all limits by the problem's own arithmetic: a solver works within tolerances.
 
-    known: there is a solution already, and time may run out.
+    known: there is a solution already, and the program may come to nothing. None with `program.undecided` proves nothing.
     """
     for _ in range(REFUSALS):
         answer = program.minimize(goal)
-        if answer is None and program.out_of_time and not known:
-            # Nothing was found and nothing is proven: this is no "nothing satisfies".
-            raise SkycError(
-                error(
-                    "no-answer-in-time",
-                    "No placement was found in time",
-                    "The limits on money and time leave a problem that the solver could not finish. There may be a placement.",
-                    hint="loosen a `deadline` or `budget`, or narrow the places and machines that tasks may use",
-                )
-            )
-        if answer is None or (cost_of(problem, answer.values) < float("inf") and allowed(problem, answer.values)):
+        if answer is None:
+            break
+        if cost_of(problem, answer.values) < float("inf") and allowed(problem, answer.values):
             return answer
         program.exclude(answer.values)
+    else:
+        # Nothing but what the solver's tolerance lets through: there may be more behind it.
+        program.undecided = True
+    if program.undecided and not known:
+        # Nothing was found and nothing is proven: this is no "nothing satisfies".
+        raise SkycError(
+            error(
+                "no-answer-in-time",
+                "No placement was found in time",
+                "The limits on money and time leave a problem that the solver could not finish. There may be a placement.",
+                hint="loosen a `deadline` or `budget`, or narrow the places and machines that tasks may use",
+            )
+        )
     return None

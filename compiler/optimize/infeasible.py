@@ -12,12 +12,11 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostic, SourceMap, error
-from ..ir import Objective, Quota, SpecPath, Task, TaskGraph, decimal_text
+from ..ir import Catalog, Objective, SpecPath, Task, TaskGraph, decimal_text
 from ..ir.catalog import MILLI
 from .decide import decide
 from .model import Model
 from .problem import Excess, Pair, Problem, Stage, excesses, soonest_hours, worst_of
-from .quotas import described
 
 if TYPE_CHECKING:
     from .atlas import Atlas
@@ -28,15 +27,15 @@ ENDLESS = 10**15
 """Thousandths that no plan uses."""
 
 
-def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, quotas: tuple[Quota, ...]) -> Diagnostic:
-    """The error for a graph without a solution. quotas: the user's, as the problem counts them."""
+def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, catalog: Catalog) -> Diagnostic:
+    """The error for a graph without a solution."""
     problem = model.problem
     budgeted = [(task, stage) for task, stage in zip(graph.tasks, problem.stages, strict=True) if task.budget is not None]
     timed = [(task, number) for number, task in enumerate(graph.tasks) if task.deadline_hours is not None]
     free = _without(problem, budget=True, deadline=True)
     if not _possible(free, model.atlas):
         if problem.quotas and _possible(replace(free, quotas=()), model.atlas):
-            return _over_quota(graph, model, free, quotas, sources)
+            return _over_quota(graph, model, free, catalog, sources)
         return _apart(graph, sources)
     # With one kind of limit alone there is nothing to tell apart.
     if budgeted and not (timed and _possible(_without(problem, deadline=True), model.atlas)):
@@ -73,7 +72,7 @@ def _apart(graph: TaskGraph, sources: SourceMap) -> Diagnostic:
     )
 
 
-def _over_quota(graph: TaskGraph, model: Model, free: Problem, quotas: tuple[Quota, ...], sources: SourceMap) -> Diagnostic:
+def _over_quota(graph: TaskGraph, model: Model, free: Problem, catalog: Catalog, sources: SourceMap) -> Diagnostic:
     """free: without other limits. The first quota that cannot be kept though no other were, and the least it would have to be."""
     every = free.quotas
     alone = [
@@ -82,30 +81,27 @@ def _over_quota(graph: TaskGraph, model: Model, free: Problem, quotas: tuple[Quo
     ]
     broken = next((problem for problem in alone if not _possible(problem, model.atlas)), None)
     found = _least_excess(broken or free, model)
-    lines = [] if found is None else [_together(graph, model, found, quotas)]
+    lines = [] if found is None else [_together(graph, model, found, catalog)]
     if broken is None:
-        lines.append("Each quota can be kept by itself, but not all of them together.")
+        lines.append("Each limit can be kept by itself, but not all of them together.")
     tasks = graph.tasks if found is None else [graph.tasks[number] for number in found.stages]
+    raised = "add machines" if found is not None and model.limits[found.quota].quota is None else "raise the quota"
     return error(
         "over-quota",
         "No placement keeps the quotas",
-        "\n".join([*lines, "Tasks count together unless one waits for the other, straight or through others."]),
+        "\n".join([*lines, "The machines of all tasks of a file are made before the first one runs, so they count together."]),
         span=sources.find(tasks[0].origin),
-        hint="raise the quota in `config.yaml` if the account has more, order the tasks with `needs`, or allow other places",
+        hint=f"{raised} in `config.yaml` if there is more, allow other places, or apply the tasks as files of their own and destroy each"
+        " before the next",
     )
 
 
-def _together(graph: TaskGraph, model: Model, found: Excess, quotas: tuple[Quota, ...]) -> str:
-    quota = quotas[found.quota]
+def _together(graph: TaskGraph, model: Model, found: Excess, catalog: Catalog) -> str:
+    limit = model.limits[found.quota]
     names = [str(graph.tasks[number].id) for number in found.stages]
-    who = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    what = "CPUs" if quota.accelerator is None else quota.accelerator
-    needed = decimal_text(found.amount * MILLI)
+    who = f"All groups of {names[0]} use" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} use"
     region = model.atlas.regions[found.region].name
-    return (
-        f"The quota is {described(quota)}. {who} can run at once{'' if len(names) > 1 else ' with all their groups'}, and at least"
-        f" {needed} {what} would be in use together in {region}."
-    )
+    return f"{limit.described(catalog)}. {who} at least {decimal_text(found.amount * MILLI)} {limit.unit(catalog)} together in {region}."
 
 
 def _least_excess(problem: Problem, model: Model) -> Excess | None:
@@ -209,10 +205,7 @@ def _soonest(model: Model, number: int) -> Decimal:
     problem = _without(model.problem, budget=True, deadline=True)
     waiting = _before(problem, number)
     # The others stay, for they may use up a quota, and take no time.
-    stages = tuple(
-        stage if old in waiting else replace(stage, after=tuple((before, ()) for before, _ in stage.after), moves=())
-        for old, stage in enumerate(problem.stages)
-    )
+    stages = tuple(stage if old in waiting else replace(stage, after=(), moves=()) for old, stage in enumerate(problem.stages))
     counted = {variable for old in waiting for variable in problem.stages[old].variables}
     # What the others take is no matter, but they stay: affinities may join them to these. Nor is what a task would rather have.
     variables = tuple(

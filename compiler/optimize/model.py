@@ -29,7 +29,7 @@ from .atlas import PENALTY, Atlas, nano, price_of
 from .costs import Choices, checkpoint_hours, choices
 from .problem import Pair, Problem, Stage, Variable
 from .prune import before_pairs, frontier
-from .quotas import limits, uses
+from .quotas import Limit, limits, uses
 from .storages import StoragePlace, storage_price, storage_variable, storages_of
 
 if TYPE_CHECKING:
@@ -61,10 +61,15 @@ class Model:
     fixed_costs: dict[int, NDArray[Any]]
     """Variable → nano-dollars per place of the atlas for data from and to Storages whose place is known."""
     fixed_hours: dict[int, NDArray[Any]]
-    quotas: tuple[int, ...]
-    """What each of the user's quotas allows, in thousandths; also where the problem keeps none, because none is broken."""
+    limits: tuple[Limit, ...]
+    """Quotas, and machines that are few; also where the problem keeps none, because none is broken."""
     uses: dict[int, NDArray[Any]]
-    """Variable → [candidate, quota] → thousandths."""
+    """Variable → [candidate, limit] → thousandths."""
+
+    @property
+    def quotas(self) -> tuple[int, ...]:
+        """What each of `limits` allows, in thousandths."""
+        return tuple(limit.most for limit in self.limits)
 
 
 @dataclass(slots=True)
@@ -94,7 +99,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     """The model of a graph whose groups all have candidates.
 
     any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
-    quicker though dearer. held: keep quotas over tasks that can run at once; without, none is kept beyond a group's own.
+    quicker though dearer. held: keep quotas over all tasks; without, none is kept beyond a group's own.
     """
     atlas = Atlas(catalog=found.catalog, penalty=_penalty(graph, found))
     state = _Build(graph=graph, found=found, atlas=atlas)
@@ -105,6 +110,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     known: dict[object, tuple[Choices, Variable, NDArray[Any]]] = {}
     used: dict[int, NDArray[Any]] = {}
     options = {(o.task, o.group): o for o in found.options}
+    scarce = limits(graph, found)
     for task, group in sorted(_every_group(graph), key=lambda pair: (pair[0].id, pair[0].groups.index(pair[1]))):
         number = len(state.variables)
         groups[task.id, group.name] = number
@@ -114,7 +120,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         if key not in known:
             made = choices(task, group, found, mine, atlas)
             kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held)
-            use = uses(mine, group.num_nodes, found.catalog)
+            use = uses(mine, group.num_nodes, found.catalog, scarce)
             known[key] = made, _group_variable(made, use, atlas, kinds), use
         taken[number], used[number] = known[key][0], known[key][2]
         state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
@@ -122,7 +128,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     places: dict[str, int] = {}
     for name in sorted(storages):
         if storages[name].storage.auto:
-            variable = storage_variable(graph, storages[name].storage, found, atlas)
+            variable = storage_variable(graph, storages[name].storage, found, atlas, limits=len(scarce))
             if len(variable):
                 places[name] = len(state.variables)
                 state.variables.append(variable)
@@ -145,7 +151,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         variables=tuple(state.variables),
         pairs=pairs,
         stages=tuple(_stages(graph, groups, places, flows, numbers, atlas.penalty)),
-        quotas=limits(found.catalog.quotas) if held else (),
+        quotas=tuple(limit.most for limit in scarce) if held else (),
     )
     return Model(
         problem=problem,
@@ -157,7 +163,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         flows=flows,
         fixed_costs=state.fixed_costs,
         fixed_hours=state.fixed_hours,
-        quotas=limits(found.catalog.quotas),
+        limits=scarce,
         uses=used,
     )
 

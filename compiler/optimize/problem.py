@@ -12,8 +12,6 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .antichain import heaviest
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -116,7 +114,7 @@ class Problem:
     stages: tuple[Stage, ...]
     """In topological order."""
     quotas: tuple[int, ...] = ()
-    """Per quota the thousandths that may be in use at once in one region; nothing when no quota is to be kept."""
+    """Per quota the thousandths that all stages together may use in one region; nothing when no quota is to be kept."""
 
     @property
     def terms(self) -> tuple[Variable | Pair, ...]:
@@ -138,11 +136,6 @@ class Problem:
         )
 
     @cached_property
-    def after(self) -> tuple[tuple[int, ...], ...]:
-        """What each stage waits for."""
-        return tuple(tuple(before for before, _ in stage.after) for stage in self.stages)
-
-    @cached_property
     def touching(self) -> tuple[tuple[int, ...], ...]:
         """The pairs of each variable."""
         found: list[list[int]] = [[] for _ in self.variables]
@@ -157,18 +150,10 @@ class Problem:
         found = {variable: number for number, stage in enumerate(self.stages) for variable in stage.variables}
         return tuple(found.get(index) for index in range(len(self.variables)))
 
-    @cached_property
-    def ancestors(self) -> tuple[frozenset[int], ...]:
-        """What each stage waits for, straight or through others."""
-        found: list[frozenset[int]] = []
-        for earlier in self.after:
-            found.append(frozenset(earlier).union(*(found[before] for before in earlier)))
-        return tuple(found)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """A quota that a solution breaks in a region (number in the atlas): stages that can run at once, and thousandths they use."""
+    """A quota that a solution breaks in a region (number in the atlas): the stages that use it there, and the thousandths they use."""
 
     quota: int
     region: int
@@ -261,16 +246,13 @@ def used(problem: Problem, values: tuple[int, ...]) -> dict[tuple[int, int], dic
 
 
 def excesses(problem: Problem, quotas: Sequence[int], values: tuple[int, ...]) -> tuple[Excess, ...]:
-    """Every quota and region where a solution can have more in use at once than is allowed. quotas: as of a problem.
+    """Every quota and region of which a solution uses more than is allowed. quotas: as of a problem.
 
-    Tasks can run at once unless one waits for the other, as the finish times assume too; a task's groups always run together. So the
-    most that is in use at once is that of the heaviest antichain of stages.
+    The machines of all tasks are made before the first job starts and stay until they are destroyed, so tasks count together also where
+    one waits for the other.
     """
-    found = []
-    for (quota, region), weights in sorted(used(problem, values).items()):
-        if sum(weights.values()) <= quotas[quota]:
-            continue
-        amount, together = heaviest(weights, problem.after)
-        if amount > quotas[quota]:
-            found.append(Excess(quota=quota, region=region, stages=together, amount=amount))
-    return tuple(found)
+    return tuple(
+        Excess(quota=quota, region=region, stages=tuple(weights), amount=amount)
+        for (quota, region), weights in sorted(used(problem, values).items())
+        if (amount := sum(weights.values())) > quotas[quota]
+    )

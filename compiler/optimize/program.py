@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .antichain import heaviest
 from .atlas import Atlas
 from .problem import Answer, Pair, Problem, cost_of, finish_hours, rank_of
 
@@ -54,7 +53,7 @@ class Program:
         self._model = pulp.LpProblem("placement", pulp.LpMinimize)
         self._count = 0
         self.seconds = SECONDS
-        self.out_of_time = False
+        self.undecided = False
         """Whether the last `minimize` was ended by its time limit: without an answer nothing is proven then."""
         self._forbidding = forbidding * SCALE * (1 + 1e-9)
         self._timed = timed or any(stage.deadline is not None for stage in problem.stages)
@@ -170,45 +169,15 @@ class Program:
         """Nothing for what a quota allows whatever is chosen."""
         problem = self._problem
         for quota, limit in enumerate(problem.quotas):
-            using = [(i, v) for i, v in enumerate(problem.variables) if v.use[:, quota].any()]
+            # What is in no stage is a Storage and uses nothing.
+            staged = [index for stage in problem.stages for index in stage.variables]
+            using = [(i, problem.variables[i]) for i in staged if problem.variables[i].use[:, quota].any()]
             for region in sorted({int(number) for _, v in using for number in v.region[v.use[:, quota] > 0]}):
-                use = {i: (v.region == region) * v.use[:, quota] for i, v in using}
-                most = {n: sum(int(use[i].max()) for i in s.variables if i in use) for n, s in enumerate(problem.stages)}
-                most = {number: weight for number, weight in most.items() if weight}
-                if heaviest(most, problem.after)[0] > limit:
-                    self._at_once(use, sorted(most), limit)
-
-    def _at_once(self, use: dict[int, NDArray[Any]], stages: list[int], limit: int) -> None:
-        """No stages that can run at once use more than `limit` (thousandths) together.
-
-        Stages are covered by chains of such that wait for each other; each chain carries an amount, and through every stage goes
-        at least what it uses. The least sum of all chains is the weight of the heaviest antichain, so this holds exactly when the
-        limit is kept, and there is no constraint for each of the antichains, which are many.
-        """
-        total = self._pulp.lpSum
-        after = self._problem.after
-        used = {
-            n: total(self._weighted(i, use[i] / 1000) for i in self._problem.stages[n].variables if i in use) for n in stages
-        }
-        # Amounts are whole, so half a thousandth is only room for what a solver rounds.
-        most = (limit + 0.5) / 1000 + self.excess
-        if not any(after):
-            self._model += total(used.values()) <= most
-            return
-        started = [self._real() for _ in after]
-        arriving = [[flow] for flow in started]
-        leaving: list[list[Any]] = [[] for _ in after]
-        for number, earlier in enumerate(after):
-            for before in earlier:
-                flow = self._real()
-                arriving[number].append(flow)
-                leaving[before].append(flow)
-        for number in range(len(after)):
-            if leaving[number]:
-                self._model += total(leaving[number]) <= total(arriving[number])
-            if number in used:
-                self._model += total(arriving[number]) >= used[number]
-        self._model += total(started) <= most
+                use = [(i, (v.region == region) * v.use[:, quota]) for i, v in using]
+                if sum(int(column.max()) for _, column in use) > limit:
+                    # Amounts are whole, so half a thousandth is only room for what a solver rounds.
+                    total = self._pulp.lpSum(self._weighted(i, column / 1000) for i, column in use)
+                    self._model += total <= (limit + 0.5) / 1000 + self.excess
 
     def limit_cost(self, cost: float) -> None:
         """From now on nothing that costs more is wanted (nano-dollars): a solution of that cost is known."""
@@ -228,7 +197,7 @@ class Program:
         """
         self._model.setObjective(goal)
         status, bound = self._solve()
-        self.out_of_time = status == "stopped"
+        self.undecided = status == "stopped"
         if status != "optimal" and not any(x.value() for x in self._chosen[0]):
             return None
         values = tuple(_taken(chosen) for chosen in self._chosen)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .antichain import heaviest
 from .model import Model, kept
-from .problem import Answer, Pair, Problem
+from .problem import Answer, Pair
 from .single import missed, terms_of
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ TRIES = 4
 """How many times as many are tried where limits may rule them out."""
 SAMPLED = 16
 """One key in so many is looked at first."""
-Tight: TypeAlias = tuple[int, int, dict[int, int]]
-"""A quota, a region, and what each stage uses of it there."""
+Tight: TypeAlias = tuple[int, int, int]
+"""A quota, a region, and the thousandths that the plan uses of it there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,45 +77,28 @@ def _within_own_limits(model: Model, variable: int) -> NDArray[Any]:
 
 
 def nearly_used(model: Model, in_use: dict[tuple[int, int], dict[int, int]], variable: int) -> tuple[Tight, ...]:
-    """Where some candidate of a group could break a quota by running beside what is `used`. Alone none can: those are no candidates."""
+    """Where some candidate of a group could break a quota beside what is `used`. Alone none can: those are no candidates."""
     most = model.uses[variable].max(axis=0)
     return tuple(
-        (quota, region, weights)
+        (quota, region, amount)
         for (quota, region), weights in in_use.items()
-        if most[quota] and sum(weights.values()) + int(most[quota]) > model.quotas[quota]
+        if most[quota] and (amount := sum(weights.values())) + int(most[quota]) > model.quotas[quota]
     )
 
 
 def _within_quotas(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...]) -> NDArray[Any]:
-    """Candidates with which no quota is broken by what can run at once, while everything else stays as chosen."""
+    """Candidates with which no quota is broken while everything else stays as chosen."""
     import numpy
 
-    problem, found = model.problem, model.choices[variable]
+    found = model.choices[variable]
     region = model.atlas.region_of[found.place]
     good = numpy.ones(len(found.cost), dtype=bool)
-    mine, chosen = problem.variables[variable], answer.values[variable]
-    number = next(number for number, stage in enumerate(problem.stages) if variable in stage.variables)
-    for quota, where, weights in tight:
-        others = dict(weights)
-        if mine.region[chosen] == where:
-            others[number] = others.get(number, 0) - int(mine.use[chosen, quota])
-        # Only what can run beside this task takes anything from it.
-        left = model.quotas[quota] - _beside_at_once(others, problem, number)
+    mine, chosen = model.problem.variables[variable], answer.values[variable]
+    for quota, where, used in tight:
+        own = int(mine.use[chosen, quota]) if mine.region[chosen] == where else 0
+        left = model.quotas[quota] - (used - own)
         good &= (region != where) | (model.uses[variable][:, quota] <= left)
     return good
-
-
-def _beside_at_once(others: dict[int, int], problem: Problem, number: int) -> int:
-    """The most that is in use at once by stages while stage `number` runs, its own other groups included."""
-    if not others:
-        return 0
-    waits = problem.ancestors
-    beside = {
-        other: weight
-        for other, weight in others.items()
-        if weight > 0 and other not in waits[number] and number not in waits[other]
-    }
-    return heaviest(beside, problem.after)[0]
 
 
 def _least(key: NDArray[Any], depth: int) -> NDArray[Any]:

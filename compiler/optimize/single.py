@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .antichain import heaviest
 from .problem import SLACK, Problem, used
 
 if TYPE_CHECKING:
@@ -89,34 +88,24 @@ def _over(problem: Problem, values: tuple[int, ...], variable: int) -> NDArray[A
     import numpy
 
     mine, now = problem.variables[variable], values[variable]
-    number = problem.stage_of[variable]
-    total = numpy.zeros(len(mine))
-    in_use = used(problem, values)
-    if number is None:
-        # A Storage uses nothing.
-        return total + sum(_share(_at_once(problem, w, problem.quotas[q]), problem.quotas[q]) for (q, _), w in in_use.items())
+    amounts = {key: sum(weights.values()) for key, weights in used(problem, values).items()}
+    if problem.stage_of[variable] is not None:
+        for quota in mine.use[now].nonzero()[0].tolist():
+            amounts[quota, int(mine.region[now])] -= int(mine.use[now, quota])
+    # What is over without this variable at all, and what each of its values adds to that.
+    over = sum(float(_share(amount, problem.quotas[quota])) for (quota, _), amount in amounts.items())
+    total = numpy.full(len(mine), over, dtype=numpy.float64)
+    if problem.stage_of[variable] is None:
+        return total
     for quota, limit in enumerate(problem.quotas):
-        without = {region: dict(weights) for (other, region), weights in in_use.items() if other == quota}
-        here = int(mine.region[now])
-        if mine.use[now, quota]:
-            without[here][number] -= int(mine.use[now, quota])
-        for weights in without.values():
-            # What is over the quota without this variable at all; what its values there add is looked at below.
-            total += _share(_at_once(problem, weights, limit), limit)
         column = mine.use[:, quota]
-        for region, use in {(int(r), int(u)) for r, u in zip(mine.region, column, strict=True) if u}:
-            weights = dict(without.get(region, {}))
-            bare = _share(_at_once(problem, weights, limit), limit)
-            weights[number] = weights.get(number, 0) + use
-            total[(mine.region == region) & (column == use)] += _share(_at_once(problem, weights, limit), limit) - bare
+        if column.any():
+            before = numpy.array([amounts.get((quota, region), 0) for region in mine.region.tolist()])
+            total += _share(before + column, limit) - _share(before, limit)
     return total
 
 
-def _share(amount: int, limit: int) -> float:
-    return max(0, amount - limit) / max(limit, 1000)
+def _share(amount: Any, limit: int) -> Any:
+    import numpy
 
-
-def _at_once(problem: Problem, weights: dict[int, int], limit: int) -> int:
-    """The most in use at once; anything up to `limit` when it is no more than that."""
-    some = {stage: weight for stage, weight in weights.items() if weight > 0}
-    return 0 if sum(some.values()) <= limit else heaviest(some, problem.after)[0]
+    return numpy.maximum(0, amount - limit) / max(limit, 1000)

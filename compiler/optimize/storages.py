@@ -87,8 +87,8 @@ def storage_price(graph: TaskGraph, storage: Storage, part: CatalogPart, region:
     return monthly * storage_months(graph, storage)
 
 
-def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, atlas: Atlas) -> Variable:
-    """A Storage that may be put in any region whose provider keeps data."""
+def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, atlas: Atlas, *, limits: int) -> Variable:
+    """A Storage that may be put in any region whose provider keeps data. limits: how many there are; it uses nothing of any."""
     import numpy
 
     places, costs = [], []
@@ -110,5 +110,5 @@ def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, at
         row=numpy.arange(len(cost)),
         rank=numpy.zeros(len(cost), dtype=numpy.int32),
         region=atlas.region_of[numpy.array(places, dtype=numpy.int32)],
-        use=numpy.zeros((len(cost), len(found.catalog.quotas)), dtype=numpy.int64),
+        use=numpy.zeros((len(cost), limits), dtype=numpy.int64),
     )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import combinations, product
+from itertools import product
 from typing import NamedTuple
 
 from tests.optimize.worlds import PartRows, World
@@ -73,6 +73,7 @@ class Pick:
     worst: Money
     kind: TypeRow
     nodes: int
+    count: int | None
 
 
 def dollars(price: Decimal | None, quantity: Decimal) -> Money:
@@ -201,7 +202,8 @@ def picks(world: World, task: Task, group: NodeGroup) -> list[Pick]:
             for offer in part.offers:
                 for market in (Market.ON_DEMAND, Market.SPOT):
                     kind = kinds[offer.type]
-                    if meets(request, part, kind, offer, market):
+                    enough = offer.capacity is None or group.num_nodes <= offer.capacity
+                    if enough and meets(request, part, kind, offer, market):
                         pick = _pick(task, group, index, part, kind, offer, market)
                         if all(counted(quota, pick) <= quota.limit for quota in world.quotas):
                             found.append(pick)
@@ -239,6 +241,7 @@ def _pick(task: Task, group: NodeGroup, index: int, part: PartRows, kind: TypeRo
         worst=worst,
         kind=kind,
         nodes=nodes,
+        count=offer.capacity,
     )
 
 
@@ -352,8 +355,6 @@ class Plan:
     """Without what fixed Storages cost, which no choice changes."""
     ends: Mapping[TaskId, Decimal]
     worst: Mapping[TaskId, Money]
-    before: Mapping[TaskId, frozenset[TaskId]]
-    """What each task waits for, straight or through others."""
 
     @property
     def finish(self) -> Decimal:
@@ -363,23 +364,27 @@ class Plan:
         return all(t.deadline_hours is None or self.ends[t.id] <= t.deadline_hours for t in world.graph.tasks)
 
     def keeps_quotas(self, world: World) -> bool:
-        return all(self.at_once(quota) <= quota.limit for quota in world.quotas)
+        return self.keeps_counts() and all(self.in_use(quota) <= quota.limit for quota in world.quotas)
 
-    def at_once(self, quota: Quota) -> Decimal:
-        """The most that counts against a quota at one time in one region, over every set of tasks that can run at once."""
-        most = D(0)
-        tasks = sorted(self.before)
-        together = [
-            chosen
-            for length in range(1, len(tasks) + 1)
-            for chosen in combinations(tasks, length)
-            if not any(a in self.before[b] for a in chosen for b in chosen)
-        ]
-        for region in {pick.place.region for pick in self.picks.values()}:
-            for chosen in together:
-                picks_ = [pick for (task, _), pick in self.picks.items() if task in chosen and pick.place.region == region]
-                most = max(most, sum((counted(quota, pick) for pick in picks_), D(0)))
-        return most
+    def in_use(self, quota: Quota) -> Decimal:
+        """The most that all tasks together count against a quota in one region."""
+        regions = {pick.place.region for pick in self.picks.values()}
+        return max(
+            sum((counted(quota, pick) for pick in self.picks.values() if pick.place.region == region), D(0))
+            for region in regions
+        )
+
+    def taken(self) -> dict[tuple[str, str, str | None, str], tuple[int, int]]:
+        """Of each of the user's own machines how many there are, and how many are taken."""
+        found: dict[tuple[str, str, str | None, str], tuple[int, int]] = {}
+        for pick in self.picks.values():
+            if pick.count is not None:
+                key = (*pick.place.key, pick.type)
+                found[key] = pick.count, found.get(key, (0, 0))[1] + pick.nodes
+        return found
+
+    def keeps_counts(self) -> bool:
+        return all(taken <= count for count, taken in self.taken().values())
 
     def keeps_budgets(self, world: World) -> bool:
         return all(t.budget is None or self.worst[t.id] <= Money(0, t.budget) for t in world.graph.tasks)
@@ -455,10 +460,8 @@ def _plan(world: World, places: dict[str, Spot | None], combo: tuple[list[Pick],
             arrives[edge] = arrives.get(edge, D(0)) + hours
         else:
             moves[payer] = moves.get(payer, D(0)) + hours
-    waits: dict[TaskId, frozenset[TaskId]] = {}
     for task, chosen in zip(tasks, combo, strict=True):
         before = {*task.needs, *(TaskId(source) for source, destination in arrives if destination == task.id)}
-        waits[task.id] = frozenset(before).union(*(waits[other] for other in before))
         start = max((ends[other] + arrives.get((other, task.id), D(0)) for other in before), default=D(0))
         ends[task.id] = start + max(pick.hours for pick in chosen) + moves.get(task.id, D(0))
     return Plan(
@@ -472,7 +475,6 @@ def _plan(world: World, places: dict[str, Spot | None], combo: tuple[list[Pick],
         cost=cost,
         ends=ends,
         worst=worst,
-        before=waits,
     )
 
 

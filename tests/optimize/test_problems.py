@@ -15,7 +15,6 @@ from tests.optimize.test_brute_force import RANDOM, SHAPES, drawn, examples
 from skyc.compiler.ir import Catalog, Objective
 from skyc.compiler.ir.catalog import Rates
 from skyc.compiler.optimize import ascent, eliminate
-from skyc.compiler.optimize.antichain import heaviest
 from skyc.compiler.optimize.atlas import Atlas
 from skyc.compiler.optimize.cuts import broken, sum_of
 from skyc.compiler.optimize.decide import decide
@@ -180,7 +179,7 @@ def with_quotas(rng: Random, made: Problem) -> Problem:
     some = next((values for values in solutions(made) if rng.random() < 0.1), tuple(0 for _ in variables))
     limits = []
     for quota in range(QUOTAS):
-        most = max((at_once(made, some, quota, region) for region in regions_of(made)), default=0)
+        most = max((in_use(made, some, quota, region) for region in regions_of(made)), default=0)
         limits.append(max(0, most - rng.choice((0, 0, 1, 1000))))
     return replace(made, quotas=tuple(limits))
 
@@ -189,60 +188,28 @@ def regions_of(made: Problem) -> set[int]:
     return {int(region) for variable in made.variables for region in variable.region}
 
 
-def at_once(made: Problem, values: tuple[int, ...], quota: int, region: int) -> int:
-    """The most that stages use of a quota in a region at one time, over all sets of stages."""
-    weights = []
-    for stage in made.stages:
-        taken = [(made.variables[v], values[v]) for v in stage.variables]
-        weights.append(sum(int(v.use[i, quota]) for v, i in taken if v.region[i] == region))
-    earlier: list[set[int]] = []
-    for stage in made.stages:
-        earlier.append({before for before, _ in stage.after}.union(*(earlier[before] for before, _ in stage.after)))
-    sets = itertools.chain.from_iterable(
-        itertools.combinations(range(len(weights)), length) for length in range(len(weights) + 1)
-    )
-    return max(
-        sum(weights[number] for number in chosen)
-        for chosen in sets
-        if not any(first in earlier[second] for first in chosen for second in chosen)
-    )
+def in_use(made: Problem, values: tuple[int, ...], quota: int, region: int) -> int:
+    """What all stages use of a quota in a region."""
+    taken = [(made.variables[v], values[v]) for stage in made.stages for v in stage.variables]
+    return sum(int(v.use[i, quota]) for v, i in taken if v.region[i] == region)
 
 
 def within_quotas(made: Problem, values: tuple[int, ...]) -> bool:
     return all(
-        at_once(made, values, quota, region) <= limit for quota, limit in enumerate(made.quotas) for region in regions_of(made)
+        in_use(made, values, quota, region) <= limit for quota, limit in enumerate(made.quotas) for region in regions_of(made)
     )
 
 
 def best_allowed(made: Problem) -> float:
-    """The least cost that keeps all limits; quotas by trying every set of stages."""
+    """The least cost that keeps all limits."""
     bare = replace(made, quotas=())
     good = sorted((cost_of(made, v), v) for v in solutions(made) if allowed(bare, v, slack=0.0))
     return next((cost for cost, values in good if within_quotas(made, values)), INF)
 
 
-@given(rng=RANDOM)
-@examples(100)
-def test_the_heaviest_antichain(rng: Random) -> None:
-    count = rng.randint(1, 8)
-    after = tuple(tuple(b for b in range(number) if rng.random() < rng.choice((0.1, 0.4))) for number in range(count))
-    weights = {number: rng.randint(1, 9) for number in range(count) if rng.random() < 0.8}
-    earlier: list[set[int]] = []
-    for before in after:
-        earlier.append(set(before).union(*(earlier[b] for b in before)))
-    best = 0
-    for length in range(count + 1):
-        for chosen in itertools.combinations(range(count), length):
-            if not any(first in earlier[second] for first in chosen for second in chosen):
-                best = max(best, sum(weights.get(number, 0) for number in chosen))
-    weight, together = heaviest(weights, after)
-    assert weight == best == sum(weights[number] for number in together)
-    assert not any(first in earlier[second] for first in together for second in together)
-
-
 @pytest.mark.parametrize("held", [False, True])
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_windows_and_prices_keep_the_best(held: bool, rng: Random) -> None:
     """No solution that keeps all limits is lost or forbidden, and none is below the bound."""
     made = with_limits(rng, problem(rng, staged=True))
@@ -273,7 +240,7 @@ def test_windows_and_prices_keep_the_best(held: bool, rng: Random) -> None:
 
 
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_a_solution_breaks_a_cut_exactly_when_it_breaks_a_limit(rng: Random) -> None:
     made = with_quotas(rng, with_limits(rng, problem(rng, staged=True)))
     if not few(made):
@@ -316,7 +283,7 @@ def agree(made: Problem, answer: Answer | None, best: float) -> None:
 
 
 @given(rng=RANDOM)
-@examples(150)
+@examples(90)
 def test_elimination(rng: Random) -> None:
     made = problem(rng)
     answer = eliminate.solve(made)
@@ -328,7 +295,7 @@ def test_elimination(rng: Random) -> None:
 
 @pytest.mark.parametrize("dense", [False, True])
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_ascent_bounds_and_keeps_the_best(dense: bool, rng: Random) -> None:
     made = problem(rng, dense=dense)
     if not few(made):
@@ -348,7 +315,7 @@ def test_ascent_bounds_and_keeps_the_best(dense: bool, rng: Random) -> None:
 
 @pytest.mark.parametrize("dense", [False, True])
 @given(rng=RANDOM)
-@examples(25)
+@examples(16)
 def test_integer_program(dense: bool, rng: Random) -> None:
     made = problem(rng, dense=dense)
     if few(made):
@@ -357,7 +324,7 @@ def test_integer_program(dense: bool, rng: Random) -> None:
 
 
 @given(rng=RANDOM)
-@examples(25)
+@examples(16)
 def test_integer_program_that_knows_a_solution(rng: Random) -> None:
     made = problem(rng)
     known = ascent.tighten(made).value
@@ -368,7 +335,7 @@ def test_integer_program_that_knows_a_solution(rng: Random) -> None:
 
 @pytest.mark.parametrize("dense", [False, True])
 @given(rng=RANDOM)
-@examples(40)
+@examples(25)
 def test_decide_without_elimination(dense: bool, rng: Random) -> None:
     """What large graphs go through: ascent, dominance, and a program where these leave something open."""
     made = problem(rng, dense=dense, staged=True, scattered=True)
@@ -384,7 +351,7 @@ def test_decide_without_elimination(dense: bool, rng: Random) -> None:
 
 
 @given(rng=RANDOM)
-@examples(40)
+@examples(25)
 def test_decide_within_limits(rng: Random) -> None:
     made = with_limits(rng, problem(rng, staged=True, scattered=True))
     if few(made):
@@ -393,7 +360,7 @@ def test_decide_within_limits(rng: Random) -> None:
 
 @pytest.mark.parametrize("limited", [False, True])
 @given(rng=RANDOM)
-@examples(40)
+@examples(25)
 def test_decide_within_quotas(limited: bool, rng: Random) -> None:
     made = problem(rng, staged=True, scattered=True)
     if not few(made):
@@ -404,8 +371,16 @@ def test_decide_within_quotas(limited: bool, rng: Random) -> None:
     assert answer is None or within_quotas(made, answer.values)
 
 
+def test_only_stages_use_quotas() -> None:
+    """A variable in no stage was counted by the program alone, so that it forbade the best solution of this world."""
+    rng = Random(285)
+    made = with_quotas(rng, problem(rng, staged=True, scattered=True))
+    assert any(number is None for number in made.stage_of)
+    agree(made, decide(made, ATLAS, Objective.COST), best_allowed(made))
+
+
 @given(rng=RANDOM)
-@examples(40)
+@examples(25)
 def test_decide_the_quickest(rng: Random) -> None:
     made = problem(rng, staged=True, scattered=True)
     if not few(made):
@@ -423,7 +398,7 @@ def test_decide_the_quickest(rng: Random) -> None:
 
 
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_no_stage_ends_sooner(rng: Random) -> None:
     made = problem(rng, staged=True)
     if few(made):
@@ -433,7 +408,7 @@ def test_no_stage_ends_sooner(rng: Random) -> None:
 
 
 @given(rng=RANDOM)
-@examples(150)
+@examples(90)
 def test_dominance_keeps_the_best(rng: Random) -> None:
     made = with_limits(rng, problem(rng, staged=True))
     if not few(made):
@@ -455,7 +430,7 @@ def test_dominance_keeps_the_best(rng: Random) -> None:
 
 @pytest.mark.parametrize("name", ["graph", "groups", "plain"])
 @given(rng=RANDOM)
-@examples(40)
+@examples(25)
 def test_one_zone_of_a_region_is_enough(name: str, rng: Random) -> None:
     case = drawn(rng, SHAPES[name])
     if case is None:

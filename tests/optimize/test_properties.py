@@ -14,7 +14,18 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.optimize.reference import Plan, has, meets, plans
-from tests.optimize.test_brute_force import DOLLARS, RANDOM, Limit, budgets, deadlines, drawn, examples, quotas, same_choice
+from tests.optimize.test_brute_force import (
+    DOLLARS,
+    RANDOM,
+    Limit,
+    budgets,
+    counts,
+    deadlines,
+    drawn,
+    examples,
+    quotas,
+    same_choice,
+)
 from tests.optimize.worlds import SOURCES, Shape, World, world
 
 from skyc.compiler.conflict import conflict
@@ -97,7 +108,7 @@ def test_only_nothing_is_free(rule: TransferRule, gb: Decimal) -> None:
 
 
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_another_offer_never_makes_it_dearer(rng: Random) -> None:
     made = world(rng, replace(KNOWN, ordered=False))
     before = placed(made)
@@ -150,7 +161,7 @@ def in_one_order(plan: PlacementPlan) -> str:
 
 
 @given(rng=RANDOM, objective=st.sampled_from(Objective), limit=st.sampled_from((None, deadlines, budgets)))
-@examples(80)
+@examples(48)
 def test_the_order_of_rows_and_tasks_changes_nothing(rng: Random, objective: Objective, limit: Limit | None) -> None:
     case = drawn(rng, SMALL)
     if case is None:
@@ -163,7 +174,7 @@ def test_the_order_of_rows_and_tasks_changes_nothing(rng: Random, objective: Obj
 
 
 @given(rng=RANDOM)
-@examples(40)
+@examples(25)
 def test_the_order_of_groups_changes_nothing(rng: Random) -> None:
     """Data belongs to the first group, so only where there is none."""
     made = world(rng, Shape(tasks=2, groups=3, offers=4, data=False, affinities=False))
@@ -208,7 +219,7 @@ def test_two_processes_answer_alike() -> None:
 
 
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_every_offer_is_a_candidate_or_has_a_reason(rng: Random) -> None:
     made = world(rng, SMALL)
     found = made.found()
@@ -253,7 +264,7 @@ def _reasons(request: ResourceRequest, provider: str, offer: OfferRow, kind: Typ
 
 
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_the_smallest_conflict_and_the_best_relaxation(rng: Random) -> None:
     """Among all sets of fields, by the codes of single offers."""
     made = world(rng, SMALL)
@@ -300,8 +311,10 @@ def test_the_smallest_conflict_and_the_best_relaxation(rng: Random) -> None:
 # Alternatives and fallbacks
 
 
-@given(rng=RANDOM, objective=st.sampled_from(Objective), limit=st.sampled_from((None, None, deadlines, budgets, quotas)))
-@examples(80)
+@given(
+    rng=RANDOM, objective=st.sampled_from(Objective), limit=st.sampled_from((None, None, deadlines, budgets, quotas, counts))
+)
+@examples(48)
 def test_alternatives_and_fallbacks(rng: Random, objective: Objective, limit: Limit | None) -> None:
     case = drawn(rng, SMALL)
     if case is None:
@@ -366,7 +379,7 @@ def _check_line(alternative: Alternative, best: GroupPlacement) -> None:
 
 
 @given(rng=RANDOM)
-@examples(60)
+@examples(36)
 def test_the_first_fallback_is_the_best_without_the_chosen_offer(rng: Random) -> None:
     shape = Shape(tasks=1, groups=1, offers=6, storages=1)
     case = drawn(rng, shape)

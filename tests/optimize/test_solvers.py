@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from dataclasses import replace
 from random import Random
 
 import numpy
@@ -12,8 +13,10 @@ from tests.optimize.test_brute_force import RANDOM, examples
 from tests.optimize.test_cases import D, ask, group, kind, offer, part, place, task
 from tests.optimize.test_problems import ATLAS, agree, cheapest, few, problem
 
+from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import Catalog, Objective
 from skyc.compiler.optimize import program as programs
+from skyc.compiler.optimize.decide import _programmed as programmed
 from skyc.compiler.optimize.decide import decide
 from skyc.compiler.optimize.problem import Answer, Pair, Problem, Variable
 from skyc.compiler.optimize.program import Program
@@ -92,6 +95,22 @@ def test_a_known_solution_outlives_a_program_that_finds_none(monkeypatch: pytest
     assert answer is not None
     assert answer.optimal == (answer.method == "dual ascent" and answer.bound == answer.value)
     assert answer.bound <= best.value <= answer.value
+
+
+def test_what_only_tolerance_lets_through_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose solutions were all refused has not shown that there is none."""
+    made = hard(4, 3)
+    best = decide(made, ATLAS, Objective.COST)
+    assert best is not None
+    module = sys.modules[decide.__module__]
+    monkeypatch.setattr(module, "allowed", lambda problem, values: False)
+    monkeypatch.setattr(module, "REFUSALS", 1)
+    known = replace(best, optimal=False, bound=best.value / 2)
+    answer = programmed(made, ATLAS, known, known.bound)
+    assert answer == known
+    with pytest.raises(SkycError) as caught:
+        programmed(made, ATLAS, None, 0.0)
+    assert caught.value.diagnostics[0].slug == "no-answer-in-time"
 
 
 def test_solvers_are_silent(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

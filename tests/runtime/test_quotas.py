@@ -60,9 +60,11 @@ run: echo second
 """
 
 
-def test_tasks_side_by_side_share_a_quota_and_tasks_in_a_row_do_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", ["execution: parallel\n---\n", ""])
+def test_all_tasks_of_a_file_share_a_quota(head: str, tmp_path: Path) -> None:
+    """Also tasks in a row: the machines of all are made before the first one runs."""
     task = tmp_path / "task.yaml"
-    task.write_text("execution: parallel\n---\n" + TWO)
+    task.write_text(head + TWO)
     free = explain(task, home=tmp_path / "free").placement.placements
     assert free[0].region == free[1].region
     home = home_with(tmp_path, "quotas:\n  - {infra: aws, accelerator: A100, limit: 15}\n")
@@ -73,24 +75,49 @@ def test_tasks_side_by_side_share_a_quota_and_tasks_in_a_row_do_not(tmp_path: Pa
     # What the plan falls back to keeps the quota, too.
     assert first.region in {p.region for p in held.fallbacks if p.task == "first"}
     assert not [p for p in held.fallbacks if p.region == (second if p.task == "first" else first).region]
-    task.write_text(TWO)
-    assert explain(task, home=home).placement.placements == free
 
 
-def test_what_is_too_much_at_once_is_said(tmp_path: Path) -> None:
+MACHINES = """\
+machines:
+  - {name: rig, cpus: 32, memory: 128, accelerators: "A100:8", count: 1}
+"""
+
+
+def test_tasks_share_the_machines_there_are(tmp_path: Path) -> None:
     task = tmp_path / "task.yaml"
-    task.write_text("execution: parallel\n---\n" + TWO.replace("infra: aws", "infra: aws/us-east-1"))
+    task.write_text(TWO.replace("infra: aws, ", ""))
+    (tmp_path / "one").mkdir()
+    first, second = explain(task, home=home_with(tmp_path / "one", MACHINES)).placement.placements
+    assert (first.provider == "owned") != (second.provider == "owned")
+    (tmp_path / "two").mkdir()
+    both = explain(task, home=home_with(tmp_path / "two", MACHINES.replace("count: 1", "count: 2"))).placement.placements
+    assert [p.provider for p in both] == ["owned", "owned"]
+
+
+def test_too_few_machines_are_said(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(TWO.replace("infra: aws", "infra: owned"))
+    with pytest.raises(SkycError) as caught:
+        explain(task, home=home_with(tmp_path, MACHINES))
+    (said,) = caught.value.diagnostics
+    assert said.slug == "over-quota"
+    assert said.detail.startswith("Of the machine `rig` there is 1. first and second use at least 2 `rig` together in owned.")
+    assert said.hint is not None
+    assert said.hint.startswith("add machines in `config.yaml`")
+
+
+def test_what_is_too_much_together_is_said(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(TWO.replace("infra: aws", "infra: aws/us-east-1"))
     home = home_with(tmp_path, "quotas:\n  - {infra: aws/us-east-1, limit: 100}\n")
     with pytest.raises(SkycError) as caught:
         explain(task, home=home)
     (said,) = caught.value.diagnostics
     assert said.slug == "over-quota"
     assert said.detail.startswith(
-        "The quota is 100 CPUs in aws/us-east-1. first and second can run at once, and at least 192 CPUs would be in use together"
+        "The quota is 100 CPUs in aws/us-east-1. first and second use at least 192 CPUs together in us-east-1."
     )
     assert said.span is not None
-    task.write_text(TWO.replace("infra: aws", "infra: aws/us-east-1"))
-    assert len(explain(task, home=home).placement.placements) == 2
 
 
 def test_a_quota_that_is_large_enough_changes_nothing(tmp_path: Path) -> None:
