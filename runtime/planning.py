@@ -186,6 +186,8 @@ def dead_machines(session: Session, graph: ResourceGraph, standing: Mapping[str,
     """Addresses of a site's machines that Terraform takes for well and whose node is dead: they are made anew. One that is stopped
     is as it was left."""
     dead = {name: health for name, health in standing.items() if health.startswith(DEAD)}
+    if not dead:
+        return ()
     for name, health in sorted(dead.items()):
         session.note("plan", f"node {name} is {health}; it is made anew")
     return tuple(address for name, address in machine_addresses(graph) if name in dead)

@@ -13,6 +13,7 @@ from skyc.runtime.destroy import destroy
 from tests.aws.fault_proxy import Proxy, Refuse, proxied
 from tests.aws.runnable import DEPLOYMENT, TASK, at_length, aws, everything, machines, no_capacity, zones_of
 from tests.failover.pretended import Account
+from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(600), pytest.mark.xdist_group("moto")]
 
@@ -29,6 +30,7 @@ def home(tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield account
 
 
+@takes_minutes
 def test_the_next_zone_is_up_soon(home: Account, proxy: Proxy, account: Any) -> None:
     """Capacity at one zone, then a life at the next, and nothing left at its end."""
     before = everything(account)

@@ -35,7 +35,8 @@ file_mounts: {data: s3://team-data/imagenet}
 storage: {out: {uri: s3://team-out/train}}
 run: echo hi
 """
-DEMO = DeploymentId("demo")
+DEMO = DeploymentId("life")
+"""Of this story alone: the pretended account is shared."""
 
 
 class Site:
@@ -47,7 +48,7 @@ class Site:
 
     def write(self, team: str) -> None:
         versions = FrozenMap({SOURCE: version()})
-        graph = compiled(TASK.replace("TEAM", team), self.home, versions=versions)
+        graph = compiled(TASK.replace("TEAM", team), self.home, deployment=str(DEMO), versions=versions)
         _, text = synth(at(graph, self.endpoint), cache=self.home / "cache")
         (self.directory / "cdk.tf.json").write_text(text)
 
@@ -100,7 +101,7 @@ def test_a_whole_life(tmp_path: Path, account: Any, moto: str) -> None:
 
     # A label changes in place, what somebody changed by hand is seen and put right, and nothing else is to be done again.
     ec2 = account("ec2")
-    groups = ec2.describe_security_groups(Filters=[{"Name": "tag:skyc-deployment", "Values": ["demo"]}])["SecurityGroups"]
+    groups = ec2.describe_security_groups(Filters=[{"Name": "tag:skyc-deployment", "Values": [str(DEMO)]}])["SecurityGroups"]
     (group,) = [row for row in groups if row["GroupName"] != "default"]
     ec2.create_tags(Resources=[group["GroupId"]], Tags=[{"Key": "skyc-site", "Value": "somebody"}])
     site.write("platform")

@@ -11,6 +11,7 @@ import pytest
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.conftest import Home, MakeHome, index_of, machines, terraforms, until
+from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(500)]
 
@@ -38,6 +39,7 @@ def made(world: World) -> int:
     return sum((call["call"], call["type"]) == ("create", "aws_instance") for call in world.calls())
 
 
+@takes_minutes
 def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects: ConditionalStore, tmp_path: Path) -> None:
     done = slow_machines(world, tmp_path)
     first, second = home("first"), home("second")
@@ -85,6 +87,7 @@ def test_everything_killed_and_another_home_goes_on(
     assert world.resources() == ()
 
 
+@takes_minutes
 def test_sixteen_homes_apply_at_once(home: MakeHome, world: World, objects: ConditionalStore) -> None:
     homes = [home(f"home-{number}") for number in range(16)]
     task = homes[0].write_task()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
@@ -37,7 +38,7 @@ def test_a_backend_that_does_not_answer(home: MakeHome, world: World, monkeypatc
     (first.path / "config.yaml").write_text(
         (first.path / "config.yaml").read_text().split("endpoint=")[0] + "endpoint=http://127.0.0.1:1\n"
     )
-    stranger = home("stranger", (first.path / "config.yaml").read_text().removeprefix("state: ").strip())
+    stranger = home("stranger", str(yaml.safe_load((first.path / "config.yaml").read_text())["state"]))
     task = str(first.write_task())
     for one in (first, stranger):
         out = one("plan", task, code=0)
@@ -92,7 +93,7 @@ def test_the_setting_taken_away(home: MakeHome) -> None:
     first = home("first")
     first.apply()
     kept = (first.path / "config.yaml").read_text()
-    (first.path / "config.yaml").write_text("")
+    (first.path / "config.yaml").write_text("".join(line for line in kept.splitlines(True) if "state:" not in line))
     assert "backend-not-configured" in first("destroy", "train", "-y", code=1)
     assert "backend-not-configured" in first("apply", str(first.write_task()), "-y", code=1)
     (first.path / "config.yaml").write_text(kept)

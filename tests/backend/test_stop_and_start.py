@@ -9,6 +9,7 @@ import pytest
 from skyc.providers.simulator import World
 from tests.backend.cloud import LOCAL_DISK
 from tests.backend.conftest import Home, MakeHome, machines
+from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
@@ -23,6 +24,7 @@ def address(home: Home) -> str:
     return str(row["address"])
 
 
+@takes_minutes
 def test_stopped_here_and_started_there(home: MakeHome, world: World) -> None:
     first, second = home("first"), home("second")
     first.apply()

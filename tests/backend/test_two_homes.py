@@ -11,10 +11,12 @@ import pytest
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.conftest import SECRET, MakeHome, index_of, machines
+from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
 
+@takes_minutes
 def test_a_life_in_two_homes(home: MakeHome, world: World, objects: ConditionalStore) -> None:
     first, second = home("first"), home("second")
     first.apply()
