@@ -269,7 +269,6 @@ def serving() -> Iterator[FakeCloud]:
 
         def _do(self, method: str) -> None:
             parts = urlsplit(self.path)
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
             status, said = cloud.answer(method, parts.path, query, dict(self.headers), sent)
