@@ -53,8 +53,9 @@ $(TOOLS): $(UV)
 demo: setup
 	@$(BIN)/python examples/digits/demo.py
 
+# Three at once on two cores: half of what tests do is wait for other programs.
 test: setup tools
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # Everything, with what takes minutes each: half an hour.
 long: setup tools

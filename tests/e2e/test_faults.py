@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.lengths import takes_minutes
+
 from .conftest import Background, Skyc
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.fault, pytest.mark.xdist_group("e2e")]
@@ -38,7 +40,7 @@ def creating(skyc: Skyc) -> bool:
     return bool(skyc.processes("skyc.runtime.node.supervisor"))
 
 
-@pytest.mark.parametrize("victim", ["skyc", "terraform", "provider", "ray"])
+@pytest.mark.parametrize("victim", ["skyc", "terraform", "provider", pytest.param("ray", marks=takes_minutes)])
 def test_kill_9_during_apply(skyc: Skyc, victim: str) -> None:
     """kill -9 of each part while the node is being made."""
     task = skyc.task("hello", HELLO)

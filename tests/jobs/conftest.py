@@ -79,7 +79,7 @@ class LoopbackTransport:
 class LoopbackProvider:
     """The two members of a provider that jobs use."""
 
-    capabilities: frozenset[Capability] = frozenset({Capability.MULTI_NODE})
+    capabilities: frozenset[Capability] = frozenset({Capability.MULTI_NODE, Capability.FILE_STORE})
 
     @contextmanager
     def transport(self, node: Node) -> Iterator[LoopbackTransport]:

@@ -19,6 +19,7 @@ from skyc.compiler.ir import DeploymentId
 from skyc.providers.base import Login, Node, OwnedResource, TransportError, is_lost
 from skyc.providers.rented import first_login
 from skyc.providers.rented import provider as rented
+from skyc.providers.rented.power import Power
 from skyc.providers.ssh.host_keys import PINNED, Remembered, remember
 
 DEMO = DeploymentId("demo")
@@ -33,6 +34,7 @@ class Target(rented.RentedProvider):
         super().__init__()
         self.there, self.door, self.slow, self.looks = there, door, slow, 0
         self.refuses = False
+        self.off: tuple[str, ...] = ()
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         self.looks += 1
@@ -40,6 +42,12 @@ class Target(rented.RentedProvider):
         if self.refuses:
             raise SkycError(error("cannot-observe", "Not seen", "No credentials."))
         return tuple(OwnedResource(id=id_, type="machine", name=id_, deployment=deployment) for id_ in self.there)
+
+    def switch(self, home: Path) -> contextlib.nullcontext[Any]:
+        return contextlib.nullcontext(self)
+
+    def power(self, machine: OwnedResource) -> Power:
+        return Power.STOPPED if machine.id in self.off else Power.RUNNING
 
     @contextlib.contextmanager
     def transport(self, node: Node) -> Iterator[Any]:
@@ -88,6 +96,8 @@ def test_only_the_cloud_says_that_a_machine_is_gone(node: Node, tmp_path: Path) 
     target = Target(("i-0",))
     assert target.health(node, home=tmp_path) == "unreachable: no route"
     assert target.health(replace(node, id="i-1"), home=tmp_path) == "gone"
+    target.off = ("i-0",)
+    assert target.health(node, home=tmp_path) == "stopped"
     target.refuses = True
     health = target.health(replace(node, id="i-1"), home=tmp_path)
     assert not is_lost(health) and "No credentials" in health
