@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lengths import takes_minutes
+
 from .conftest import Skyc
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.fault, pytest.mark.xdist_group("e2e")]
@@ -82,6 +84,7 @@ def test_a_chain_goes_on_after_a_killed_skyc_and_after_a_failure(skyc: Skyc, sha
     assert not list(skyc.home.glob("deployments/chain/nodes/*"))
 
 
+@takes_minutes
 def test_what_needs_a_failed_task_is_not_started(skyc: Skyc, shared: Path) -> None:
     (shared / "go").touch()
     (shared / "dry").touch()
