@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ...compiler.diagnostics import Diagnostic, SkycError, error
+from ...compiler.diagnostics import Diagnostic, Severity, SkycError, error
 from ...compiler.ir import DeploymentId, FrozenMap
 from .. import doors
 from ..base import (
@@ -67,9 +67,9 @@ class RentedProvider(PricedProvider):
         missing = self.ready(home=home)
         facts = {**priced.facts, "state": "no credentials" if missing else "plans and runs jobs"}
         usable = not missing and not priced.diagnostics
-        return CheckReport(
-            provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=(*priced.diagnostics, *missing)
-        )
+        # Whoever does not use this target has nothing to mend.
+        said = [replace(diagnostic, severity=Severity.WARNING) for diagnostic in missing]
+        return CheckReport(provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=(*priced.diagnostics, *said))
 
     def nodes(self, outputs: Mapping[str, Any]) -> tuple[Node, ...]:
         return nodes_in(outputs)
