@@ -23,7 +23,7 @@ from ...compiler.ir import (
     Value,
 )
 from ..base import LowerContext
-from ..rented import ports
+from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
@@ -35,28 +35,6 @@ from .network import lacking, network
 from .resources import Site, requirement
 from .storage import SCHEME, identity, without_bucket
 
-SUPPORTED = frozenset(
-    {
-        "infra",
-        "cpus",
-        "memory_gb",
-        "memory_per_cpu",
-        "accelerators",
-        "instance_type",
-        "market",
-        "disk_gb",
-        "disk_tier",
-        "local_disk",
-        "network_tier",
-        "image_id",
-        "ports",
-        "labels",
-        "arch",
-    }
-)
-"""Met by the placement, or carried into resources."""
-LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
-"""Used up before lowering: by the optimizer, or to point at the user's line."""
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond AWS's limits."""
 
@@ -67,43 +45,26 @@ _ARM = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
 
 def check_tables() -> tuple[str, ...]:
     """Fields that are not exactly once in a table. Empty, or we have a bug."""
-    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+    return unclassified(lowering.SUPPORTED, lowering.LOWERED, UNSUPPORTED)
 
 
 def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    where = {placement.group: placement for placement in placements}
     diagnostics = [
         *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
         *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
     ]
-    if any(group.name not in where for group in task.groups):
-        diagnostics.append(_apart(task))
-    groups: list[Group] = []
-    rank = 0
-    for group in task.groups:
-        placement = where.get(group.name)
-        if placement is not None:
-            found, said = _group(group, placement, rank)
-            diagnostics += said
-            groups += [found] if found is not None else []
-        rank += group.num_nodes
+    groups, said = lowering.groups_at(task, placements, _group)
+    diagnostics += said
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     diagnostics += [_no_subnet(site, zone) for zone in lacking(site, [placement.zone for placement in placements])]
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
     resources, nodes = _resources(site, task, groups)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(site),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"nodes": tuple(nodes)}),
-    )
+    graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
 
 
@@ -182,15 +143,6 @@ def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
             )
             hint, field = "shorten or rename the label", request.origin.child("labels")
             yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
-
-
-def _apart(task: Task) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
-        hint="give the task one region with `infra`",
-    )
 
 
 def _no_subnet(site: Site, zone: str) -> Diagnostic:

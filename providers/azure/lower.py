@@ -22,7 +22,7 @@ from ...compiler.ir import (
     holds_storage,
 )
 from ..base import LowerContext
-from ..rented import ports
+from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
@@ -37,28 +37,6 @@ from .sizes import Size, size_of
 from .storage import identity
 from .storage import refused as refused_places
 
-SUPPORTED = frozenset(
-    {
-        "infra",
-        "cpus",
-        "memory_gb",
-        "memory_per_cpu",
-        "accelerators",
-        "instance_type",
-        "market",
-        "disk_gb",
-        "disk_tier",
-        "local_disk",
-        "network_tier",
-        "image_id",
-        "ports",
-        "labels",
-        "arch",
-    }
-)
-"""Met by the placement, or carried into resources."""
-LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
-"""Used up before lowering: by the optimizer, or to point at the user's line."""
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond Azure's limits."""
 
@@ -69,41 +47,24 @@ _RESERVED = ("azure", "microsoft", "windows")
 
 def check_tables() -> tuple[str, ...]:
     """Fields that are not exactly once in a table. Empty, or we have a bug."""
-    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+    return unclassified(lowering.SUPPORTED, lowering.LOWERED, UNSUPPORTED)
 
 
 def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    where = {placement.group: placement for placement in placements}
     ssh_from = context.access.ssh_from
     diagnostics = [*refused_places(task, context), *without_rights(task, SCHEME, PROVIDER), *left_out(ssh_from, PROVIDER)]
     # Ranges nobody can come from open nothing.
     diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
-    if any(group.name not in where for group in task.groups):
-        diagnostics.append(_apart(task))
-    groups: list[Group] = []
-    rank = 0
-    for group in task.groups:
-        placement = where.get(group.name)
-        if placement is not None:
-            found, said = _group(group, placement, context, rank)
-            diagnostics += said
-            groups += [found] if found is not None else []
-        rank += group.num_nodes
+    groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, context, rank))
+    diagnostics += said
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(site),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"nodes": tuple(nodes)}),
-    )
+    graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
 
 
@@ -190,15 +151,6 @@ def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Dia
     if len(request.labels) + len(ours) > MOST_TAGS:
         why = f"Azure takes {MOST_TAGS} tags, of which {len(ours)} are skyc's, and there are {len(request.labels)} labels."
         yield _refused(request, "labels", why, hint="drop some labels")
-
-
-def _apart(task: Task) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
-        hint="give the task one region with `infra`",
-    )
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
 from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
 from ..base import LowerContext
-from ..rented import ports
+from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..schemas import check
 from ..schemas.load import load_schema
@@ -26,66 +26,27 @@ from .resources import Site, requirement, zone_of
 from .series import ARM, boot_disks, is_tpu, series
 from .storage import SCHEME, identity, without_bucket
 
-SUPPORTED = frozenset(
-    {
-        "infra",
-        "cpus",
-        "memory_gb",
-        "memory_per_cpu",
-        "accelerators",
-        "instance_type",
-        "market",
-        "disk_gb",
-        "disk_tier",
-        "local_disk",
-        "network_tier",
-        "image_id",
-        "ports",
-        "labels",
-        "arch",
-    }
-)
-"""Met by the placement, or carried into resources."""
-LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
-"""Used up before lowering: by the optimizer, or to point at the user's line."""
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, TPUs, tier `ultra`, labels that Google would not take."""
 
 
 def check_tables() -> tuple[str, ...]:
     """Fields that are not exactly once in a table. Empty, or we have a bug."""
-    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+    return unclassified(lowering.SUPPORTED, lowering.LOWERED, UNSUPPORTED)
 
 
 def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    where = {placement.group: placement for placement in placements}
     diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
-    if any(group.name not in where for group in task.groups):
-        diagnostics.append(_apart(task))
-    groups: list[Group] = []
-    rank = 0
-    for group in task.groups:
-        placement = where.get(group.name)
-        if placement is not None:
-            found, said = _group(group, placement, rank)
-            diagnostics += said
-            groups += [found] if found is not None else []
-        rank += group.num_nodes
+    groups, said = lowering.groups_at(task, placements, _group)
+    diagnostics += said
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(site),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"nodes": tuple(nodes)}),
-    )
+    graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
 
 
@@ -214,15 +175,6 @@ def _no_tpu(request: ResourceRequest, placement: GroupPlacement) -> Diagnostic:
         f"`{request.origin.child('accelerators')}` on `{PROVIDER}`: {placement.instance_type} is a slice of TPUs, and skyc makes only"
         " machines of Compute Engine yet.",
         hint="ask for a GPU, or for another `infra`",
-    )
-
-
-def _apart(task: Task) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
-        hint="give the task one region with `infra`",
     )
 
 

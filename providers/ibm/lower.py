@@ -25,7 +25,7 @@ from ...compiler.ir import (
     Value,
 )
 from ..base import LowerContext
-from ..rented import ports
+from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG
 from ..schemas import check
@@ -38,27 +38,7 @@ from .network import ipv4, network
 from .resources import TAG_LIMIT, Site, label_tag, requirement
 from .storage import SCHEME, identity, without_bucket
 
-SUPPORTED = frozenset(
-    {
-        "infra",
-        "cpus",
-        "memory_gb",
-        "memory_per_cpu",
-        "accelerators",
-        "instance_type",
-        "market",
-        "disk_gb",
-        "disk_tier",
-        "local_disk",
-        "image_id",
-        "ports",
-        "labels",
-        "arch",
-    }
-)
-"""Met by the placement, or carried into resources."""
-LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
-"""Used up before lowering: by the optimizer, or to point at the user's line."""
+SUPPORTED = lowering.SUPPORTED - {"network_tier"}
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap(
     {
         "network_tier": Unsupported(
@@ -77,38 +57,21 @@ _S390X = re.compile(r"[a-z]z\d")
 
 def check_tables() -> tuple[str, ...]:
     """Fields that are not exactly once in a table. Empty, or we have a bug."""
-    return unclassified(SUPPORTED, LOWERED, UNSUPPORTED)
+    return unclassified(SUPPORTED, lowering.LOWERED, UNSUPPORTED)
 
 
 def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    where = {placement.group: placement for placement in placements}
     diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
-    if any(group.name not in where for group in task.groups):
-        diagnostics.append(_apart(task))
-    groups: list[Group] = []
-    rank = 0
-    for group in task.groups:
-        placement = where.get(group.name)
-        if placement is not None:
-            found, said = _group(group, placement, rank, context)
-            diagnostics += said
-            groups += [found] if found is not None else []
-        rank += group.num_nodes
+    groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, rank, context))
+    diagnostics += said
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(site),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"nodes": tuple(nodes)}),
-    )
+    graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
 
 
@@ -220,15 +183,6 @@ def _about_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
         detail = f"`access.ssh_from` in config.yaml holds {', '.join(left)}, and IBM's VPC knows IPv4 only."
         yield warning("ignored-here", "The target ignores this", detail, hint="name your IPv4 address as well")
     yield from ports.said_of_ssh(usable, PROVIDER)
-
-
-def _apart(task: Task) -> Diagnostic:
-    return error(
-        "cannot-compile-yet",
-        "The target is priced and cannot be compiled yet",
-        f"The groups of `{task.id}` are placed in more than one region, and one cluster in two regions is not made yet.",
-        hint="give the task one region with `infra`",
-    )
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -1,0 +1,98 @@
+"""What lowering is at every cloud that rents out machines: which fields of a request a placement meets, a task's groups at their
+places, and the graph of a site. What a cloud adds are its resources, and what its single values cannot do.
+
+Contract: pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ...compiler.diagnostics import Diagnostic, error
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    NodeGroup,
+    ProviderRequirement,
+    ResourceGraph,
+    ResourceNode,
+    Task,
+    Value,
+)
+from ..base import LowerContext
+
+SUPPORTED = frozenset(
+    {
+        "infra",
+        "cpus",
+        "memory_gb",
+        "memory_per_cpu",
+        "accelerators",
+        "instance_type",
+        "market",
+        "disk_gb",
+        "disk_tier",
+        "local_disk",
+        "network_tier",
+        "image_id",
+        "ports",
+        "labels",
+        "arch",
+    }
+)
+"""Met by the placement, or carried into resources."""
+LOWERED = frozenset({"origin", "accelerators_ordered", "interruption_rate", "max_hourly_cost"})
+"""Used up before lowering: by the optimizer, or to point at the user's line."""
+
+Group = TypeVar("Group")
+
+
+def groups_at(
+    task: Task,
+    placements: tuple[GroupPlacement, ...],
+    at: Callable[[NodeGroup, GroupPlacement, int], tuple[Group | None, tuple[Diagnostic, ...]]],
+) -> tuple[list[Group], list[Diagnostic]]:
+    """A site's groups as a cloud sees them, in file order. `at` takes a group, its placement and the rank of its first node, and gives None
+    with the reasons for one that cannot be made."""
+    where = {placement.group: placement for placement in placements}
+    groups: list[Group] = []
+    diagnostics: list[Diagnostic] = []
+    if any(group.name not in where for group in task.groups):
+        diagnostics.append(_apart(task))
+    rank = 0
+    for group in task.groups:
+        placement = where.get(group.name)
+        if placement is not None:
+            found, said = at(group, placement, rank)
+            diagnostics += said
+            groups += [found] if found is not None else []
+        rank += group.num_nodes
+    return groups, diagnostics
+
+
+def site_graph(
+    context: LowerContext,
+    provider: str,
+    requirement: ProviderRequirement,
+    resources: Iterable[ResourceNode],
+    nodes: Iterable[Value],
+) -> ResourceGraph:
+    """`nodes`: rows of the output of that name, head first."""
+    return ResourceGraph(
+        deployment=context.deployment,
+        site=context.site,
+        provider=provider,
+        requirements=(requirement,),
+        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
+        outputs=FrozenMap({"nodes": tuple(nodes)}),
+    )
+
+
+def _apart(task: Task) -> Diagnostic:
+    return error(
+        "cannot-compile-yet",
+        "One cluster in two regions cannot be compiled yet",
+        f"The groups of `{task.id}` are placed in more than one region.",
+        hint="give the task one region with `infra`",
+    )
