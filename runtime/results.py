@@ -32,11 +32,13 @@ from ..compiler.diagnostics import Diagnostic, has_errors
 from ..compiler.ir import (
     ChangeSet,
     DeploymentId,
+    Fingerprints,
     FrozenMap,
     GroupName,
     JobAction,
     JobPlan,
     PlacementPlan,
+    PolicyResult,
     ResourceGraph,
     SiteId,
     TaskId,
@@ -60,6 +62,8 @@ class Plan:
     emitted: the text of the stage asked for with `emit`.
     diagnostics: warnings and notes; errors are raised instead, but for a placement that is priced and cannot be compiled.
     timings: (stage, seconds).
+    before: the placement that was applied last; None where there is none, or it is not known here.
+    policies: every rule held against the plan. fingerprints: what names it.
     """
 
     deployment: DeploymentId
@@ -75,6 +79,9 @@ class Plan:
     emitted: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     timings: tuple[tuple[str, float], ...] = ()
+    before: PlacementPlan | None = None
+    policies: tuple[PolicyResult, ...] = ()
+    fingerprints: Fingerprints | None = None
 
     @property
     def failed(self) -> bool:
@@ -109,6 +116,9 @@ class Plan:
             destroying=self.destroying,
             buckets=self.buckets,
             kept=tuple(storage.sentence for storage in self.kept),
+            before=self.before,
+            policies=self.policies,
+            fingerprints=self.fingerprints,
         )
         match format:
             case "text":

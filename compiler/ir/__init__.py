@@ -47,6 +47,7 @@ from .resources import (
     Value,
     storage_label,
 )
+from .review import Fingerprints, PolicyEffect, PolicyResult
 from .runtime import RAY_VERSION, NodeRuntime
 from .secret import Secret
 from .spec import (
@@ -110,6 +111,7 @@ __all__ = [
     "FailureKind",
     "FileMount",
     "FileMountSpec",
+    "Fingerprints",
     "FrozenMap",
     "GroupName",
     "GroupPlacement",
@@ -132,6 +134,8 @@ __all__ = [
     "Offering",
     "Options",
     "PlacementPlan",
+    "PolicyEffect",
+    "PolicyResult",
     "Proof",
     "ProviderRequirement",
     "Quota",

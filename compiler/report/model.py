@@ -17,11 +17,13 @@ from ..ir import (
     Action,
     ChangeSet,
     CostLine,
+    Fingerprints,
     GroupPlacement,
     JobPlan,
     Market,
     Objective,
     PlacementPlan,
+    PolicyResult,
     ResourceChange,
     decimal_text,
 )
@@ -136,6 +138,9 @@ def build(
     destroying: bool = False,
     buckets: tuple[Bucket, ...] = (),
     kept: tuple[str, ...] = (),
+    before: PlacementPlan | None = None,
+    policies: tuple[PolicyResult, ...] = (),
+    fingerprints: Fingerprints | None = None,
 ) -> Report:
     """Gather a report. `placement` None: nothing is placed (a destroy). buckets: what is made for Storages. kept: what a destroy
     leaves, in words."""
