@@ -171,16 +171,22 @@ def _place_line(row: GroupRow, *, several: bool) -> Line:
     if before is None or before == side:
         text = f"{side.where} · {side.machine} ({side.shape} each) · {plural(side.nodes, 'node')} · {side.market}"
     else:
-        words = [
-            (before.where, side.where),
-            (before.machine, side.machine),
-            (plural(before.nodes, "node"), plural(side.nodes, "node")),
-            (before.market, side.market),
-        ]
-        text = " · ".join(old if old == new else f"{old} → {new}" for old, new in words)
+        # The table below has it in full.
+        where = (_region(before), _region(side)) if _region(before) != _region(side) else (before.where, side.where)
+        nodes = plural(side.nodes, "node")
+        counts = nodes if before.nodes == side.nodes else f"{before.nodes:,} → {nodes}"
+        text = f"{_turned(*where)} · {counts} · {_turned(before.market, side.market)}"
     group = f" · group {row.group}" if row.group != "main" and not several else ""
     fallbacks = f" · {plural(row.fallbacks, 'fallback')}" if row.fallbacks else ""
     return plain(label + text + group + fallbacks)
+
+
+def _region(side: Side) -> str:
+    return "/".join(side.where.split("/")[:2])
+
+
+def _turned(before: str, after: str) -> str:
+    return after if before == after else f"{before} → {after}"
 
 
 def _group(task: str, group: str) -> str:
@@ -195,7 +201,8 @@ def _cautions(cautions: tuple[Caution, ...]) -> Iterator[Block]:
 def _caution(caution: Caution) -> Line:
     before, _, after = caution.text.partition("{}")
     detail = f" ({caution.detail})" if caution.detail else ""
-    return (*plain(before), *code(caution.subject), *plain(after + detail))
+    said = before.rstrip()
+    return (*strong(said), *plain(before[len(said) :]), *code(caution.subject), *plain(after + detail))
 
 
 def _now_and_after(report: Report) -> Iterator[Block]:
