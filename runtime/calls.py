@@ -91,7 +91,7 @@ def plan(
                 context = site_context(session, name, lock_fd, compilation)
                 with planned(session, request, compilation, context) as made:
                     result = plan_result(made)
-                    result = replace(result, diagnostics=(*result.diagnostics, *session.remarks))
+                    result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result

@@ -66,7 +66,7 @@ def _of_change(row: ChangeRow, meaning: Meaning) -> Iterator[Caution]:
             yield Caution(risk=_RISKS[opening.exposure], subject=row.name, text=verb, detail=_ports(change, opening))
     rights = list(_rights(change, meaning))
     if rights:
-        yield Caution(risk=Risk.IDENTITY, subject=row.name, text="gives rights: {}", detail=_named(rights))
+        yield Caution(risk=Risk.IDENTITY, subject=row.name, text="gives rights: {}", detail=_named(rights, "; "))
 
 
 def _dies(change: ResourceChange, meaning: Meaning) -> str:
@@ -118,10 +118,12 @@ def _is_open(value: str, opening: Opening) -> bool:
 
 
 def _ports(change: ResourceChange, opening: Opening) -> str:
-    told = [value for path in opening.ports for value in (_told(change, path) or ())]
-    if not told:
+    """`port 22`, `ports 8000-8010`; of two paths that tell one port each, the first and the last."""
+    told = [_told(change, path) or () for path in opening.ports]
+    every = list(dict.fromkeys(port for ports in told for port in ports))
+    if not every:
         return ""
-    text = "-".join(dict.fromkeys(told)) if len(opening.ports) == 2 and len(told) == 2 else ", ".join(dict.fromkeys(told))
+    text = ("-" if len(told) == 2 and all(len(ports) == 1 for ports in told) else ", ").join(every)
     return f"port{'' if text.isdigit() else 's'} {text}"
 
 
@@ -140,36 +142,49 @@ def _rights(change: ResourceChange, meaning: Meaning) -> Iterator[str]:
             if item.kind is not ValueKind.KNOWN:
                 yield "what, is known after the apply" if item.kind is ValueKind.UNKNOWN else "secret"
             else:
-                yield from sorted(_allowed(item.after) - _allowed(item.before))
+                yield from _gained(_allowed(item.before), _allowed(item.after))
     given = [(path, _told(change, path) or ()) for path in meaning.grants]
     kept = [(path, _told(change, path, before=True) or ()) for path in meaning.grants]
     if any(set(new) - set(old) for (_, new), (_, old) in zip(given, kept, strict=True)):
         yield " · ".join(f"{path} {', '.join(values)}" for path, values in given if values)
 
 
-def _allowed(document: str | None) -> set[str]:
-    """`s3:GetObject on arn:…` for each pair that a policy document allows. What cannot be read is one right of its own."""
+def _gained(before: set[tuple[str, str]], after: set[tuple[str, str]]) -> Iterator[str]:
+    """`s3:GetObject, s3:PutObject on arn:…`, for each thing that something new may be done to."""
+    new = after - before
+    for target in sorted({target for _, target in new}):
+        yield f"{_named(sorted(action for action, on in new if on == target))} {target}".rstrip()
+
+
+def _allowed(document: str | None) -> set[tuple[str, str]]:
+    """Each pair of an action and `on` what, or `by` whom, that a policy document allows. What cannot be read is a right of its own."""
     if document is None:
         return set()
     try:
-        body = json.loads(json.loads(document))
-        statements = body["Statement"]
-        listed = statements if isinstance(statements, list) else [statements]
+        statements = json.loads(json.loads(document))["Statement"]
         return {
-            f"{action} on {resource}"
-            for statement in listed
+            (action, target)
+            for statement in (statements if isinstance(statements, list) else [statements])
             if statement.get("Effect") == "Allow"
-            for action in _each(statement, "Action", "NotAction")
-            for resource in _each(statement, "Resource", "NotResource")
+            for action in _each(statement, "Action")
+            for target in _targets(statement)
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        return {document}
+        return {(document, "")}
 
 
-def _each(statement: dict[str, Any], word: str, opposite: str) -> list[str]:
-    if opposite in statement:
-        return [f"all but {json.dumps(statement[opposite])}"]
-    found = statement.get(word, "itself")
+def _targets(statement: dict[str, Any]) -> list[str]:
+    who = sorted(_plain(statement["Principal"])) if "Principal" in statement else []
+    by = f" by {'everybody' if '*' in who else ', '.join(who)}" if who else ""
+    if "Resource" not in statement and "NotResource" not in statement:
+        return [by.lstrip()]
+    return [f"on {resource}{by}" for resource in _each(statement, "Resource")]
+
+
+def _each(statement: dict[str, Any], word: str) -> list[str]:
+    if f"Not{word}" in statement:
+        return [f"all but {json.dumps(statement[f'Not{word}'])}"]
+    found = statement[word]
     return [str(item) for item in found] if isinstance(found, list) else [str(found)]
 
 
@@ -224,9 +239,9 @@ def _bare(path: str) -> str:
     return ".".join(step for step in path.split(".") if not step.isdigit())
 
 
-def _named(names: list[str]) -> str:
+def _named(names: list[str], comma: str = ", ") -> str:
     rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f", and {rest} more" if rest > 0 else "")
+    return comma.join(names[:MOST_NAMED]) + (f"{comma}and {rest} more" if rest > 0 else "")
 
 
 def _spot(row: GroupRow) -> Caution:

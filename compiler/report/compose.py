@@ -143,7 +143,7 @@ def _diagnostic(said: Diagnostic) -> list[Line]:
 
 def _headline(report: Report) -> Iterator[Line]:
     costs = report.costs
-    if not report.destroying:
+    if report.objective:
         price, change = f"{costs.total} per run", ""
         if costs.before is not None:
             change = difference(costs.before, costs.total)
@@ -157,7 +157,7 @@ def _headline(report: Report) -> Iterator[Line]:
         if report.proof:
             yield plain(report.proof)
         yield from (plain(text) for text in report.moves)
-        yield from (plain(f"note: {text}") for text in report.notes)
+        yield from (marked(f"note: {text}") for text in report.notes)
     outside = f" · {plural(len(report.drift), 'resource')} changed outside skyc" if report.drift else ""
     yield plain(f"{report.counts}{outside}" if report.compared else NOT_COMPARED)
 

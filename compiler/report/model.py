@@ -133,7 +133,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:
-    """One resource's change. site: empty where the plan has one site only, since addresses are unique there."""
+    """One resource's change. site: empty where no other site has this address, so that it says all."""
 
     site: str
     change: ResourceChange
@@ -214,6 +214,7 @@ class Report:
     proof: str
     """What is known about the placement: that it is the best, of how many, when it ends."""
     objective: str
+    """`cost` or `time`; empty where nothing is placed, and so nothing is priced."""
     groups: tuple[GroupRow, ...]
     moves: tuple[str, ...]
     """Storages with a place, what keeping them costs and whether they stay, and data that moves."""

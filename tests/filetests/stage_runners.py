@@ -3,7 +3,7 @@
 Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
 an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4), `rented` (a made-up cloud with
 several machines), `owned` (that and three machines of one's own) or `aws`, `# objective: time`, and for a report `# change:` (one
-of `changes.CHANGES`) and `# format:` (text, markdown or json).
+of `changes.CHANGES`, or `graph` for everything the task needs, where nothing is there yet) and `# format:` (text, markdown or json).
 """
 
 import re
@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import yaml
-from tests.filetests.changes import CHANGES
+from tests.filetests.changes import CHANGES, first_plan
 
 from skyc.compiler.buckets import MARK, place_buckets
 from skyc.compiler.candidates import candidates, report
@@ -49,7 +49,7 @@ from skyc.providers.base import Access
 from skyc.providers.local.catalog import Machine as LocalMachine
 from skyc.providers.local.catalog import Price, snapshot
 from skyc.providers.owned.machines import Machine, part_of
-from skyc.providers.registry import load_all
+from skyc.providers.registry import load_all, meanings
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
 HOME = "/home/me/.skyc"
@@ -244,7 +244,8 @@ def _report(source: SourceFile) -> str:
     report = build(
         deployment=plan.name,
         placement=None if destroying else plan,
-        changes=CHANGES[change],
+        changes=first_plan(_lowered(source)) if change == "graph" else CHANGES[change],
+        meanings=meanings(),
         jobs=() if destroying else (job,),
         hours=max(task.hours for task in graph.tasks),
         destroying=destroying,
