@@ -84,7 +84,8 @@ def meanings() -> Meanings:
     found: dict[str, Meaning] = {}
     for package in packages:
         if package and find_spec(f"{package}.review") is not None:
-            found |= import_module(f"{package}.review").MEANINGS
+            review = import_module(f"{package}.review")
+            found |= {**review.MEANINGS, **dict.fromkeys(review.PLAIN, Meaning())}
     return FrozenMap(found)
 
 

@@ -289,8 +289,12 @@ def mirror(directory: Path | str) -> Path:
         ) from failure
 
 
-def schema() -> JsonObject:
-    """The JSON Schema of a task file, for editors."""
+def schema(*, report: bool = False) -> JsonObject:
+    """The JSON Schema of a task file, for editors; or of the `report` of a plan as JSON, for programs that read it."""
+    if report:
+        from ..compiler.report import schema as of_report
+
+        return of_report()
     from ..compiler.schema import json_schema
 
     return json_schema()

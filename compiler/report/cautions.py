@@ -39,34 +39,54 @@ def cautions_of(
 ) -> tuple[Caution, ...]:
     """The gravest first, then by subject. Public addresses are one caution for all machines: every rented one has one."""
     found = [caution for row in rows for caution in _of_change(row, meanings.get(row.change.type, NOTHING))]
+    found = _together(found, {row.name for row in rows if _holds_nothing(row, meanings)})
     addresses = [row.name for row in rows if _gets_address(row.change, meanings.get(row.change.type, NOTHING))]
     if addresses:
-        found.append(Caution(risk=Risk.ADDRESS, subject=_named(addresses), text="gives a public address: {}"))
+        rest = len(addresses) - MOST_NAMED
+        more = f", and {rest} more" if rest > 0 else ""
+        named = tuple(addresses[:MOST_NAMED])
+        found.append(Caution(risk=Risk.ADDRESS, subjects=named, text=f"gives a public address: {{}}{more}"))
     if environment == PRODUCTION:
         found += [_spot(row) for row in groups if row.after is not None and row.after.market == "spot"]
     order = list(Risk)
-    return tuple(sorted(found, key=lambda caution: (order.index(caution.risk), caution.subject, caution.sentence)))
+    return tuple(sorted(found, key=lambda said: (order.index(said.risk), len(said.subjects) > 1, said.subjects, said.sentence)))
+
+
+def _holds_nothing(row: ChangeRow, meanings: Meanings) -> bool:
+    """Whether it dies and takes no data along. Of a type that no target has spoken of, nobody knows."""
+    meaning = meanings.get(row.change.type)
+    return row.change.action is Action.DELETE and meaning is not None and not meaning.data
+
+
+def _together(found: list[Caution], harmless: set[str]) -> list[Caution]:
+    """One caution for all that dies without data, so that what takes data along is not lost among it. Each is still named."""
+    small = [said for said in found if said.risk is Risk.DESTROY and said.subjects[0] in harmless]
+    if len(small) <= MOST_NAMED:
+        return found
+    names = tuple(sorted(said.subjects[0] for said in small))
+    whole = Caution(risk=Risk.DESTROY, subjects=names, text=f"destroys {len(names):,} resources that hold no data: {{}}")
+    return [whole, *(said for said in found if said not in small)]
 
 
 def _of_change(row: ChangeRow, meaning: Meaning) -> Iterator[Caution]:
     change = row.change
     if change.action is Action.DELETE:
         detail = REASONS.get(change.reason or "", "")
-        yield Caution(risk=Risk.DESTROY, subject=row.name, text="destroys {}" + _dies(change, meaning), detail=detail)
+        yield Caution(risk=Risk.DESTROY, subjects=(row.name,), text="destroys {}" + _dies(change, meaning), detail=detail)
     elif change.action in REPLACED:
         forced = ", ".join(_forced(change)) or REASONS.get(change.reason or "", "")
-        yield Caution(risk=Risk.REPLACE, subject=row.name, text="replaces {}" + _dies(change, meaning), detail=forced)
+        yield Caution(risk=Risk.REPLACE, subjects=(row.name,), text="replaces {}" + _dies(change, meaning), detail=forced)
     elif change.action is Action.FORGET:
-        yield Caution(risk=Risk.FORGET, subject=row.name, text="forgets {}, which stays and may go on costing money")
+        yield Caution(risk=Risk.FORGET, subjects=(row.name,), text="forgets {}, which stays and may go on costing money")
     if change.action in (Action.DELETE, Action.FORGET, Action.READ, Action.NO_OP):
         return
     for opening in meaning.openings:
         if opening.exposure is not Exposure.ADDRESS and _opens(change, opening):
             verb = "lets everybody in: {}" if opening.exposure is Exposure.REACH else "makes data public: {}"
-            yield Caution(risk=_RISKS[opening.exposure], subject=row.name, text=verb, detail=_ports(change, opening))
+            yield Caution(risk=_RISKS[opening.exposure], subjects=(row.name,), text=verb, detail=_ports(change, opening))
     rights = list(_rights(change, meaning))
     if rights:
-        yield Caution(risk=Risk.IDENTITY, subject=row.name, text="gives rights: {}", detail=_named(rights, "; "))
+        yield Caution(risk=Risk.IDENTITY, subjects=(row.name,), text="gives rights: {}", detail=_named(rights, "; "))
 
 
 def _dies(change: ResourceChange, meaning: Meaning) -> str:
@@ -246,4 +266,4 @@ def _named(names: list[str], comma: str = ", ") -> str:
 
 def _spot(row: GroupRow) -> Caution:
     subject = row.task if row.group == "main" else f"{row.task}/{row.group}"
-    return Caution(risk=Risk.SPOT, subject=subject, text="spot machines in production: {} can lose them at any moment")
+    return Caution(risk=Risk.SPOT, subjects=(subject,), text="spot machines in production: {} can lose them at any moment")

@@ -31,7 +31,7 @@ WIDEST = 60
 """Characters of one value. Where two long ones differ, the place where they do is shown."""
 _AROUND = 12
 """Characters of what is equal, before the place where two values differ."""
-MOST_ATTRIBUTES = 8
+MOST_ATTRIBUTES = 10
 """Lines of one resource that is made: its address says most, and its plan holds the rest."""
 _EMPTY = frozenset({'""', "[]", "{}", "null"})
 _OWN_TAG = re.compile(r'(?:\.|\[")skyc[-.][\w./-]*(?:"\])?$|^tags(?:_all)?\.Name$')

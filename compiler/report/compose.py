@@ -202,7 +202,7 @@ def _caution(caution: Caution) -> Line:
     before, _, after = caution.text.partition("{}")
     detail = f" ({caution.detail})" if caution.detail else ""
     said = before.rstrip()
-    return (*strong(said), *plain(before[len(said) :]), *code(caution.subject), *plain(after + detail))
+    return (*strong(said), *plain(before[len(said) :]), *_listed(caution.subjects), *plain(after + detail))
 
 
 def _now_and_after(report: Report) -> Iterator[Block]:

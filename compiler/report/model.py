@@ -180,16 +180,16 @@ class Risk(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
-    """One thing nobody may overlook. subject: a Terraform address, or a task's group; text goes around it, `{}` stands for it."""
+    """One thing nobody may overlook. subjects: Terraform addresses, or a task's group; text goes around them, `{}` stands for them."""
 
     risk: Risk
-    subject: str
+    subjects: tuple[str, ...]
     text: str
     detail: str = ""
 
     @property
     def sentence(self) -> str:
-        return self.text.replace("{}", self.subject, 1) + (f" ({self.detail})" if self.detail else "")
+        return self.text.replace("{}", ", ".join(self.subjects), 1) + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

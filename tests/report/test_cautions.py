@@ -116,6 +116,18 @@ def test_what_dies_is_named_with_its_size() -> None:
     ]
 
 
+def test_what_dies_without_data_is_named_in_one_line() -> None:
+    small = [change(Action.DELETE, f"aws_{name}.site") for name in ("vpc", "subnet", "route", "iam_role")]
+    machine = change(Action.DELETE, "aws_instance.head")
+    strange = change(Action.DELETE, "aws_something_else.a")
+    assert said(*small, machine, strange, real=True) == [
+        "destroys aws_instance.head and its root disk, without a snapshot",
+        "destroys aws_something_else.a",
+        "destroys 4 resources that hold no data: aws_iam_role.site, aws_route.site, aws_subnet.site, aws_vpc.site",
+    ]
+    assert len(said(*small[:3], machine, real=True)) == 4, "three are few enough to stand alone"
+
+
 def test_machines_with_public_addresses_are_one_caution() -> None:
     new = [change(Action.CREATE, f"cloud_machine.n{n}", known("ip", None, "true")) for n in range(5)]
     assert said(*new) == ["gives a public address: cloud_machine.n0, cloud_machine.n1, cloud_machine.n2, and 2 more"]
