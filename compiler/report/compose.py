@@ -35,7 +35,7 @@ from .document import (
 )
 from .harmless import clipped
 from .model import Caution, ChangeRow, CostRow, FallbackRow, GroupRow, Report, Side, Tone
-from .money import HOURS_PER_MONTH, difference
+from .money import HOURS_PER_MONTH, Sum, difference
 
 NOT_COMPARED = "not compared: there is no state here"
 JOB_WORDS = {
@@ -213,7 +213,7 @@ def _now_and_after(report: Report) -> Iterator[Block]:
         return
     rows: list[tuple[Line, ...]] = []
     if len(report.groups) == 1 and changed:
-        rows += [_cells(*words) for words in _compared(changed[0])]
+        rows += [_cells(*words) for words in _compared(changed[0], (before, costs.total))]
     else:
         for row in changed:
             rows.append(_cells(_group(row.task, row.group), _in_short(row.before), _in_short(row.after)))
@@ -225,7 +225,7 @@ def _cells(*texts: str) -> tuple[Line, ...]:
     return tuple(plain(text) for text in texts)
 
 
-def _compared(row: GroupRow) -> Iterator[tuple[str, str, str]]:
+def _compared(row: GroupRow, totals: tuple[Sum, Sum]) -> Iterator[tuple[str, str, str]]:
     now, after = row.before, row.after
     assert now is not None
     if after is None:
@@ -239,6 +239,9 @@ def _compared(row: GroupRow) -> Iterator[tuple[str, str, str]]:
         ("Run, expected", now.hours, after.hours),
         ("Machines, per run", str(now.amount), str(after.amount)),
     ]
+    if (now.amount, after.amount) == totals:
+        # The last line says it.
+        words.pop()
     # A row that says the same twice costs a line and says nothing, but for how many nodes there are.
     yield from (word for index, word in enumerate(words) if index == 0 or word[1] != word[2])
 

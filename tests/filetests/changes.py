@@ -1,6 +1,6 @@
 """Change sets as Terraform would give them: built by hand, or made of a graph that is new as a whole."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from skyc.compiler.ir import (
     Ref,
     ResourceChange,
     ResourceGraph,
+    ResourceNode,
     SiteId,
     SpecPath,
     Value,
@@ -70,18 +71,32 @@ CHANGES: dict[str, tuple[ChangeSet, ...]] = {
 
 def first_plan(graphs: Iterable[ResourceGraph]) -> tuple[ChangeSet, ...]:
     """What Terraform would plan where nothing is there yet. An emulation: what the provider adds by itself is missing."""
+    return tuple(_change_set(graph, _creation) for graph in graphs)
+
+
+def moving_plan(before: Iterable[ResourceGraph], after: Iterable[ResourceGraph]) -> tuple[ChangeSet, ...]:
+    """What Terraform would plan where everything goes to other sites: the old ones are destroyed whole, the new ones made."""
+    new = list(after)
+    kept = {graph.site for graph in new}
+    old = [graph for graph in before if graph.site not in kept]
+    return (*first_plan(new), *(_change_set(graph, _destruction) for graph in old))
+
+
+def _change_set(graph: ResourceGraph, change_of: Callable[[ResourceNode], dict[str, Any]]) -> ChangeSet:
+    entries = [{"address": str(node.address), "type": node.address.type, "change": change_of(node)} for node in graph.resources]
     engine = Engine(name="terraform", version="1.15.0", argv=())
-    return tuple(change_set(_creation(graph), site=graph.site, graph=graph, engine=engine) for graph in graphs)
+    return change_set({"format_version": "1.2", "resource_changes": entries}, site=graph.site, graph=graph, engine=engine)
 
 
-def _creation(graph: ResourceGraph) -> dict[str, Any]:
-    entries = []
-    for node in graph.resources:
-        after = {name: _told(value) for name, value in node.arguments.items() if not _is_unknown(value)}
-        unknown = {name: _unknown(value) for name, value in node.arguments.items() if _unknown(value)}
-        change = {"actions": ["create"], "before": None, "after": after, "after_unknown": {"id": True, **unknown}}
-        entries.append({"address": str(node.address), "type": node.address.type, "change": change})
-    return {"format_version": "1.2", "resource_changes": entries}
+def _creation(node: ResourceNode) -> dict[str, Any]:
+    after = {name: _told(value) for name, value in node.arguments.items() if not _is_unknown(value)}
+    unknown = {name: _unknown(value) for name, value in node.arguments.items() if _unknown(value)}
+    return {"actions": ["create"], "before": None, "after": after, "after_unknown": {"id": True, **unknown}}
+
+
+def _destruction(node: ResourceNode) -> dict[str, Any]:
+    before = {name: _told(value) for name, value in node.arguments.items() if not _is_unknown(value)}
+    return {"actions": ["delete"], "before": before, "after": None, "after_unknown": {}}
 
 
 def _is_unknown(value: Value) -> bool:
