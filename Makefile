@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test long check examples faults iam lint types build bench bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
+.PHONY: help setup tools demo test long check examples faults iam lint types build bench screenshots bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make iam    prove every permission skyc asks for at AWS (long)"
 	@echo "make faults kill and starve the real AWS provider at 100 points"
 	@echo "make e2e-aws (-gcp, -azure, -ibm)  one tiny job in your own account; costs money, asks for SKYC_E2E"
+	@echo "make screenshots  pictures of the HTML report, with Chromium"
 	@echo "make bench  print the figures kept in docs/performance.md"
 
 setup: $(STAMP)
@@ -93,8 +94,12 @@ build: setup
 bench: setup
 	$(BIN)/python -m tests.bench
 
+# For a person to look at; needs Chromium.
+screenshots: setup
+	$(BIN)/python -m tests.report.screenshots
+
 bless: setup
-	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py
 
 # Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
 schemas: setup

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ..compiler.ir import FrozenMap, Meaning, Meanings
 from .base import Buckets, Provider
 
 if TYPE_CHECKING:
@@ -72,6 +74,19 @@ def load(name: str) -> Provider:
             loaded: Provider = entry.load()()
             return loaded
     raise KeyError(name)
+
+
+def meanings() -> Meanings:
+    """What changes of resources mean to a reviewer, as each target says in a module `review` beside its own. A target without one says
+    nothing, as one that is only priced has nothing to say."""
+    targets = [*BUILT_IN.values(), *(entry.value for entry in entry_points(group="skyc.providers"))]
+    packages = sorted({target.partition(":")[0].rpartition(".")[0] for target in targets})
+    found: dict[str, Meaning] = {}
+    for package in packages:
+        if package and find_spec(f"{package}.review") is not None:
+            review = import_module(f"{package}.review")
+            found |= {**review.MEANINGS, **dict.fromkeys(review.PLAIN, Meaning())}
+    return FrozenMap(found)
 
 
 def write_mirror(directory: Path) -> Path:

@@ -22,6 +22,7 @@ from pathlib import Path
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical, holds_storage, task_of
 from ..compiler.pipeline import Compilation
+from ..compiler.report import environment_of
 from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
 from . import jobs
@@ -182,6 +183,7 @@ def priced(compilation: Compilation) -> Plan:
         hours=max(task.hours for task in compilation.graph.tasks),
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
+        environment=environment_of(compilation.graph, compilation.deployment),
     )
 
 
@@ -200,6 +202,7 @@ def plan_result(plan: Planned) -> Plan:
         hours=max(task.hours for task in graph.tasks),
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
+        environment=environment_of(graph, plan.deployment),
     )
 
 

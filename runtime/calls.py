@@ -91,7 +91,7 @@ def plan(
                 context = site_context(session, name, lock_fd, compilation)
                 with planned(session, request, compilation, context) as made:
                     result = plan_result(made)
-                    result = replace(result, diagnostics=(*result.diagnostics, *session.remarks))
+                    result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result
@@ -289,8 +289,12 @@ def mirror(directory: Path | str) -> Path:
         ) from failure
 
 
-def schema() -> JsonObject:
-    """The JSON Schema of a task file, for editors."""
+def schema(*, report: bool = False) -> JsonObject:
+    """The JSON Schema of a task file, for editors; or of the `report` of a plan as JSON, for programs that read it."""
+    if report:
+        from ..compiler.report import schema as of_report
+
+        return of_report()
     from ..compiler.schema import json_schema
 
     return json_schema()

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..compiler.diagnostics import Diagnostic, Severity
 from ..compiler.ir import ResourceGraph
 from ..compiler.pipeline import Compilation
+from ..compiler.report import environment_of
 from ..compiler.terraform import Terraform, checked
 from ..providers.base import Attachment
 from ..providers.simulator import SIMULATED, simulate
@@ -58,6 +59,7 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
         offline=True,
         diagnostics=(*compilation.diagnostics, *said),
         timings=compilation.timings,
+        environment=environment_of(compilation.graph, compilation.deployment),
     )
 
 

@@ -67,7 +67,7 @@ class Plan:
     timings: (stage, seconds).
     before: the placement that was applied last; None where there is none, or it is not known here.
     policies: every rule held against the plan. fingerprints: what names it.
-    environment: `production` where the task file says so, or another name it gives.
+    environment: `production` where the task file says so, or another name it gives. task_file: its path, as it was given.
     """
 
     deployment: DeploymentId
@@ -87,6 +87,7 @@ class Plan:
     policies: tuple[PolicyResult, ...] = ()
     fingerprints: Fingerprints | None = None
     environment: str = ""
+    task_file: str = ""
 
     @property
     def failed(self) -> bool:
@@ -128,6 +129,7 @@ class Plan:
     def gathered(self) -> Report:
         """The report before any format, for who shows several plans together (`compiler.report.render_comment`)."""
         from ..compiler.report import build
+        from ..providers.registry import meanings
 
         return build(
             deployment=self.deployment,
@@ -142,7 +144,9 @@ class Plan:
             policies=self.policies,
             fingerprints=self.fingerprints,
             diagnostics=self.diagnostics,
+            meanings=meanings(),
             environment=self.environment,
+            task_file=self.task_file,
         )
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   skyc plan task.yaml                                what it would do and cost
   skyc plan task.yaml --format markdown > plan.md    for a pull request
-  skyc plan task.yaml --format html > plan.html      one page for a browser, with all of it
   skyc plan task.yaml --offline                      without an account: is it schema-valid?
 """
 

@@ -1,4 +1,4 @@
-"""`skyc schema`: the task file's JSON Schema."""
+"""`skyc schema`: the JSON Schema of the task file, or of a plan's JSON."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   skyc schema > skyc.schema.json
   # then, on top of a task file:  # yaml-language-server: $schema=./skyc.schema.json
+  skyc schema --report > plan.schema.json    what `skyc plan --format json` prints
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: it prints the one thing there is, which is JSON already."""
+    parser.add_argument("--report", action="store_true", help="of the plan that `skyc plan --format json` prints, instead")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    screen.document(json.dumps(api.schema(), indent=2, ensure_ascii=False))
+    screen.document(json.dumps(api.schema(report=arguments.report), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -322,8 +322,8 @@ class FakeApi:
         self._called("backend_show", home=home)
         return self.backend
 
-    def schema(self) -> JsonObject:
-        self._called("schema")
+    def schema(self, *, report: bool) -> JsonObject:
+        self._called("schema", report=report)
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
 
     def catalog_refresh(

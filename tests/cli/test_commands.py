@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from skyc.cli.main import COMMANDS, main
+from skyc.cli.screen import _paint_diff
 from skyc.compiler.diagnostics import SkycError, Span, error, warning
 from skyc.compiler.ir import Action, JobAction, Secret
 from skyc.runtime.job import JobKind
@@ -77,6 +78,32 @@ def test_plan_markdown_emit_and_timings(fake: FakeApi, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "graph digits\n"
     assert fake.calls[-1][1]["emit"] == "resolve"
     assert fake.calls[-1][1]["destroy"] is True
+
+
+def test_plan_html_is_a_page(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "t.yaml", "--format", "html"], api=fake) == 0
+    assert capsys.readouterr().out == fake.planned.report("html") != ""
+
+
+@pytest.mark.parametrize(
+    ("line", "style"),
+    [
+        ("  + skyc_node.main-0", "32"),
+        ("  - skyc_node.main-0", "31"),
+        ("  x skyc_node.main-0", "31"),
+        ("  ~ skyc_node.main-0", "33"),
+        ("-/+ skyc_node.main-0", "31"),
+        ("+/- skyc_node.main-0", "31"),
+        ("! destroys skyc_node.main-0", "33;1"),
+        ("      - value", ""),
+        ("      + value", ""),
+        ("  x: at a place", ""),
+        ("  = skyc_node.main-0 (was skyc_node.old)", ""),
+    ],
+)
+def test_a_line_has_the_colour_of_its_sign(line: str, style: str) -> None:
+    painted = f"\x1b[{style}m{line}\x1b[0m\n" if style else f"{line}\n"
+    assert _paint_diff(f"{line}\n") == painted
 
 
 @pytest.mark.parametrize(
@@ -350,7 +377,9 @@ def test_mirror_prints_lines_for_a_shell(fake: FakeApi, capsys: pytest.CaptureFi
 
 def test_schema_is_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"], api=fake) == 0
-    assert json.loads(capsys.readouterr().out) == fake.schema()
+    assert json.loads(capsys.readouterr().out) == fake.schema(report=False)
+    assert main(["schema", "--report"], api=fake) == 0
+    assert fake.calls[-1] == ("schema", {"report": True})
 
 
 # options of every command

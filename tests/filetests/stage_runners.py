@@ -3,7 +3,8 @@
 Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
 an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4), `rented` (a made-up cloud with
 several machines), `owned` (that and three machines of one's own) or `aws`, `# objective: time`, and for a report `# change:` (one
-of `changes.CHANGES`) and `# format:` (text, markdown or json).
+of `changes.CHANGES`, or `graph` for everything the task needs), `# before:` (another report's test, whose task was applied before; without
+one nothing is there yet) and `# format:` (text, markdown or json).
 """
 
 import re
@@ -13,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import yaml
-from tests.filetests.changes import CHANGES
+from tests.filetests.changes import CHANGES, first_plan, moving_plan
 
 from skyc.compiler.buckets import MARK, place_buckets
 from skyc.compiler.candidates import candidates, report
@@ -49,7 +50,7 @@ from skyc.providers.base import Access
 from skyc.providers.local.catalog import Machine as LocalMachine
 from skyc.providers.local.catalog import Price, snapshot
 from skyc.providers.owned.machines import Machine, part_of
-from skyc.providers.registry import load_all
+from skyc.providers.registry import load_all, meanings
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
 HOME = "/home/me/.skyc"
@@ -241,14 +242,22 @@ def _report(source: SourceFile) -> str:
     change = setting(source.text, "change", "create")
     destroying = change == "destroy"
     job = JobPlan(task=plan.placements[0].task, action=JobAction.RUN, run=1, detail="first run")
+    older = _older(source)
+    if change == "graph":
+        changes = first_plan(_lowered(source)) if older is None else moving_plan(_lowered(older), _lowered(source))
+    else:
+        changes = CHANGES[change]
     report = build(
         deployment=plan.name,
         placement=None if destroying else plan,
-        changes=CHANGES[change],
+        before=None if older is None else _placed(older)[1],
+        changes=changes,
+        meanings=meanings(),
         jobs=() if destroying else (job,),
         hours=max(task.hours for task in graph.tasks),
         destroying=destroying,
         environment=environment_of(graph, plan.name),
+        task_file=source.path,
     )
     forms: dict[str, Callable[[Report], str]] = {
         "text": lambda made: render_text(compose(made)),
@@ -256,6 +265,15 @@ def _report(source: SourceFile) -> str:
         "json": render_json,
     }
     return forms[setting(source.text, "format", "text")](report)
+
+
+def _older(source: SourceFile) -> SourceFile | None:
+    """The task that was applied before: another file test's."""
+    name = setting(source.text, "before", "")
+    if not name:
+        return None
+    text = (Path(__file__).parent / "report" / f"{name}.yaml.test").read_text(encoding="utf-8").partition("\n-----\n")[0]
+    return SourceFile(path=source.path, text=text + "\n")
 
 
 def _without_digests(text: str) -> str:
