@@ -63,6 +63,7 @@ class Sketch:
 
 def sketch(content: bytes, path: str, *, named: bool = False) -> Sketch | None:
     """What a file looks like; None for one that does not look like a task. `named`: the user says that it is one."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
     if not named and (len(content) > LARGEST or not _BEGINS.search(content)):
         return None
     documents = _documents(content)
@@ -129,7 +130,7 @@ def _documents(content: bytes) -> list[Any] | None:
     """The file's documents with every value as text; None for what is no YAML."""
     loader: type = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        found = list(yaml.load_all(content.decode("utf-8-sig"), loader))
+        found = list(yaml.load_all(content.decode("utf-8"), loader))
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
     return [document for document in found if document not in (None, "")]
@@ -180,10 +181,7 @@ def _places(task: dict[Any, Any]) -> Iterable[str]:
         yield task["workdir"]
     mounts, storages = task.get("file_mounts"), task.get("storage")
     for row in mounts.values() if isinstance(mounts, dict) else ():
-        if isinstance(row, str):
-            yield row
-        else:
-            yield from _sources(row)
+        yield from _sources({"source": row} if isinstance(row, str) else row)
     rows = storages.values() if isinstance(storages, dict) else storages if isinstance(storages, list) else ()
     for row in rows:
         yield from _sources(row)

@@ -1,7 +1,8 @@
 """Stand-ins for the comment APIs of GitHub and GitLab: real HTTP servers of this machine, with pages, limits, rights and faults.
 
-What they do is what the services' documentation says: GitHub's `Link` pages, `ETag`, 422 for a body beyond 65,536 characters or 262,144
-bytes, 403 for a job's token that asks who it is; GitLab's notes with `PRIVATE-TOKEN`. `faults` are taken one per read, `write_faults` one per write, in order.
+What they do is what the services' documentation says: GitHub's `Link` pages, `ETag`, 422 for a body beyond 65,536 characters or
+262,144 bytes, 403 for a job's token that asks who it is; GitLab's notes with `PRIVATE-TOKEN`. `faults` are taken one per read,
+`write_faults` one per write, in order.
 """
 
 from __future__ import annotations
