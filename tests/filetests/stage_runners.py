@@ -41,7 +41,7 @@ from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
 from skyc.compiler.pipeline import capabilities_of
 from skyc.compiler.printer import print_ir
-from skyc.compiler.report import build, render_json, render_markdown, render_text
+from skyc.compiler.report import Report, build, comment, compose, environment_of, render_json, render_text
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform_engine import Engine
@@ -248,8 +248,13 @@ def _report(source: SourceFile) -> str:
         jobs=() if destroying else (job,),
         hours=max(task.hours for task in graph.tasks),
         destroying=destroying,
+        environment=environment_of(graph, plan.name),
     )
-    forms = {"text": render_text, "markdown": render_markdown, "json": render_json}
+    forms: dict[str, Callable[[Report], str]] = {
+        "text": lambda made: render_text(compose(made)),
+        "markdown": comment,
+        "json": render_json,
+    }
     return forms[setting(source.text, "format", "text")](report)
 
 
@@ -257,7 +262,7 @@ def _without_digests(text: str) -> str:
     """A digest changes with every field of the IR; whether it is a function of the input is tested elsewhere."""
     text = re.sub(r"^ *(spec|catalog)_digest: .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r'(skyc-plan"?: "?)[0-9a-f]{12}', r"\1…", text)
-    return re.sub(r'(catalog `|"catalog_digest": ")[0-9a-f]{12}', r"\1…", text)
+    return re.sub(r'(catalog `?|"catalog_digest": ")[0-9a-f]{12}', r"\1…", text)
 
 
 def _stage(make: Callable[[SourceFile], str]) -> Callable[[str, str], str]:

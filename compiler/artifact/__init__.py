@@ -1,0 +1,1 @@
+"""What is kept of a plan: the typed codec, fingerprints, and the plan file."""
