@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; without value, take it from here"
     )
     parser.add_argument("--objective", choices=("cost", "time"), default="cost", help="what placements are chosen for")
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="form of the report")
+    parser.add_argument("--format", choices=("text", "markdown", "json", "html"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when something differs")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 from .job import job_changes
 from .model import DeploymentDiff, JobChange, Kind, Revision, RevisionDiff, in_order
-from .render import BUDGET, render_json, render_markdown, render_text
+from .render import BUDGET, render_json, render_markdown, render_page, render_text
 
 __all__ = [
     "BUDGET",
@@ -15,5 +15,6 @@ __all__ = [
     "job_changes",
     "render_json",
     "render_markdown",
+    "render_page",
     "render_text",
 ]

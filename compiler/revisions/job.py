@@ -78,10 +78,10 @@ def _runs(old: Task, new: Task) -> Iterator[JobChange]:
 def _script(task: str, field: str, old: str, new: str) -> Iterator[JobChange]:
     if old == new:
         return
-    rows = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=1))[2:]
+    rows = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
     lines = [row for row in rows if not row.startswith("@@")]
     if len(lines) > MOST_LINES:
-        lines = [*lines[:MOST_LINES], f"  … {len(lines) - MOST_LINES} more lines"]
+        lines = [*lines[:MOST_LINES], f"~… {len(lines) - MOST_LINES} more lines"]
     yield JobChange(task=task, field=field, lines=tuple(lines))
 
 

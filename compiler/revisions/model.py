@@ -14,6 +14,7 @@ from typing import Literal
 
 from ..diagnostics import Diagnostic, has_errors
 from ..ir import Action, ChangeSet, PlacementPlan, PolicyResult
+from ..report.model import Caution
 
 
 class Kind(enum.Enum):
@@ -29,8 +30,11 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobChange:
-    """One field of one task that differs and is not a matter of place or machines. `lines`: a small text diff, each line with `+`, `-` or
-    a space in front; empty where the field's name says enough, as it does of variables: their values are not repeated."""
+    """One field of one task that differs and is not a matter of place or machines.
+
+    lines: a small text diff, each line with `+` or `-` in front (`~`: of ours, about what was left out); empty where the field's name
+    says enough, as it does of variables: their values are not repeated.
+    """
 
     task: str
     field: str
@@ -42,8 +46,8 @@ class DeploymentDiff:
     """One deployment that differs. A side that is not there, or does not compile, has no placement.
 
     path: its file at head, at base for one that is removed. previous_path: where the file was, if elsewhere. code: files that the job
-    gets and that differ, sorted. diagnostics: what compiling head said; errors only where it failed. notes: what a reader should know of
-    the comparison itself.
+    gets and that differ, sorted. cautions: what nobody may overlook of what stays or comes. diagnostics: what compiling head said;
+    errors only where it failed. notes: what a reader should know of the comparison itself.
     """
 
     deployment: str
@@ -55,6 +59,7 @@ class DeploymentDiff:
     changes: tuple[ChangeSet, ...] = ()
     jobs: tuple[JobChange, ...] = ()
     code: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
     policies: tuple[PolicyResult, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
@@ -125,8 +130,9 @@ class RevisionDiff:
         return 1 if self.failed else 3 if self.denied else 0
 
     def report(self, format: ReportFormat = "text", *, name: str = "default") -> str:
-        """The diff for a person (`text`, `markdown`) or a program (`json`, `schema: skyc.diff/v1`). `name`: of the comment it becomes."""
-        from .render import render_json, render_markdown, render_text
+        """The diff for a person (`text`, `markdown`, `html`) or a program (`json`, `schema: skyc.diff/v1`). Markdown fits into a
+        comment; the others are whole. `name`: of the comment it becomes."""
+        from .render import render_json, render_markdown, render_page, render_text
 
         match format:
             case "text":
@@ -135,9 +141,11 @@ class RevisionDiff:
                 return render_markdown(self, name=name)
             case "json":
                 return render_json(self)
+            case "html":
+                return render_page(self)
 
 
-ReportFormat = Literal["text", "markdown", "json"]
+ReportFormat = Literal["text", "markdown", "json", "html"]
 
 
 def in_order(rows: list[DeploymentDiff]) -> tuple[DeploymentDiff, ...]:

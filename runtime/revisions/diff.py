@@ -17,7 +17,13 @@ from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ...compiler.graph_diff import graph_changes
-from ...compiler.ir import Objective, PlacementPlan
+from ...compiler.ir import ChangeSet, Objective, PlacementPlan
+from ...compiler.report import environment_of
+from ...compiler.report.build import NO_MEANINGS
+from ...compiler.report.cautions import cautions_of
+from ...compiler.report.changes import change_rows
+from ...compiler.report.model import Caution
+from ...compiler.report.placement import group_rows
 from ...compiler.revisions import DeploymentDiff, Kind, Revision, RevisionDiff, in_order, job_changes
 from ...providers.replacement import forces_replacement
 from ..state import home_directory
@@ -268,6 +274,7 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         if made is not None and made.path in side.files
     ]
     code = changes.code(here.path, sketches) if was is not None and becomes is not None else ()
+    changed = graph_changes(usable.graphs if usable else (), becomes.graphs if becomes else (), forces=forces_replacement)
     row = DeploymentDiff(
         deployment=here.deployment,
         kind=Kind.REMOVED if becomes is None else Kind.ADDED if was is None else Kind.CHANGED,
@@ -275,18 +282,27 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         previous_path=was.path if was is not None and becomes is not None and was.path != becomes.path else None,
         before=usable.placement if usable else None,
         after=becomes.placement if becomes else None,
-        changes=graph_changes(usable.graphs if usable else (), becomes.graphs if becomes else (), forces=forces_replacement),
+        changes=changed,
         jobs=job_changes(
             usable.graph if usable else None,
             becomes.graph if becomes else None,
             roots=(was.root if was else "", becomes.root if becomes else ""),
         ),
         code=code,
+        cautions=_cautions(changed, usable, becomes) if becomes is not None else (),
         diagnostics=becomes.diagnostics if becomes else (),
         notes=tuple(notes),
     )
     differs = row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED or was is not usable
     return row if differs or _choice(row.before) != _choice(row.after) else None
+
+
+def _cautions(changed: tuple[ChangeSet, ...], was: Compiled | None, becomes: Compiled) -> tuple[Caution, ...]:
+    """As a plan's report has them. Of a deployment that goes there are none: nobody destroys it by merging."""
+    assert becomes.graph is not None
+    environment = environment_of(becomes.graph, becomes.deployment)
+    groups = group_rows(becomes.placement, was.placement if was else None)
+    return cautions_of(change_rows(changed), groups, NO_MEANINGS, environment=environment)
 
 
 def _choice(plan: PlacementPlan | None) -> object:

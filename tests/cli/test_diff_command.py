@@ -60,7 +60,7 @@ def test_forms(capsys: pytest.CaptureFixture[str]) -> None:
     main(["diff", "main", "--format", "markdown", "--comment-name", "prod"], api=fake)
     out = capsys.readouterr().out
     assert out.startswith("<!-- skyc:diff/v1 name=prod -->\n")
-    assert "policy eu-only, deny: us-east-1 is not allowed" in out
+    assert "`eu-only`, deny: us-east-1 is not allowed" in out
 
 
 def test_the_comment_is_written_after_the_report(capsys: pytest.CaptureFixture[str]) -> None:
