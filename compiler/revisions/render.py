@@ -249,7 +249,7 @@ def _facts(row: DeploymentDiff) -> Iterator[Line]:
     yield from (plain(note) for note in row.notes)
     warned = sum(1 for said in row.diagnostics if said.severity is Severity.WARNING)
     if warned:
-        yield marked(f"{plural(warned, 'warning')}: `skyc plan {row.path} --offline`")
+        yield marked(f"{plural(warned, 'new warning')}: `skyc plan {row.path} --offline`")
 
 
 def _places(row: DeploymentDiff) -> Iterator[str]:

@@ -290,11 +290,17 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         ),
         code=code,
         cautions=_cautions(changed, usable, becomes) if becomes is not None else (),
-        diagnostics=becomes.diagnostics if becomes else (),
+        diagnostics=_new(becomes.diagnostics, was) if becomes is not None else (),
         notes=tuple(notes),
     )
     differs = row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED or was is not usable
     return row if differs or _choice(row.before) != _choice(row.after) else None
+
+
+def _new(said: tuple[Diagnostic, ...], was: Compiled | None) -> tuple[Diagnostic, ...]:
+    """What the base did not say already, and what is about the file: whether SSH is open is config.yaml's matter, on each machine."""
+    known = {(item.slug, item.detail) for item in was.diagnostics} if was is not None else set()
+    return tuple(item for item in said if (item.slug, item.detail) not in known and item.slug != "ssh-closed")
 
 
 def _cautions(changed: tuple[ChangeSet, ...], was: Compiled | None, becomes: Compiled) -> tuple[Caution, ...]:
