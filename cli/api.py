@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ..compiler.ir import JsonObject, Secret
+from ..compiler.revisions import RevisionDiff
 from ..providers.base import CheckReport
 from ..providers.refresh import RefreshProgress
 from ..runtime.catalog import CatalogSummary
 from ..runtime.catalog_refresh import CloudRefresh
+from ..runtime.comments import CommentResult
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
@@ -33,6 +35,20 @@ class Api(Protocol):
         objective: str,
         offline: bool,
     ) -> Plan: ...
+
+    def diff(
+        self,
+        base: str,
+        head: str | None,
+        *,
+        paths: Sequence[str],
+        exact: bool,
+        env: Mapping[str, str] | None,
+        objective: str,
+        home: Path | None,
+    ) -> RevisionDiff: ...
+
+    def comment(self, found: RevisionDiff, *, name: str) -> CommentResult: ...
 
     def apply(
         self,

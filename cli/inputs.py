@@ -74,6 +74,15 @@ def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.e
     )
 
 
+def variables(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> FrozenMap[str]:
+    """What `--env` says. Raises SkycError with everything that is wrong."""
+    wrong: list[Diagnostic] = []
+    found = dict(_variables(given, environ, wrong))
+    if wrong:
+        raise SkycError(*wrong)
+    return FrozenMap(found)
+
+
 def add_waiting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-wait", action="store_true", help="if another command works on the deployment, stop instead of waiting for it"

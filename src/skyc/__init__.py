@@ -31,12 +31,16 @@ if TYPE_CHECKING:
     from .runtime.catalog import catalog, offers
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
+    from .runtime.comments import comment
     from .runtime.explain import explain
+    from .runtime.revisions.diff import diff
 
 _HOMES = {
     **dict.fromkeys(("backend_create", "backend_show"), "runtime.backend.commands"),
     "catalog_refresh": "runtime.catalog_refresh",
     "checkpoint": "runtime.checkpoint",
+    "comment": "runtime.comments",
+    "diff": "runtime.revisions.diff",
     "explain": "runtime.explain",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
@@ -70,7 +74,9 @@ __all__ = [
     "catalog_refresh",
     "check",
     "checkpoint",
+    "comment",
     "destroy",
+    "diff",
     "exec",
     "explain",
     "logs",

@@ -25,10 +25,12 @@ from skyc.compiler.ir import (
     SiteId,
     TaskId,
 )
+from skyc.compiler.revisions import Revision, RevisionDiff
 from skyc.providers.base import BucketProperty, CheckReport
 from skyc.providers.refresh import RefreshProgress
 from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.catalog_refresh import CloudRefresh
+from skyc.runtime.comments import CommentResult, Written
 from skyc.runtime.explain import Explanation
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
@@ -164,12 +166,21 @@ SUMMARY = CatalogSummary(
 )
 
 
+NO_DIFFERENCE = RevisionDiff(
+    base=Revision(label="main", commit="ab" * 20, merge_base=True),
+    head=Revision(label="working tree", commit=None),
+    deployments=(),
+    unchanged=2,
+)
+
+
 @dataclass
 class FakeApi:
     """`fails` is raised by every call; the other fields are what the calls give back."""
 
     fails: BaseException | None = None
     planned: Plan = field(default_factory=lambda: plan(Action.CREATE))
+    differing: RevisionDiff = field(default_factory=lambda: NO_DIFFERENCE)
     progress: tuple[Progress, ...] = ()
     outcome: Outcome = Outcome.SUCCEEDED
     destroy_outcome: DestroyOutcome = DestroyOutcome.DESTROYED
@@ -183,7 +194,7 @@ class FakeApi:
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def _called(self, name: str, **given: Any) -> None:
+    def _called(self, name: str, /, **given: Any) -> None:
         self.calls.append((name, given))
         if self.fails is not None:
             raise self.fails
@@ -203,6 +214,24 @@ class FakeApi:
     ) -> Plan:
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
         return self.planned
+
+    def diff(
+        self,
+        base: str,
+        head: str | None,
+        *,
+        paths: Sequence[str],
+        exact: bool,
+        env: Mapping[str, str] | None,
+        objective: str,
+        home: Path | None,
+    ) -> RevisionDiff:
+        self._called("diff", base=base, head=head, paths=paths, exact=exact, env=env, objective=objective)
+        return self.differing
+
+    def comment(self, found: RevisionDiff, *, name: str) -> CommentResult:
+        self._called("comment", found=found, name=name)
+        return CommentResult(written=Written.EDITED, url="https://example.invalid/c/1", summary=True)
 
     def apply(
         self,
