@@ -80,6 +80,15 @@ class Answer:
     body: Any = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """An answer as it came. `date`: the server's clock; None where it does not say."""
+
+    status: int
+    body: bytes = field(repr=False)
+    date: datetime | None
+
+
 class Http:
     """A client for threads to share. A context manager."""
 
@@ -133,14 +142,28 @@ class Http:
 
         return patiently(self.schedule, attempt)
 
+    def whole(self, request: Request) -> Whole:
+        """The answer without a look at what it holds, for a protocol whose bodies are somebody's files. Raises SourceFailure."""
+
+        def attempt() -> Whole:
+            with self._answer(request) as answer:
+                body = self._body(request, answer)
+            return Whole(status=answer.status_code, body=body, date=_date(answer.headers.get("Date")))
+
+        return patiently(self.schedule, attempt)
+
     def _whole(self, request: Request) -> tuple[int, bytes]:
         with self._answer(request) as answer:
-            body = bytearray()
-            for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
-                body += chunk
-                if len(body) > LARGEST_JSON:
-                    raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
-        return answer.status_code, bytes(body)
+            body = self._body(request, answer)
+        return answer.status_code, body
+
+    def _body(self, request: Request, answer: httpx.Response) -> bytes:
+        body = bytearray()
+        for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
+            body += chunk
+            if len(body) > LARGEST_JSON:
+                raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
+        return bytes(body)
 
     def _read(self, request: Request, *, bare: bool) -> Answer:
         """`bare`: an empty body is an answer too."""
@@ -242,6 +265,15 @@ class Http:
             if self._clock() - began > limit:
                 raise Again(f"{request.label} was not complete after {limit:.0f} s")
             yield chunk
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(header) if header else None
+    except (ValueError, TypeError):
+        return None
+    # Without a zone it is what HTTP demands.
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
 
 
 def _revealed(headers: Mapping[str, tuple[str, Secret]]) -> dict[str, str]:
