@@ -43,12 +43,13 @@ class Held:
 
 @dataclass
 class FakeGcs:
-    """`denied`: permissions nobody has."""
+    """`denied`: permissions nobody has. `others`: buckets of somebody else's."""
 
     buckets: dict[str, dict[str, Any]] = field(default_factory=dict)
     objects: dict[tuple[str, str], Held] = field(default_factory=dict)
     uploads: dict[str, tuple[str, str, dict[str, str], bytearray]] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)
     mutex: threading.RLock = field(default_factory=threading.RLock)
     numbers: Any = field(default_factory=lambda: itertools.count(1_700_000_000_000_001))
 
@@ -162,9 +163,13 @@ class FakeGcs:
         return as_json(_row(bucket, name, fresh))
 
     def _bucket(self, asked: Asked, name: str) -> Reply:
+        if name in self.others:
+            return _error(403, "me@example.com does not have storage.buckets.get access to the Google Cloud Storage bucket.")
         match asked.method:
             case "POST":
                 facts = json.loads(asked.body)
+                if facts["name"] in self.others:
+                    return _error(409, "The requested bucket name is not available.")
                 if facts["name"] in self.buckets:
                     return _error(409, "Your previous request to create the named bucket succeeded and you already own it.")
                 self.buckets[facts["name"]] = {"metageneration": "1", **facts}
