@@ -23,6 +23,8 @@ from .opening import listed
 from .settings import OPTIONS, conditional, configured
 
 Home = Path | str | None
+_READ_BY_MANY = frozenset({"http", "https"})
+"""Schemes of servers whose readers are chosen for something else than states."""
 _REGIONAL = frozenset({"s3"})
 """Schemes whose stores must know a region; others need one only to be made."""
 
@@ -47,7 +49,9 @@ def backend_create(uri: str, *, region: str | None = None, endpoint: str | None 
         _prove_conditions(objects)
     except StoreError as failure:
         raise SkycError(faults.not_proven(objects, failure)) from None
-    return Backend(uri=plain, properties=_properties(plain, options), made=made, setting=_setting(plain, options))
+    said = (faults.readers(objects),) if urlsplit(plain).scheme in _READ_BY_MANY else ()
+    properties = _properties(plain, options)
+    return Backend(uri=plain, properties=properties, made=made, setting=_setting(plain, options), diagnostics=said)
 
 
 def backend_show(*, home: Home = None) -> Backend | None:

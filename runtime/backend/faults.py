@@ -69,6 +69,16 @@ def not_proven(objects: ConditionalStore, failure: StoreError) -> Diagnostic:
     )
 
 
+def readers(objects: ConditionalStore) -> Diagnostic:
+    return warning(
+        "backend-readers",
+        "Whoever may read these states can log in to the machines",
+        f"{place(objects)}: the deployments' private SSH keys lie beside the states. At GitLab everybody with the role Developer in the"
+        " project reads them.",
+        hint="use a project of its own for states",
+    )
+
+
 def stale(failure: SkycError) -> Diagnostic:
     """What is shown without the backend's word."""
     return warning(
