@@ -250,10 +250,13 @@ class BucketProperty:
 class Buckets(Protocol):
     """A module that knows one cloud's buckets, found by the scheme of a URI (`registry.buckets`)."""
 
+    PARTS: int
+    """Names between the scheme and the prefix that are the bucket: at Azure `account/container`, two."""
+
     def create(self, bucket: str, *, region: str | None, endpoint: str | None, key: str | None) -> tuple[str, bool]:
         """Make a bucket that can hold states, or finish one a killed call has begun; do nothing to one that is as it must be. Its
-        region, and whether it was made now. `key`: of the cloud's key service, to encrypt with. Raises SkycError for one that is
-        somebody else's or lacks something."""
+        region (empty where a store needs none), and whether it was made now. `key`: of the cloud's key service, to encrypt with.
+        Raises SkycError for one that is somebody else's or lacks something."""
 
     def properties(self, bucket: str, *, region: str | None, endpoint: str | None) -> tuple[BucketProperty, ...]:
         """How a bucket is, in a fixed order. Raises SkycError when it cannot be asked."""

@@ -39,7 +39,7 @@ CLOUDS: dict[str, str] = {
 """Providers with a price list that can be refreshed → their folders. `lambda` is a word of Python's own."""
 
 
-BUCKETS: dict[str, str] = {"s3": "aws"}
+BUCKETS: dict[str, str] = {"az": "azure", "gs": "gcp", "s3": "aws"}
 """URI schemes of buckets that skyc can make for states → the folders whose `bucket` module does."""
 
 

@@ -89,8 +89,9 @@ class Arm:
             raise BadAnswer("Azure describes a resource otherwise than documented")
         return answer.body
 
-    def put(self, id_: str, body: Row) -> None:
-        self._ask("PUT", id_, body=body)
+    def put(self, id_: str, body: Row, version: str = "", *, method: str = "PUT") -> None:
+        """Make a resource, or with PATCH change it. Azure may accept that and do it later."""
+        self._ask(method, id_, version, body=body)
 
     def act(self, id_: str, verb: str) -> None:
         """`act(id, "start")`: ask for it. Returns when Azure has accepted it, which is before it is done."""
