@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_what_the_networks_own_rules_let_in_is_denied_after_ours(tmp_path: Path)
     assert {address.name for address in after} == set(rules)
 
 
-MUTANTS = {
+MUTANTS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "without-the-last-word": ("rest", None),
     "the-last-word-comes-too-late": ("rest", {"priority": 1000}),
     "the-last-word-is-about-some": ("rest", {"source_ranges": ("10.0.0.0/8",)}),
