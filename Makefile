@@ -94,7 +94,7 @@ bench: setup
 	$(BIN)/python -m tests.bench
 
 bless: setup
-	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/examples/test_golden.py
 
 # Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
 schemas: setup

@@ -276,7 +276,7 @@ def _report(source: SourceFile) -> str:
     return forms[setting(source.text, "format", "text")](report)
 
 
-def _without_digests(text: str) -> str:
+def without_digests(text: str) -> str:
     """A digest changes with every field of the IR; whether it is a function of the input is tested elsewhere."""
     text = re.sub(r"^ *(spec|catalog)_digest: .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r'(skyc-plan"?: "?)[0-9a-f]{12}', r"\1…", text)
@@ -289,7 +289,7 @@ def _stage(make: Callable[[SourceFile], str]) -> Callable[[str, str], str]:
             made = make(SourceFile(path=path, text=text))
         except Refused as refused:
             made = str(refused)
-        return _without_digests(made.rstrip("\n") + "\n")
+        return without_digests(made.rstrip("\n") + "\n")
 
     return run
 
