@@ -107,7 +107,7 @@ screenshots: setup
 	$(BIN)/python -m tests.report.screenshots
 
 bless: setup
-	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py tests/examples/test_golden.py
 
 # Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
 schemas: setup
