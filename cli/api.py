@@ -32,6 +32,7 @@ class Api(Protocol):
         destroy: bool,
         objective: str,
         offline: bool,
+        policies: Sequence[Path],
     ) -> Plan: ...
 
     def apply(
@@ -48,6 +49,8 @@ class Api(Protocol):
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> ApplyResult: ...
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..providers.base import Capability
 from .ir import Catalog, ResourceRequest
 from .ir.catalog import UNKNOWN, dollars
+from .ir.restriction import UNRESTRICTED, Restriction
 from .match import Filter, Size, codes_of, requirement_field
 
 if TYPE_CHECKING:
@@ -36,10 +37,16 @@ class Conflict:
 
     smallest: tuple[Filter, ...]
     relaxation: Relaxation | None
+    barred: int = 0
+    """Offers that only a policy keeps from being candidates."""
 
 
 def conflict(
-    request: ResourceRequest, catalog: Catalog, size: Size, capabilities: Mapping[str, frozenset[Capability]]
+    request: ResourceRequest,
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    restriction: Restriction = UNRESTRICTED,
 ) -> Conflict:
     """What excludes every offer of `catalog`. Ties are broken by the filters' order."""
     import numpy
@@ -47,7 +54,7 @@ def conflict(
     fields = _fields(request)
     every: dict[int, int] = {}
     best: dict[str, tuple[int, int]] = {}
-    for codes in codes_of(request, catalog, size, capabilities):
+    for codes in codes_of(request, catalog, size, capabilities, restriction):
         offers = catalog.parts[codes.part].offers
         for values, prices in ((codes.on_demand, offers.on_demand), (codes.spot, offers.spot)):
             for code, count in zip(*(column.tolist() for column in numpy.unique(values, return_counts=True)), strict=True):
@@ -56,7 +63,8 @@ def conflict(
                 if alone is not None:
                     seen, cheapest = best.get(alone, (0, UNKNOWN))
                     best[alone] = (seen + count, _cheaper(cheapest, prices[values == code]))
-    return Conflict(smallest=_smallest(every, fields), relaxation=_relaxation(best, fields))
+    barred, _ = best.get(Filter.POLICY.field, (0, UNKNOWN))
+    return Conflict(smallest=_smallest(every, fields), relaxation=_relaxation(best, fields), barred=barred)
 
 
 def _fields(request: ResourceRequest) -> dict[str, int]:

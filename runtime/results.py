@@ -2,8 +2,9 @@
 
 The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
 
-    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline) -> Plan
-    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait) -> ApplyResult
+    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline, policies) -> Plan
+    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait, policies, approve)
+        -> ApplyResult
     status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
     logs(deployment, job, *, follow, home) -> Iterator[str]
     queue(deployment, *, home) -> tuple[JobRecord, ...]
@@ -38,6 +39,7 @@ from ..compiler.ir import (
     JobAction,
     JobPlan,
     PlacementPlan,
+    PolicyEffect,
     PolicyResult,
     ResourceGraph,
     SiteId,
@@ -63,7 +65,7 @@ class Plan:
     diagnostics: warnings and notes; errors are raised instead, but for a placement that is priced and cannot be compiled.
     timings: (stage, seconds).
     before: the placement that was applied last; None where there is none, or it is not known here.
-    policies: every rule held against the plan. fingerprints: what names it.
+    policies: every rule held against the plan. fingerprints: what names it. policy_digest: names the rules themselves; empty without any.
     """
 
     deployment: DeploymentId
@@ -82,6 +84,12 @@ class Plan:
     before: PlacementPlan | None = None
     policies: tuple[PolicyResult, ...] = ()
     fingerprints: Fingerprints | None = None
+    policy_digest: str = ""
+
+    @property
+    def denied(self) -> bool:
+        """A rule forbids it, whoever approves."""
+        return any(row.blocks and row.effect is PolicyEffect.DENY for row in self.policies)
 
     @property
     def failed(self) -> bool:

@@ -182,6 +182,8 @@ class FakeApi:
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    policies: tuple[Path, ...] = ()
+    approved: tuple[str, ...] = ()
 
     def _called(self, name: str, **given: Any) -> None:
         self.calls.append((name, given))
@@ -200,8 +202,10 @@ class FakeApi:
         destroy: bool,
         objective: str,
         offline: bool,
+        policies: Sequence[Path],
     ) -> Plan:
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
+        self.policies, self.approved = tuple(policies), ()
         return self.planned
 
     def apply(
@@ -218,7 +222,10 @@ class FakeApi:
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> ApplyResult:
+        self.policies, self.approved = tuple(policies), tuple(approve)
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
