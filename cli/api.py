@@ -13,6 +13,7 @@ from ..runtime.catalog import CatalogSummary
 from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
+from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
 from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
 
@@ -143,7 +144,9 @@ class Api(Protocol):
 
     def backend_show(self, *, home: Path | None) -> Backend | None: ...
 
-    def schema(self) -> JsonObject: ...
+    def schema(self, *, policy: bool) -> JsonObject: ...
+
+    def policy_check(self, path: Path, tasks: Sequence[Path], *, home: Path | None) -> PolicyCheck: ...
 
     def catalog_refresh(
         self,

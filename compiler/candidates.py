@@ -153,9 +153,12 @@ def _nothing_fits(
     ]
     place = group.origin
     hint = None
-    if any(item.barred for item in found):
-        # Nothing of the task's own is wrong: it is a denial, and no change of the task's that would help more is proposed.
-        return _denied(group, rejections, sum(item.barred for item in found), lines, sources)
+    for request, item in zip(group.requests, found, strict=True):
+        if item.example is not None:
+            # Nothing of the task's own is wrong: it is a denial, and no change of the task's that would help more is proposed.
+            part, row, spot = item.example
+            why = sentence(Filter.POLICY, request, catalog.parts[part], row, spot, size, restriction)
+            return _denied(request, why, item.barred, lines, sources)
     if helpful:
         request, relaxation = max(helpful, key=lambda pair: pair[1].offers)
         place = _requirement(relaxation.rule, request, group)
@@ -172,14 +175,13 @@ def _nothing_fits(
     )
 
 
-def _denied(group: NodeGroup, rejections: list[Rejection], barred: int, lines: list[str], sources: SourceMap) -> Diagnostic:
+def _denied(request: ResourceRequest, why: str, barred: int, lines: list[str], sources: SourceMap) -> Diagnostic:
     """The error for a group that would have candidates without the policy."""
-    why = next(row.detail for row in rejections if row.reason == Filter.POLICY.reason)
     return error(
         "policy-denied",
         "The policy forbids every offer that meets the requirements of this group",
-        "\n".join([why, f"Without the policy {_offers(barred)} would meet them.", *lines]),
-        span=sources.find(group.requests[0].origin.child("infra")),
+        "\n".join([why, f"Without the policy {_offers(barred)} would meet the requirements.", *lines]),
+        span=sources.find(request.origin.child("infra")),
         hint="ask for what the rule allows, or ask who keeps the policy",
     )
 

@@ -300,8 +300,8 @@ def mirror(directory: Path | str) -> Path:
         ) from failure
 
 
-def schema() -> JsonObject:
-    """The JSON Schema of a task file, for editors."""
-    from ..compiler.schema import json_schema
+def schema(*, policy: bool = False) -> JsonObject:
+    """The JSON Schema of a task file, or of a policy, for editors."""
+    from ..compiler.schema import json_schema, policy_schema
 
-    return json_schema()
+    return policy_schema() if policy else json_schema()

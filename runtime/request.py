@@ -43,6 +43,8 @@ class Request:
     """Compile for a plan that asks nobody (`offline.py`)."""
     policies: tuple[Path, ...] = ()
     """Policy files of the command line. They hold beside the home's, SKYC_POLICY's and the task file's."""
+    policies_alone: bool = False
+    """Hold `policies` and what the task file names, and no others."""
     approve: tuple[str, ...] = ()
     """Rules that whoever runs the command approves."""
 
@@ -72,7 +74,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             mark=partial(mark_of, session.home) if request.offline else partial(_mark, session),
             known=partial(known_buckets, session),
             images=read_images(session.home),
-            policies=policy_files(session.home, session.environ, request.policies),
+            policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),

@@ -15,7 +15,8 @@ The calls live in `skyc` itself and have these signatures (`cli/api.py` states t
     mirror(directory) -> Path
     backend_create(uri, *, region, endpoint, key) -> Backend
     backend_show(*, home) -> Backend | None
-    schema() -> JsonObject
+    schema(*, policy) -> JsonObject
+    policy_check(path, tasks, *, env, home) -> PolicyCheck
 
 Each raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the user stops it half way.
 """

@@ -1,4 +1,4 @@
-"""`skyc schema`: the task file's JSON Schema."""
+"""`skyc schema`: the JSON Schema of a task file, or of a policy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   skyc schema > skyc.schema.json
+  skyc schema --policy > policy.schema.json
   # then, on top of a task file:  # yaml-language-server: $schema=./skyc.schema.json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: it prints the one thing there is, which is JSON already."""
+    parser.add_argument("--policy", action="store_true", help="the schema of a policy file")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    screen.document(json.dumps(api.schema(), indent=2, ensure_ascii=False))
+    screen.document(json.dumps(api.schema(policy=arguments.policy), indent=2, ensure_ascii=False))
     return 0
 
 

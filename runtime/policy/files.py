@@ -14,8 +14,12 @@ VARIABLE = "SKYC_POLICY"
 """Paths, separated as those of PATH are."""
 
 
-def policy_files(home: Path, environ: Mapping[str, str], given: Sequence[Path] = ()) -> tuple[PolicyFile, ...]:
-    """A file of the home need not exist; one that somebody names must."""
+def policy_files(
+    home: Path, environ: Mapping[str, str], given: Sequence[Path] = (), *, alone: bool = False
+) -> tuple[PolicyFile, ...]:
+    """A file of the home need not exist; one that somebody names must. alone: those given, and no others."""
+    if alone:
+        return tuple(PolicyFile(path=path, shown=str(path)) for path in given)
     own = home / OWN
     named = [Path(text).expanduser() for text in environ.get(VARIABLE, "").split(os.pathsep) if text]
     paths = (*((own,) if own.exists() or own.is_symlink() else ()), *named, *given)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from ...compiler.diagnostics import Diagnostic, Severity, SkycError, located
+from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
 from ...compiler.ir import PolicyEffect, PolicyResult, TaskId, holds_storage
 from ...compiler.pipeline import Compilation
 from ...compiler.policy.evaluate import PolicyInput, evaluate
@@ -46,7 +45,7 @@ def judged(session: Session, request: Request, compilation: Compilation, plan: P
         named=request.approve,
         who=somebody(request.path.resolve().parent) if request.approve else "",
     )
-    shown = [located(found, compilation.sources) for found in diagnostics_of(results, policies, request.path, fingerprint)]
+    shown = diagnostics_of(results, policies, compilation.sources, fingerprint)
     return replace(
         plan, policies=results, policy_digest=policies.digest, diagnostics=(*plan.diagnostics, *_held(policies), *said, *shown)
     )
@@ -95,13 +94,14 @@ def _held(policies: PolicySet) -> Iterator[Diagnostic]:
 
 
 def diagnostics_of(
-    results: tuple[PolicyResult, ...], policies: PolicySet, path: Path, fingerprint: str
+    results: tuple[PolicyResult, ...], policies: PolicySet, sources: SourceMap, fingerprint: str
 ) -> Iterator[Diagnostic]:
-    """One for each result that is not met and not approved, at the line of the task file where there is one."""
+    """One for each result that is not met and not approved, at the line of the task file where there is one, else at the rule's."""
     rules = {rule.name: rule for rule in policies.rules}
     for row in results:
         if row.met or row.approved:
             continue
+        place = None if row.origin is None else sources.find(row.origin)
         rule = rules.get(row.rule) or rules.get(row.rule.partition("/")[0])
         match row.effect:
             case PolicyEffect.DENY:
@@ -114,22 +114,22 @@ def diagnostics_of(
             severity=severity,
             slug=slug,
             summary=summary,
-            detail="\n".join(_lines(row, rule, policies)),
-            subject=row.origin,
-            span=rule.span if rule is not None and row.origin is None else None,
+            detail="\n".join(_lines(row, rule, None if place is None else policies)),
+            span=place or (rule.span if rule is not None else None),
             hint=_hint(row, rule, fingerprint),
-            commands=(f"skyc apply {path} --approve {row.rule}",) if row.effect is PolicyEffect.APPROVE else (),
+            commands=(f"skyc apply {sources.source.path} --approve {row.rule}",) if row.effect is PolicyEffect.APPROVE else (),
         )
 
 
-def _lines(row: PolicyResult, rule: Rule | None, policies: PolicySet) -> Iterator[str]:
+def _lines(row: PolicyResult, rule: Rule | None, policies: PolicySet | None) -> Iterator[str]:
+    """policies: where the rule's own line is not shown already."""
     yield f"Rule `{row.rule}`: {row.message}"
     if rule is None:
         return
     if rule.reason:
         yield rule.reason
-    if row.origin is None:
-        return  # The rule's own line is shown above.
+    if policies is None:
+        return
     source = next(policy.source for policy in policies.policies if policy.source.path == rule.span.file)
     yield f"{rule.source}: {source.line(rule.span.line).strip()}"
 

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
     from .runtime.explain import explain
+    from .runtime.policy.check import policy_check
 
 _HOMES = {
     **dict.fromkeys(("backend_create", "backend_show"), "runtime.backend.commands"),
     "catalog_refresh": "runtime.catalog_refresh",
     "checkpoint": "runtime.checkpoint",
     "explain": "runtime.explain",
+    "policy_check": "runtime.policy.check",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
@@ -77,6 +79,7 @@ __all__ = [
     "mirror",
     "offers",
     "plan",
+    "policy_check",
     "queue",
     "schema",
     "shell",

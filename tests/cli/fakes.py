@@ -32,6 +32,7 @@ from skyc.runtime.catalog_refresh import CloudRefresh
 from skyc.runtime.explain import Explanation
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
+from skyc.runtime.policy.check import PolicyCheck
 from skyc.runtime.records import DeploymentState, JobRecord
 from skyc.runtime.results import (
     ApplyResult,
@@ -184,6 +185,7 @@ class FakeApi:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     policies: tuple[Path, ...] = ()
     approved: tuple[str, ...] = ()
+    checked: PolicyCheck = field(default_factory=lambda: PolicyCheck(digest="ab" * 32, rules=(), tasks=(), diagnostics=()))
 
     def _called(self, name: str, **given: Any) -> None:
         self.calls.append((name, given))
@@ -329,9 +331,13 @@ class FakeApi:
         self._called("backend_show", home=home)
         return self.backend
 
-    def schema(self) -> JsonObject:
-        self._called("schema")
+    def schema(self, *, policy: bool) -> JsonObject:
+        self._called("schema", policy=policy)
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+    def policy_check(self, path: Path, tasks: Sequence[Path], *, home: Path | None) -> PolicyCheck:
+        self._called("policy_check", path=path, tasks=tuple(tasks), home=home)
+        return self.checked
 
     def catalog_refresh(
         self,

@@ -350,7 +350,9 @@ def test_mirror_prints_lines_for_a_shell(fake: FakeApi, capsys: pytest.CaptureFi
 
 def test_schema_is_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"], api=fake) == 0
-    assert json.loads(capsys.readouterr().out) == fake.schema()
+    assert json.loads(capsys.readouterr().out) == fake.schema(policy=False)
+    assert main(["schema", "--policy"], api=fake) == 0
+    assert [given for name, given in fake.calls if name == "schema"][-1] == {"policy": True}
 
 
 # options of every command
