@@ -55,17 +55,29 @@ def _conftest(engine: str, check: Rego, given: PolicyInput) -> Any:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text, encoding="utf-8")
         argv = [engine, "test", "--policy", str(Path(folder, "policy")), "--all-namespaces", "--output", "json"]
-        # Exit code 1 means that something was denied, and also that it went wrong: then there is no JSON.
-        return _run([*argv, "--parser", "json", "-"], json.dumps(document(given)), folder, codes=(0, 1))
+        # Exit code 1 means that something was denied, and also that it went wrong.
+        code, answer = _run([*argv, "--parser", "json", "-"], json.dumps(document(given)), folder, codes=(0, 1))
+        if code and not any(isinstance(row, dict) and row.get("failures") for row in _rows(answer)):
+            raise RegoFailed("conftest ended with exit code 1 and named nothing that is denied")
+        return answer
 
 
 def _regopy(check: Rego, given: PolicyInput) -> Any:
     request = json.dumps({"modules": dict(check.modules), "input": document(given)})
     with tempfile.TemporaryDirectory(prefix="skyc-rego-") as folder:
-        return _run([sys.executable, "-m", PROGRAM], request, folder, codes=(0,))
+        _, answer = _run([sys.executable, "-m", PROGRAM], request, folder, codes=(0,))
+        return answer
 
 
-def _run(argv: list[str], text: str, folder: str, *, codes: tuple[int, ...]) -> Any:
+def _rows(answer: Any) -> list[Any]:
+    """An answer about no package at all is none: a directory whose rules have other names must not pass for one that is met."""
+    if not isinstance(answer, list) or not answer:
+        raise RegoFailed("no package has a rule `deny`, `violation` or `warn`")
+    return answer
+
+
+def _run(argv: list[str], text: str, folder: str, *, codes: tuple[int, ...]) -> tuple[int, Any]:
+    """The exit code and the JSON that was printed."""
     environ = {"PATH": "/usr/bin:/bin", "HOME": folder, "LANG": "C.UTF-8"}
     try:
         done = subprocess.run(
@@ -78,7 +90,7 @@ def _run(argv: list[str], text: str, folder: str, *, codes: tuple[int, ...]) -> 
     try:
         if done.returncode not in codes:
             raise ValueError
-        return json.loads(done.stdout)
+        return done.returncode, json.loads(done.stdout)
     except ValueError:
         words = " ".join(done.stderr.split())[:300] or f"exit code {done.returncode} without a word"
         raise RegoFailed(words.rstrip(".")) from None
@@ -86,7 +98,7 @@ def _run(argv: list[str], text: str, folder: str, *, codes: tuple[int, ...]) -> 
 
 def _results(rule: Rule, answer: Any) -> Iterator[PolicyResult]:
     try:
-        for row in answer:
+        for row in _rows(answer):
             for kind, effect in (("failures", rule.effect), ("warnings", PolicyEffect.WARN)):
                 for found in row.get(kind) or ():
                     yield PolicyResult(
