@@ -15,7 +15,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..providers.base import Capability
-from .barred import barred_prices, barred_types
+from .barred import barred_prices
 from .ir import (
     Accelerator,
     AcceleratorRequest,
@@ -271,7 +271,7 @@ def _codes(
     by_place = _place_codes(request, shelf, capabilities, restriction)
     base = _type_codes(request, shelf, size)[offers.type] | by_place[offers.place]
     if not restriction.of_places_alone:
-        base |= (barred_types(restriction, shelf.part) * numpy.int32(1 << Filter.POLICY))[offers.type]
+        base |= (shelf.barred_types(restriction) * numpy.int32(1 << Filter.POLICY))[offers.type]
     counted = offers.capacity != UNKNOWN
     if counted.any():
         divisible = offers.types.divisible[offers.type]

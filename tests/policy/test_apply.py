@@ -55,7 +55,12 @@ def test_a_person_approves_the_plan_they_see(home: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "b@example.org")
     seen: list[Plan] = []
-    result = skyc.apply("task.yaml", home=home, confirm=lambda plan: bool(seen.append(plan)), approve=("short",))
+
+    def declined(plan: Plan) -> bool:
+        seen.append(plan)
+        return False
+
+    result = skyc.apply("task.yaml", home=home, confirm=declined, approve=("short",))
     assert result.outcome is Outcome.DECLINED
     assert [(row.rule, row.approved, row.blocks) for row in seen[0].policies] == [("short", "b@example.org", False)]
     assert not any(row.slug == "approval-needed" for row in seen[0].diagnostics)
