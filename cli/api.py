@@ -15,8 +15,9 @@ from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.comments import CommentResult
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
+from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
-from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
+from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
 
 
 class Api(Protocol):
@@ -34,6 +35,7 @@ class Api(Protocol):
         destroy: bool,
         objective: str,
         offline: bool,
+        policies: Sequence[Path],
     ) -> Plan: ...
 
     def diff(
@@ -64,6 +66,8 @@ class Api(Protocol):
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> ApplyResult: ...
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...
@@ -156,7 +160,9 @@ class Api(Protocol):
 
     def backend_show(self, *, home: Path | None) -> Backend | None: ...
 
-    def schema(self, *, report: bool) -> JsonObject: ...
+    def schema(self, of: SchemaOf) -> JsonObject: ...
+
+    def policy_check(self, path: Path, tasks: Sequence[Path], *, home: Path | None) -> PolicyCheck: ...
 
     def catalog_refresh(
         self,

@@ -43,7 +43,7 @@ def check_document(reports: Iterable[CheckReport]) -> str:
                     "provider": report.provider,
                     "usable": report.usable,
                     "facts": dict(report.facts),
-                    "diagnostics": [_diagnostic(diagnostic) for diagnostic in report.diagnostics],
+                    "diagnostics": [diagnostic_object(diagnostic) for diagnostic in report.diagnostics],
                 }
                 for report in reports
             ],
@@ -71,7 +71,7 @@ def backend_document(found: Backend | None) -> str:
                 }
                 for row in found.deployments
             ],
-            "diagnostics": [_diagnostic(diagnostic) for diagnostic in found.diagnostics],
+            "diagnostics": [diagnostic_object(diagnostic) for diagnostic in found.diagnostics],
         }
     )
 
@@ -225,7 +225,7 @@ def _deployment(status: DeploymentStatus) -> JsonObject:
         ],
         "jobs": [_job(job) for job in status.jobs],
         "attempts": [_attempt(attempt) for attempt in status.attempts],
-        "diagnostics": [_diagnostic(diagnostic) for diagnostic in status.diagnostics],
+        "diagnostics": [diagnostic_object(diagnostic) for diagnostic in status.diagnostics],
     }
 
 
@@ -302,7 +302,8 @@ def _job(job: JobRecord) -> JsonObject:
     }
 
 
-def _diagnostic(diagnostic: Diagnostic) -> JsonObject:
+def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
+    """A diagnostic as every document has it."""
     return {
         "severity": diagnostic.severity.name.lower(),
         "slug": diagnostic.slug,

@@ -57,6 +57,20 @@ def add_task_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_policies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="hold the rules of this file too (beside those of the home, SKYC_POLICY and the task file)",
+    )
+
+
+def policies(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    return tuple(Path(text).expanduser() for text in arguments.policy)
+
+
 def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> TaskInputs:
     """Raises SkycError with everything that is wrong, not only the first."""
     wrong: list[Diagnostic] = []

@@ -50,6 +50,8 @@ from .planning import (
     span_finder,
     still_running,
 )
+from .policy.judge import DENIED, judged, refuse
+from .policy.judge import record as record_approvals
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
 from .request import Request, compile_request
@@ -72,9 +74,8 @@ OUTCOMES = {
 
 
 OVER_BUDGET = "over-budget"
+POLICY_DENIED = "policy-denied"
 SSH_CLOSED = "ssh-closed"
-DENIED = 3
-"""Exit code of what a budget or a policy forbids."""
 
 
 def compiled(session: Session, request: Request) -> Compilation:
@@ -124,7 +125,7 @@ def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
 
 def refused(compilation: Compilation) -> SkycError:
     """What to raise for a compilation with errors. A budget that cannot be kept is a denial, not a mistake."""
-    denied = any(diagnostic.slug == OVER_BUDGET for diagnostic in compilation.diagnostics)
+    denied = any(diagnostic.slug in (OVER_BUDGET, POLICY_DENIED) for diagnostic in compilation.diagnostics)
     return SkycError(*compilation.diagnostics, exit_code=DENIED if denied else 1)
 
 
@@ -234,10 +235,12 @@ def apply(
         context = site_context(session, deployment, lock_fd, compilation)
         with planned(session, request, compilation, context) as plan:
             refuse_running(session, plan)
-            shown = plan_result(plan)
+            shown = judged(session, request, compilation, plan_result(plan))
+            refuse(shown)
             if confirm is not None and shown.has_changes and not confirm(shown):
                 return result(Outcome.DECLINED, None)
             todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
+            record_approvals(session, shown)
             if plan.has_changes or todo:
                 plan = _make(session, plan, request)
         if plan.stopped:

@@ -6,7 +6,7 @@ user stops it half way. What only some of them need is imported there: `plan --e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..providers.base import CheckReport
 from .backend.faults import NotCompared
 from .records import JobRecord
 from .request import Request, compile_request
-from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
+from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
 from .session import Session, open_session
 
 Home = Path | str | None
@@ -33,6 +33,8 @@ def _request(
     rerun: bool = False,
     objective: str = "cost",
     offline: bool = False,
+    policies: Sequence[Path | str] = (),
+    approve: Sequence[str] = (),
 ) -> Request:
     return Request(
         path=Path(path),
@@ -42,6 +44,8 @@ def _request(
         rerun=rerun,
         objective=Objective(objective),
         offline=offline,
+        policies=tuple(Path(path) for path in policies),
+        approve=tuple(approve),
     )
 
 
@@ -56,15 +60,17 @@ def plan(
     destroy: bool = False,
     objective: str = "cost",
     offline: bool = False,
+    policies: Sequence[Path | str] = (),
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
 
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
     cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
-    compares with nothing; the result is schema-valid at most.
+    compares with nothing; the result is schema-valid at most. policies: files with rules that hold beside those there are; what a rule
+    forbids is among the diagnostics, and `denied` says so.
     """
-    request = _request(path, deployment, env, secrets, objective=objective, offline=offline)
+    request = _request(path, deployment, env, secrets, objective=objective, offline=offline, policies=policies)
     with open_session(home, on_progress=on_progress) as session:
         if emit is not None and emit != "plan":
             return _emitted(session, request, emit)
@@ -73,30 +79,32 @@ def plan(
         from .apply import locked, plan_result, priced, refused, site_context, warned
         from .offline import plan_offline
         from .planning import cannot_ask, planned
+        from .policy.judge import judged
 
         compilation = compile_request(session, request)
         if compilation.failed:
             if compilation.placement is None:
                 raise refused(compilation)
-            return priced(compilation)
+            return judged(session, request, compilation, priced(compilation))
         compilation = warned(session, request, compilation)
         if offline:
-            return plan_offline(session, compilation)
+            return judged(session, request, compilation, plan_offline(session, compilation))
         missing = cannot_ask(session, compilation)
         if missing:
-            return priced(replace(compilation, diagnostics=(*compilation.diagnostics, *missing)))
+            compilation = replace(compilation, diagnostics=(*compilation.diagnostics, *missing))
+            return judged(session, request, compilation, priced(compilation))
         name = compilation.deployment
         try:
             with locked(session, name, command=f"skyc plan {path}", wait=None, may_read=True) as lock_fd:
                 context = site_context(session, name, lock_fd, compilation)
                 with planned(session, request, compilation, context) as made:
-                    result = plan_result(made)
+                    result = judged(session, request, compilation, plan_result(made))
                     result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result
         except NotCompared as failure:
-            return _not_compared(priced(compilation), compilation, failure)
+            return judged(session, request, compilation, _not_compared(priced(compilation), compilation, failure))
 
 
 def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) -> Plan:
@@ -156,11 +164,14 @@ def apply(
     on_progress: Callable[[Progress], None] | None = None,
     home: Home = None,
     wait: float | None = None,
+    policies: Sequence[Path | str] = (),
+    approve: Sequence[str] = (),
 ) -> ApplyResult:
-    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock."""
+    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock. `policies`:
+    files with rules that hold beside those there are; `approve`: rules that whoever calls this approves."""
     from .apply import apply as apply_request
 
-    request = _request(path, deployment, env, secrets, rerun, objective)
+    request = _request(path, deployment, env, secrets, rerun, objective, policies=policies, approve=approve)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
 
@@ -289,12 +300,12 @@ def mirror(directory: Path | str) -> Path:
         ) from failure
 
 
-def schema(*, report: bool = False) -> JsonObject:
-    """The JSON Schema of a task file, for editors; or of the `report` of a plan as JSON, for programs that read it."""
-    if report:
+def schema(of: SchemaOf = "task") -> JsonObject:
+    """A JSON Schema: of a task file or a `policy` file, for editors; of the `report` of a plan as JSON, for programs that read it."""
+    if of == "report":
         from ..compiler.report import schema as of_report
 
         return of_report()
-    from ..compiler.schema import json_schema
+    from ..compiler.schema import json_schema, policy_schema
 
-    return json_schema()
+    return policy_schema() if of == "policy" else json_schema()

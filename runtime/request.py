@@ -23,6 +23,7 @@ from .buckets import known_buckets
 from .images import read_images
 from .mirror import mirrored
 from .networks import read_networks
+from .policy.files import policy_files
 from .quotas import read_quotas
 from .session import Session
 from .state import deployment_id
@@ -40,6 +41,12 @@ class Request:
     objective: Objective = Objective.COST
     offline: bool = False
     """Compile for a plan that asks nobody (`offline.py`)."""
+    policies: tuple[Path, ...] = ()
+    """Policy files of the command line. They hold beside the home's, SKYC_POLICY's and the task file's."""
+    policies_alone: bool = False
+    """Hold `policies` and what the task file names, and no others."""
+    approve: tuple[str, ...] = ()
+    """Rules that whoever runs the command approves."""
 
 
 def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
@@ -67,6 +74,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             mark=partial(mark_of, session.home) if request.offline else partial(_mark, session),
             known=partial(known_buckets, session),
             images=read_images(session.home),
+            policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..inputs import add_task_inputs, task_inputs
+from ..inputs import add_policies, add_task_inputs, policies, task_inputs
 
 if TYPE_CHECKING:
     from ..api import Api
@@ -22,6 +22,7 @@ STAGES = ("parse", "resolve", "candidates", "optimize", "lower", "synth", "plan"
 
 CHANGES = 2
 ERROR = 1
+DENIED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
     how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
+    add_policies(parser)
     parser.add_argument("--emit", choices=STAGES, help="print what this stage makes instead of the report")
     parser.add_argument("--format", choices=("text", "markdown", "json", "html"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             destroy=arguments.destroy,
             objective=inputs.objective,
             offline=arguments.offline,
+            policies=policies(arguments),
         )
     if not plan.failed:
         screen.diagnostics(plan.diagnostics)
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
     if plan.failed:
         # Below the report, which says what the placement would cost.
         screen.diagnostics(plan.diagnostics)
-        return ERROR
+        return DENIED if plan.denied else ERROR
     return CHANGES if arguments.detailed_exitcode and plan.has_changes else 0
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .runtime.checkpoint import checkpoint
     from .runtime.comments import comment
     from .runtime.explain import explain
+    from .runtime.policy.check import policy_check
     from .runtime.revisions.diff import diff
 
 _HOMES = {
@@ -42,6 +43,7 @@ _HOMES = {
     "comment": "runtime.comments",
     "diff": "runtime.revisions.diff",
     "explain": "runtime.explain",
+    "policy_check": "runtime.policy.check",
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
@@ -83,6 +85,7 @@ __all__ = [
     "mirror",
     "offers",
     "plan",
+    "policy_check",
     "queue",
     "schema",
     "shell",

@@ -34,6 +34,7 @@ from skyc.runtime.comments import CommentResult, Written
 from skyc.runtime.explain import Explanation
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
+from skyc.runtime.policy.check import PolicyCheck
 from skyc.runtime.records import DeploymentState, JobRecord
 from skyc.runtime.results import (
     ApplyResult,
@@ -46,6 +47,7 @@ from skyc.runtime.results import (
     Outcome,
     Plan,
     Progress,
+    SchemaOf,
     SharedDeployment,
     SiteStatus,
     SwitchResult,
@@ -193,6 +195,9 @@ class FakeApi:
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    policies: tuple[Path, ...] = ()
+    approved: tuple[str, ...] = ()
+    checked: PolicyCheck = field(default_factory=lambda: PolicyCheck(digest="ab" * 32, rules=(), tasks=(), diagnostics=()))
 
     def _called(self, name: str, /, **given: Any) -> None:
         self.calls.append((name, given))
@@ -211,8 +216,10 @@ class FakeApi:
         destroy: bool,
         objective: str,
         offline: bool,
+        policies: Sequence[Path],
     ) -> Plan:
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
+        self.policies, self.approved = tuple(policies), ()
         return self.planned
 
     def diff(
@@ -247,7 +254,10 @@ class FakeApi:
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> ApplyResult:
+        self.policies, self.approved = tuple(policies), tuple(approve)
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
@@ -351,9 +361,13 @@ class FakeApi:
         self._called("backend_show", home=home)
         return self.backend
 
-    def schema(self, *, report: bool) -> JsonObject:
-        self._called("schema", report=report)
+    def schema(self, of: SchemaOf) -> JsonObject:
+        self._called("schema", of=of)
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+    def policy_check(self, path: Path, tasks: Sequence[Path], *, home: Path | None) -> PolicyCheck:
+        self._called("policy_check", path=path, tasks=tuple(tasks), home=home)
+        return self.checked
 
     def catalog_refresh(
         self,
