@@ -11,6 +11,7 @@ from ..providers.base import CheckReport
 from ..providers.refresh import RefreshProgress
 from ..runtime.catalog import CatalogSummary
 from ..runtime.catalog_refresh import CloudRefresh
+from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
@@ -99,6 +100,18 @@ class Api(Protocol):
         home: Path | None,
         wait: float | None,
     ) -> DestroyResult: ...
+
+    def eject(
+        self,
+        deployment: str,
+        directory: Path | None,
+        *,
+        undo: bool,
+        dry_run: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> EjectResult: ...
 
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]: ...
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..compiler.optimize.explain import WhyNot
     from ..providers.base import CheckReport
     from ..runtime.catalog import CatalogSummary
+    from ..runtime.eject import EjectResult
     from ..runtime.explain import Explanation
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import AttemptRecord, JobRecord
@@ -108,6 +109,30 @@ def catalog_document(parts: Iterable[CatalogSummary]) -> str:
                 }
                 for part in parts
             ],
+        }
+    )
+
+
+def eject_document(made: EjectResult, *, undone: bool) -> str:
+    sites = [
+        {
+            "site": site.site,
+            "provider": site.provider,
+            "resources": site.resources,
+            "files": list(site.files),
+            "state": site.state,
+        }
+        for site in made.sites
+    ]
+    return _text(
+        {
+            "schema": "skyc.eject/v1",
+            "deployment": made.deployment,
+            "directory": made.directory,
+            "engine": made.engine,
+            "undone": undone,
+            "recorded": made.recorded,
+            "sites": sites,
         }
     )
 

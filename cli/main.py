@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "stop": "Stop a deployment's rented machines; keep their disks.",
     "start": "Start machines that were stopped, and wait for them.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
+    "eject": "Write a deployment as plain Terraform, to go on without skyc.",
     "check": "Say which targets work from here, and why not.",
     "explain": "Say why a task is placed where it is, and why not elsewhere.",
     "offers": "List what machines cost, cheapest first.",

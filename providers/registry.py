@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from ..compiler.ir import FrozenMap
 from .base import Buckets, Provider
 
 if TYPE_CHECKING:
@@ -80,6 +81,20 @@ def write_mirror(directory: Path) -> Path:
     from .tfplugin.mirror import write_mirror as write
 
     return write(directory, DEFINITION)
+
+
+def blocks_of(name: str) -> FrozenMap[Any] | None:
+    """`shapes.blocks_of`: which parts of a resource, or of a provider's configuration, are blocks; None for what nobody here knows."""
+    from .shapes import blocks_of as find
+
+    return find(name)
+
+
+def forces_new(type_: str, path: str) -> bool:
+    """`shapes.forces_new`: whether a change of this argument makes another one of the resource."""
+    from .shapes import forces_new as find
+
+    return find(type_, path)
 
 
 def load_all() -> tuple[Provider, ...]:

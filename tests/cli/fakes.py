@@ -29,6 +29,7 @@ from skyc.providers.base import BucketProperty, CheckReport
 from skyc.providers.refresh import RefreshProgress
 from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.catalog_refresh import CloudRefresh
+from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
@@ -291,6 +292,19 @@ class FakeApi:
             return DestroyResult(deployment=DIGITS, outcome=DestroyOutcome.DECLINED)
         kept = (KeptStorage(name="results", uri="file:///s/results"),)
         return DestroyResult(deployment=DIGITS, outcome=self.destroy_outcome, removed=("skyc_node.main-0",), kept=kept)
+
+    def eject(self, deployment: str, directory: Path | None, **given: Any) -> EjectResult:
+        self._called("eject", deployment=deployment, directory=directory, **given)
+        site = EjectedSite(
+            site=SiteId("digits.local"), provider="local", resources=1, files=("main.tf",), state="terraform.tfstate"
+        )
+        return EjectResult(
+            deployment=DIGITS,
+            directory=str(directory or "/elsewhere"),
+            engine="terraform 1.15.5",
+            sites=(site,),
+            recorded=not given["dry_run"],
+        )
 
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]:
         self._called("check", home=home)

@@ -400,6 +400,8 @@ def test_ctrl_c_says_what_goes_on(fake: FakeApi, capsys: pytest.CaptureFixture[s
         argv = []
     if name in ("backend", "catalog"):
         argv = ["show"]
+    if name == "eject":
+        argv = ["digits", "--undo"]
     assert main([name, *argv], api=fake) == 130
     err = capsys.readouterr().err
     assert err.startswith("\ninterrupted: ")
@@ -485,3 +487,19 @@ def test_stop_and_start_say_which_way(fake: FakeApi, capsys: pytest.CaptureFixtu
     assert "all machines of digits were stopped already" in capsys.readouterr().err
     assert main(["start", "digits"], api=fake) == 0
     assert "all machines were running" in capsys.readouterr().err
+
+
+def test_eject(fake: FakeApi, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["eject", "digits", "-o", str(tmp_path / "away")], api=fake) == 0
+    name, given = fake.calls[-1]
+    assert (name, given["directory"], given["undo"], given["dry_run"]) == ("eject", tmp_path / "away", False, False)
+    out = capsys.readouterr().out
+    assert f"digits is written to {tmp_path / 'away'}; terraform 1.15.5 would change nothing" in out
+    assert "digits.local · 1 resource · state: terraform.tfstate" in out and "README.md" in out
+    assert main(["eject", "digits", "-o", "away", "--dry-run", "--json"], api=fake) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "skyc.eject/v1" and document["recorded"] is False
+    assert document["sites"][0]["files"] == ["main.tf"]
+    assert main(["eject", "digits", "--undo"], api=fake) == 0
+    assert "skyc's again" in capsys.readouterr().out
+    assert main(["eject", "digits", "--undo", "-o", "x"], api=fake) == 1
