@@ -13,6 +13,7 @@ from ..runtime.catalog import CatalogSummary
 from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
+from ..runtime.field_effects import FieldEffect
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
 from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
@@ -125,6 +126,20 @@ class Api(Protocol):
         objective: str,
         home: Path | None,
     ) -> Explanation: ...
+
+    def explain_field(
+        self,
+        field: str,
+        path: Path | None,
+        *,
+        value: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        home: Path | None,
+    ) -> tuple[FieldEffect, ...]: ...
+
+    def explain_fields(self) -> tuple[FieldEffect, ...]: ...
 
     def offers(
         self,

@@ -36,7 +36,7 @@ COMMANDS: dict[str, str] = {
     "destroy": "Remove everything a deployment has made, except persistent storage.",
     "eject": "Write a deployment as plain Terraform, to go on without skyc.",
     "check": "Say which targets work from here, and why not.",
-    "explain": "Say why a task is placed where it is, and why not elsewhere.",
+    "explain": "Say why a task is placed where it is, and what changing a field would do.",
     "offers": "List what machines cost, cheapest first.",
     "catalog": "Show what is known about prices, or ask the clouds for today's.",
     "backend": "Make a place where several machines share states, or show what is in it.",

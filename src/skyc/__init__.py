@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from .runtime.catalog import catalog, offers
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
-    from .runtime.explain import explain
+    from .runtime.explain import explain, explain_field, explain_fields
 
 _HOMES = {
     **dict.fromkeys(("backend_create", "backend_show"), "runtime.backend.commands"),
     "catalog_refresh": "runtime.catalog_refresh",
     "checkpoint": "runtime.checkpoint",
-    "explain": "runtime.explain",
+    **dict.fromkeys(("explain", "explain_field", "explain_fields"), "runtime.explain"),
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
@@ -76,6 +76,8 @@ __all__ = [
     "eject",
     "exec",
     "explain",
+    "explain_field",
+    "explain_fields",
     "logs",
     "mirror",
     "offers",

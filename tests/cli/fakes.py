@@ -31,6 +31,7 @@ from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.catalog_refresh import CloudRefresh
 from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
+from skyc.runtime.field_effects import FieldEffect
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.records import DeploymentState, JobRecord
@@ -147,6 +148,17 @@ OFFER = Offer(
     as_of="2021-02; spot 2025-05",
     interruption_rate=None,
     capacity=None,
+)
+FIELD_EFFECT = FieldEffect(
+    field="resources.disk_size",
+    where="local",
+    before="100",
+    after="200",
+    effect="replaces all nodes",
+    job=True,
+    causes=("replace skyc_node.main-0 (disk)",),
+    lost=("disks and local data of those nodes",),
+    stays=("checkpoints",),
 )
 SUMMARY = CatalogSummary(
     provider="rented",
@@ -315,6 +327,14 @@ class FakeApi:
     def explain(self, path: Path, **given: Any) -> Explanation:
         self._called("explain", path=path, **given)
         raise AssertionError("what it prints is tested with the real catalog")
+
+    def explain_field(self, field: str, path: Path | None, **given: Any) -> tuple[FieldEffect, ...]:
+        self._called("explain_field", field=field, path=path, **given)
+        return (FIELD_EFFECT,)
+
+    def explain_fields(self) -> tuple[FieldEffect, ...]:
+        self._called("explain_fields")
+        return (FIELD_EFFECT, replace(FIELD_EFFECT, where="rented", effect="in place"))
 
     def offers(self, **given: Any) -> OfferList:
         self._called("offers", **given)
