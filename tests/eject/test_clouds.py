@@ -20,14 +20,14 @@ from skyc.compiler.terraform import Engine
 from skyc.providers.base import Access
 from skyc.providers.registry import load
 from skyc.runtime.eject import module_files
-from tests.aws.conftest import at, compiled
+from tests.aws.conftest import account, at, compiled, moto
 from tests.aws.test_real_provider import TASK as AWS_TASK
 from tests.lengths import takes_minutes
 from tests.simulator.conftest import Site, opened
 from tests.simulator.real_provider import SOURCE, configuration, mirror, version
 from tests.terraform.conftest import any_engine
 
-__all__ = ["any_engine"]
+__all__ = ["account", "any_engine", "moto"]
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
 ACCESS = Access(ssh_from=("203.0.113.7/32",), login_key=KEY, host_key="the one-time key\n", host_key_public=KEY)
@@ -42,11 +42,12 @@ PLACES = {
 def graphs(cloud: str, home: Path) -> tuple[ResourceGraph, ...]:
     text = (
         f"name: train\nresources: {{{PLACES[cloud]}, ports: 8080, disk_size: 250}}\nnum_nodes: 2\n"
-        "storage: {data: {placement: auto, size_gb: 10}}\nfile_mounts: {/skyc/data: {name: data, mode: COPY}}\n"
+        "storage: {data: {infra: REGION, size_gb: 10}}\nfile_mounts: {/skyc/data: {name: data, mode: COPY}}\n"
         'run: echo "${HOME} %{x}"\n'
     )
+    region = "/".join(PLACES[cloud].partition(",")[0].removeprefix("infra: ").split("/")[:2])
     made = compile_source(
-        SourceFile(path="task.yaml", text=text),
+        SourceFile(path="task.yaml", text=text.replace("REGION", region)),
         CompileOptions(
             providers={cloud: load(cloud)},
             home=home,
