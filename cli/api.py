@@ -13,7 +13,9 @@ from ..providers.refresh import RefreshProgress
 from ..runtime.catalog import CatalogSummary
 from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.comments import CommentResult
+from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
+from ..runtime.field_effects import FieldEffect
 from ..runtime.offers import OfferList
 from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
@@ -120,6 +122,18 @@ class Api(Protocol):
         wait: float | None,
     ) -> DestroyResult: ...
 
+    def eject(
+        self,
+        deployment: str,
+        directory: Path | None,
+        *,
+        undo: bool,
+        dry_run: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> EjectResult: ...
+
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]: ...
 
     def explain(
@@ -132,6 +146,20 @@ class Api(Protocol):
         objective: str,
         home: Path | None,
     ) -> Explanation: ...
+
+    def explain_field(
+        self,
+        field: str,
+        path: Path | None,
+        *,
+        value: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        home: Path | None,
+    ) -> tuple[FieldEffect, ...]: ...
+
+    def explain_fields(self) -> tuple[FieldEffect, ...]: ...
 
     def offers(
         self,

@@ -33,8 +33,10 @@ class TaskInputs:
     objective: str
 
 
-def add_task_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="TASK", help="the task file (YAML)")
+def add_task_inputs(parser: argparse.ArgumentParser, *, given: bool = False) -> None:
+    """`given`: the command has a positional of its own for the task file."""
+    if not given:
+        parser.add_argument("path", metavar="TASK", help="the task file (YAML)")
     parser.add_argument("-d", "--deployment", metavar="NAME", help="name of the deployment (default: the task's name)")
     parser.add_argument(
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; without value, take it from here"

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..compiler.ir import FrozenMap, Meaning, Meanings
 from .base import Buckets, Provider
@@ -104,6 +104,28 @@ def load_definition_of_ours() -> ProviderDefinition:
     from .tfplugin.definitions import load_definition
 
     return load_definition(DEFINITION)
+
+
+def example(name: str) -> Provider:
+    """The target as it is for everyone (`examples.py`): not this machine, and no machines of the user's."""
+    from .examples import ExampleMachine, ExampleOwned
+
+    made_up: dict[str, type[Provider]] = {"local": ExampleMachine, "owned": ExampleOwned}
+    return made_up[name]() if name in made_up else load(name)
+
+
+def blocks_of(name: str) -> FrozenMap[Any] | None:
+    """`shapes.blocks_of`: which parts of a resource, or of a provider's configuration, are blocks; None for what nobody here knows."""
+    from .shapes import blocks_of as find
+
+    return find(name)
+
+
+def forces_new(type_: str, path: str) -> bool:
+    """`shapes.forces_new`: whether a change of this argument makes another one of the resource."""
+    from .shapes import forces_new as find
+
+    return find(type_, path)
 
 
 def load_all() -> tuple[Provider, ...]:

@@ -145,9 +145,32 @@ def locked(
         yield lock.fd
 
 
+def refuse_ejected(session: Session, deployment: DeploymentId) -> None:
+    """What plain Terraform has taken over is planned and changed by nobody else. Raises SkycError."""
+    record = session.store.deployment(deployment)
+    if record is not None and record.state is DeploymentState.EJECTED:
+        raise SkycError(
+            error(
+                "deployment-ejected",
+                "The deployment was ejected",
+                f"Plain Terraform works on the states of `{deployment}` now, so skyc plans and changes nothing of it.",
+                hint="use Terraform where it was ejected to, give the task another deployment with `-d NAME`, or take it back",
+                commands=(f"skyc eject {deployment} --undo",),
+            )
+        )
+
+
 def site_context(
-    session: Session, deployment: DeploymentId, lock_fd: int, compilation: Compilation | None = None
+    session: Session,
+    deployment: DeploymentId,
+    lock_fd: int,
+    compilation: Compilation | None = None,
+    *,
+    taking_back: bool = False,
 ) -> SiteContext:
+    """What Terraform's runs at a deployment's sites need. `taking_back`: also of one that was ejected. Raises SkycError."""
+    if not taking_back:
+        refuse_ejected(session, deployment)
     spans = span_finder(compilation) if compilation else {}
     remote = session.remotes.get(deployment)
     if remote is not None:

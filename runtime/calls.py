@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.diagnostics import SkycError, error, warning
 from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
@@ -21,6 +22,9 @@ from .records import JobRecord
 from .request import Request, compile_request
 from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
 from .session import Session, open_session
+
+if TYPE_CHECKING:
+    from .eject import EjectResult
 
 Home = Path | str | None
 
@@ -274,6 +278,29 @@ def destroy(
 
     with open_session(home, on_progress=on_progress) as session:
         return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
+
+
+def eject(
+    deployment: str,
+    directory: Path | str | None = None,
+    *,
+    undo: bool = False,
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> EjectResult:
+    """Write a deployment to `directory` as plain Terraform that plans to no change, and leave it to that. `dry_run`: write it, and
+    keep the deployment. `undo`: take the states back, without a directory."""
+    from .eject import come_back
+    from .eject import eject as write
+
+    with open_session(home, on_progress=on_progress) as session:
+        if undo:
+            return come_back(session, deployment, wait=wait)
+        if directory is None:
+            raise ValueError("a directory is needed to write to")
+        return write(session, deployment, Path(directory), dry_run=dry_run, wait=wait)
 
 
 def check(*, home: Home = None) -> tuple[CheckReport, ...]:

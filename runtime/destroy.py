@@ -46,6 +46,8 @@ def destroy(
     """Remove a deployment. `purge`: its kept storage, logs and history too. Raises SkycError, Interrupted."""
     deployment = known_deployment(session, name)
     with locked(session, deployment, command=f"skyc destroy {deployment}", wait=wait) as lock_fd:
+        if _forget_ejected(session, deployment):
+            return DestroyResult(deployment=deployment, outcome=DestroyOutcome.NOTHING)
         context = site_context(session, deployment, lock_fd)
         usable = _usable_states(session, deployment, context)
         orphans = reconcile(session, deployment, context, storage=False) if usable else ()
@@ -70,6 +72,18 @@ def destroy(
         _forget(session, deployment, purge, _staying_sites(session, deployment, staying, usable=usable, purge=purge))
     outcome = DestroyOutcome.DESTROYED if removed else DestroyOutcome.NOTHING
     return DestroyResult(deployment=deployment, outcome=outcome, removed=tuple(sorted(removed)), kept=kept)
+
+
+def _forget_ejected(session: Session, deployment: DeploymentId) -> bool:
+    """Close the record of an ejected deployment of which plain Terraform has left nothing."""
+    record = session.store.deployment(deployment)
+    if record is None or record.state is not DeploymentState.EJECTED:
+        return False
+    if any(_going(session, name, deployment, purge=True) for name in sorted(session.providers)):
+        return False
+    settle(session, deployment, None, JobState.CANCELLED, "The deployment was ejected and destroyed.")
+    _forget(session, deployment, purge=False)
+    return True
 
 
 def _usable_states(session: Session, deployment: DeploymentId, context: SiteContext) -> bool:

@@ -28,6 +28,8 @@ class DeploymentState(enum.Enum):
     """An apply stopped with an error; some of its resources may exist."""
     DESTROYING = "destroying"
     """A destroy began and its end was not recorded, or it stopped with an error."""
+    EJECTED = "ejected"
+    """Handed over to plain Terraform (`eject.py`): skyc changes nothing of it."""
     DESTROYED = "destroyed"
     """Nothing of it runs. Its history and persistent storage stay until it is purged."""
 

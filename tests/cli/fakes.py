@@ -31,7 +31,9 @@ from skyc.providers.refresh import RefreshProgress
 from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.catalog_refresh import CloudRefresh
 from skyc.runtime.comments import CommentResult, Written
+from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
+from skyc.runtime.field_effects import FieldEffect
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.policy.check import PolicyCheck
@@ -150,6 +152,17 @@ OFFER = Offer(
     as_of="2021-02; spot 2025-05",
     interruption_rate=None,
     capacity=None,
+)
+FIELD_EFFECT = FieldEffect(
+    field="resources.disk_size",
+    where="local",
+    before="100",
+    after="200",
+    effect="replaces all nodes",
+    job=True,
+    causes=("replace skyc_node.main-0 (disk)",),
+    lost=("disks and local data of those nodes",),
+    stays=("checkpoints",),
 )
 SUMMARY = CatalogSummary(
     provider="rented",
@@ -331,6 +344,19 @@ class FakeApi:
         kept = (KeptStorage(name="results", uri="file:///s/results"),)
         return DestroyResult(deployment=DIGITS, outcome=self.destroy_outcome, removed=("skyc_node.main-0",), kept=kept)
 
+    def eject(self, deployment: str, directory: Path | None, **given: Any) -> EjectResult:
+        self._called("eject", deployment=deployment, directory=directory, **given)
+        site = EjectedSite(
+            site=SiteId("digits.local"), provider="local", resources=1, files=("main.tf",), state="terraform.tfstate"
+        )
+        return EjectResult(
+            deployment=DIGITS,
+            directory=str(directory or "/elsewhere"),
+            engine="terraform 1.15.5",
+            sites=(site,),
+            recorded=not given["dry_run"],
+        )
+
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]:
         self._called("check", home=home)
         problems: tuple[Diagnostic, ...] = () if self.usable else (error("no-engine", "No Terraform.", "Install it."),)
@@ -340,6 +366,14 @@ class FakeApi:
     def explain(self, path: Path, **given: Any) -> Explanation:
         self._called("explain", path=path, **given)
         raise AssertionError("what it prints is tested with the real catalog")
+
+    def explain_field(self, field: str, path: Path | None, **given: Any) -> tuple[FieldEffect, ...]:
+        self._called("explain_field", field=field, path=path, **given)
+        return (FIELD_EFFECT,)
+
+    def explain_fields(self) -> tuple[FieldEffect, ...]:
+        self._called("explain_fields")
+        return (FIELD_EFFECT, replace(FIELD_EFFECT, where="rented", effect="in place"))
 
     def offers(self, **given: Any) -> OfferList:
         self._called("offers", **given)
