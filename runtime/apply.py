@@ -14,13 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
-from pathlib import Path
 
 from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical, holds_storage, task_of
+from ..compiler.ir import DeploymentId, JobAction, JobPlan, Secret, holds_storage, task_of
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform_stream import Event, Phase
 from ..providers.base import Capability
@@ -30,10 +27,12 @@ from .attempts import continued, worth_telling
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
 from .failover import is_up, make_site, nodes_of
-from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
+from .fingerprints import compiled_only
+from .job import JobId, JobKind, JobRequest, JobState, JobStatus
+from .job_request import hourly_of, job_request
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
-from .places import checkpoint_place, mounts, note_storages, refuse_unopened
+from .places import note_storages, refuse_unopened
 from .planning import (
     Planned,
     last_run,
@@ -58,7 +57,6 @@ from .session import Session
 from .sites import SiteContext
 from .standing import ended, release, settle
 from .waking import start_machines
-from .workdir import workdir_tree
 
 LONGEST_LINE = 1 << 16
 
@@ -182,6 +180,7 @@ def priced(compilation: Compilation) -> Plan:
         hours=max(task.hours for task in compilation.graph.tasks),
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
+        fingerprints=None if compilation.failed else compiled_only(compilation),
     )
 
 
@@ -197,6 +196,8 @@ def plan_result(plan: Planned) -> Plan:
         changes=plan.changes,
         buckets=compilation.buckets,
         jobs=plan.jobs,
+        before=plan.before,
+        fingerprints=plan.fingerprints,
         hours=max(task.hours for task in graph.tasks),
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
@@ -312,6 +313,8 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
         save(DeploymentState.FAILED)
         raise
     save(DeploymentState.ACTIVE)
+    assert plan.compilation.placement is not None
+    session.store.save_placement(deployment, plan.compilation.placement)
     return plan
 
 
@@ -364,7 +367,7 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
         # A changed task may resume a run; what succeeds is then the changed task.
         digest = plan.task_digests[task.id]
         session.store.set_run_state(deployment, task.id, run, RunState.OPEN, task_digest=digest)
-    record = session.store.begin_job(deployment, task.id, run=run, hourly=_hourly(plan, task))
+    record = session.store.begin_job(deployment, task.id, run=run, hourly=hourly_of(plan, task))
     start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
     return cluster, record
 
@@ -428,41 +431,6 @@ def start(
             session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
         raise
     session.store.record("job-submitted", request.id, deployment=deployment)
-
-
-def job_request(session: Session, plan: Planned, task: Task, record: JobRecord) -> JobRequest:
-    """What the nodes are told. The setup runs again when its text, its variables or the workdir change."""
-    provider = provider_of(task, plan.compilation)
-    return JobRequest(
-        id=record.id,
-        deployment=plan.deployment,
-        task=task.id,
-        groups=tuple(JobGroup(name=group.name, num_nodes=group.num_nodes, run=group.run) for group in task.groups),
-        setup=task.setup,
-        setup_key=_setup_key(session, task),
-        envs=FrozenMap(task.envs),
-        secret_names=task.secrets,
-        workdir=task.workdir,
-        mounts=mounts(session, task, provider),
-        checkpoint=checkpoint_place(session, plan.deployment, task, provider, record.run) if task.checkpoint else None,
-        run_id=f"{plan.deployment}-{task.id}-{record.run}",
-    )
-
-
-def _setup_key(session: Session, task: Task) -> str:
-    workdir = workdir_tree(Path(task.workdir), (session.home,)).digest if task.workdir else ""
-    return hashlib.sha256("\0".join((task.setup, canonical(task.envs).decode(), workdir)).encode()).hexdigest()[:32]
-
-
-def _hourly(plan: Planned, task: Task) -> Decimal | None:
-    assert plan.compilation.placement is not None
-    total = Decimal(0)
-    for placement in plan.compilation.placement.placements:
-        if placement.task == task.id:
-            if placement.hourly is None:
-                return None
-            total += placement.hourly * placement.num_nodes
-    return total
 
 
 def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord) -> JobRecord:

@@ -20,6 +20,7 @@ from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform, checked
 from ..providers.base import Attachment
 from ..providers.simulator import SIMULATED, simulate
+from .fingerprints import compiled_only
 from .mirror import mirrored, with_mirror
 from .planning import secret_texts, span_finder
 from .results import Plan
@@ -58,6 +59,7 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
         offline=True,
         diagnostics=(*compilation.diagnostics, *said),
         timings=compilation.timings,
+        fingerprints=compiled_only(compilation),
     )
 
 
