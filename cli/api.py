@@ -32,6 +32,7 @@ class Api(Protocol):
         destroy: bool,
         objective: str,
         offline: bool,
+        out: Path | None,
     ) -> Plan: ...
 
     def apply(
@@ -48,6 +49,7 @@ class Api(Protocol):
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        fingerprint: str | None,
     ) -> ApplyResult: ...
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...
@@ -140,7 +142,7 @@ class Api(Protocol):
 
     def backend_show(self, *, home: Path | None) -> Backend | None: ...
 
-    def schema(self) -> JsonObject: ...
+    def schema(self, *, plan_file: bool) -> JsonObject: ...
 
     def catalog_refresh(
         self,

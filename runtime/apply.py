@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
+from ..compiler.artifact.fingerprint import SHORTEST, SHOWN, matches
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, JobAction, JobPlan, Secret, holds_storage, task_of
 from ..compiler.pipeline import Compilation
@@ -33,6 +35,7 @@ from .job_request import hourly_of, job_request
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
 from .places import note_storages, refuse_unopened
+from .plan_files import is_plan_file
 from .planning import (
     Planned,
     last_run,
@@ -52,6 +55,7 @@ from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
 from .request import Request, compile_request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
+from .reviewed import opened_review, reviewed
 from .runs import plan_job
 from .session import Session
 from .sites import SiteContext
@@ -212,8 +216,9 @@ def apply(
     detach: bool = False,
     wait: float | None = None,
 ) -> ApplyResult:
-    """Plan, ask, make, run. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
-    compilation = compiled(session, request)
+    """Plan, ask, make, run; of a plan file, do what was reviewed. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
+    review = opened_review(session, request) if is_plan_file(request.path) else None
+    compilation = compiled(session, request) if review is None else review.compilation
     refuse_what_cannot_run(session, compilation)
     assert compilation.graph is not None
     refuse_unopened(
@@ -223,6 +228,8 @@ def apply(
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
+        if review is not None and outcome is not Outcome.DECLINED:
+            session.store.end_plan_file(deployment, review.digest)
         attempts = worth_telling(session.store.attempts(deployment))
         return ApplyResult(
             deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics, attempts=attempts
@@ -230,14 +237,21 @@ def apply(
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
         context = site_context(session, deployment, lock_fd, compilation)
-        with planned(session, request, compilation, context) as plan:
+        with (
+            planned(session, request, compilation, context)
+            if review is None
+            else reviewed(session, request, review, context) as plan
+        ):
             refuse_running(session, plan)
+            refuse_another(plan, request.fingerprint)
             shown = plan_result(plan)
             if confirm is not None and shown.has_changes and not confirm(shown):
                 return result(Outcome.DECLINED, None)
             todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
             if plan.has_changes or todo:
                 plan = _make(session, plan, request)
+            elif review is not None:
+                session.store.begin_plan_file(deployment, review.digest)
         if plan.stopped:
             # After what was approved: nothing starts, and costs, before that.
             start_machines(session, context, plan.stopped)
@@ -260,6 +274,37 @@ def apply(
     return result(OUTCOMES[record.state], record)
 
 
+def refuse_another(plan: Planned, fingerprint: str | None) -> None:
+    """Stop (exit code 4) where the plan is not the one whose fingerprint was approved. None: nobody named one. Raises SkycError."""
+    if fingerprint is None:
+        return
+    found = plan.fingerprints
+    names = [name for name in (found.changes, found.compiled) if name is not None] if found is not None else []
+    if len(fingerprint) < SHORTEST:
+        detail = f"`--plan` takes the first {SHORTEST} digits of a fingerprint, or more. Nothing was changed."
+        raise SkycError(error("short-fingerprint", "The fingerprint is too short to name a plan", detail))
+    if names and matches(names[0], fingerprint):
+        return
+    told = f"Now it would be {names[0][:SHOWN]}." if names else "Now there is no plan to compare it with."
+    same = len(names) > 1 and matches(names[1], fingerprint)
+    raise SkycError(
+        error(
+            "another-plan",
+            "The plan is not the one that was reviewed",
+            f"`--plan {fingerprint}` was approved. {told} "
+            + (
+                "What was approved is the compiled part of it, which was compared with nothing. "
+                if same
+                else "The task, a price ceiling, the envelope, a secret or what exists has changed since. "
+            )
+            + "Nothing was changed.",
+            hint="review the new plan and approve that one",
+            commands=(f"skyc plan {plan.compilation.source.path}",),
+        ),
+        exit_code=4,
+    )
+
+
 def _make(session: Session, plan: Planned, request: Request) -> Planned:
     """Apply every site with changes. The deployment is `failed` when one does not come up. The plan as it was carried out: with the
     placements that could be had."""
@@ -272,7 +317,7 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
         assert placement is not None
         session.store.save_deployment(
             deployment,
-            spec_path=str(request.path.resolve()),
+            spec_path=str(Path(compilation.source.path).resolve()),
             spec_digest=placement.spec_digest,
             plan_digest=placement.digest,
             state=state,
@@ -280,6 +325,8 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
 
     before = nodes_of(session, deployment)
     save(DeploymentState.APPLYING)
+    if plan.plan_file:
+        session.store.begin_plan_file(deployment, plan.plan_file)
     for site, _ in plan.sites:
         if site.graph is not None:
             session.store.save_site(site_record(site.graph, site.directory))

@@ -56,14 +56,16 @@ def plan(
     destroy: bool = False,
     objective: str = "cost",
     offline: bool = False,
+    out: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
 
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
     cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
-    compares with nothing; the result is schema-valid at most.
+    compares with nothing; the result is schema-valid at most. out: write the plan into this file, for `apply`.
     """
+    file = None if out is None else Path(out)
     request = _request(path, deployment, env, secrets, objective=objective, offline=offline)
     with open_session(home, on_progress=on_progress) as session:
         if emit is not None and emit != "plan":
@@ -81,7 +83,7 @@ def plan(
             return priced(compilation)
         compilation = warned(session, request, compilation)
         if offline:
-            return plan_offline(session, compilation)
+            return _kept(session, compilation, plan_offline(session, compilation), file)
         missing = cannot_ask(session, compilation)
         if missing:
             return priced(replace(compilation, diagnostics=(*compilation.diagnostics, *missing)))
@@ -92,11 +94,24 @@ def plan(
                 with planned(session, request, compilation, context) as made:
                     result = plan_result(made)
                     result = replace(result, diagnostics=(*result.diagnostics, *session.remarks))
+                    if file is not None:
+                        from .plan_files import compared_file, write_plan_file
+
+                        write_plan_file(file, compared_file(session, made, result))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result
         except NotCompared as failure:
-            return _not_compared(priced(compilation), compilation, failure)
+            return _kept(session, compilation, _not_compared(priced(compilation), compilation, failure), file)
+
+
+def _kept(session: Session, compilation: Compilation, result: Plan, file: Path | None) -> Plan:
+    """Write a plan that was compared with nothing into a file, for review."""
+    if file is not None:
+        from .plan_files import compiled_file, write_plan_file
+
+        write_plan_file(file, compiled_file(session, compilation, result))
+    return result
 
 
 def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) -> Plan:
@@ -156,11 +171,16 @@ def apply(
     on_progress: Callable[[Progress], None] | None = None,
     home: Home = None,
     wait: float | None = None,
+    fingerprint: str | None = None,
 ) -> ApplyResult:
-    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock."""
+    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock.
+
+    path: a task file, or a plan file, which is done as it was reviewed; then only `deployment`, `secrets`, and what is about the call
+    itself, count. fingerprint: the plan that was reviewed, by the first digits of its name; another one is refused (exit code 4).
+    """
     from .apply import apply as apply_request
 
-    request = _request(path, deployment, env, secrets, rerun, objective)
+    request = replace(_request(path, deployment, env, secrets, rerun, objective), fingerprint=fingerprint)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
 
@@ -289,8 +309,12 @@ def mirror(directory: Path | str) -> Path:
         ) from failure
 
 
-def schema() -> JsonObject:
-    """The JSON Schema of a task file, for editors."""
+def schema(*, plan_file: bool = False) -> JsonObject:
+    """The JSON Schema of a task file, for editors; `plan_file`: of the files that `plan` writes."""
+    if plan_file:
+        from ..compiler.artifact.plan_file import schema as plan_file_schema
+
+        return plan_file_schema()
     from ..compiler.schema import json_schema
 
     return json_schema()

@@ -61,6 +61,8 @@ class Planned:
     before: PlacementPlan | None = None
     """The placement that was applied last."""
     fingerprints: Fingerprints | None = None
+    plan_file: str = ""
+    """Digest of the reviewed plan file that is carried out; empty without one."""
 
     @property
     def deployment(self) -> DeploymentId:

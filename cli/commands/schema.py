@@ -1,4 +1,4 @@
-"""`skyc schema`: the task file's JSON Schema."""
+"""`skyc schema`: the JSON Schema of a task file, or of a plan file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: it prints the one thing there is, which is JSON already."""
+    parser.add_argument("--plan-file", action="store_true", help="of the files that `skyc plan -o` writes")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    screen.document(json.dumps(api.schema(), indent=2, ensure_ascii=False))
+    screen.document(json.dumps(api.schema(plan_file=arguments.plan_file), indent=2, ensure_ascii=False))
     return 0
 
 

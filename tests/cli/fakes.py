@@ -200,8 +200,10 @@ class FakeApi:
         destroy: bool,
         objective: str,
         offline: bool,
+        out: Path | None,
     ) -> Plan:
-        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
+        told = {"emit": emit, "destroy": destroy, **({} if out is None else {"out": out})}
+        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, **told)
         return self.planned
 
     def apply(
@@ -218,6 +220,7 @@ class FakeApi:
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        fingerprint: str | None,
     ) -> ApplyResult:
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
         if confirm is not None and not confirm(self.planned):
@@ -322,7 +325,7 @@ class FakeApi:
         self._called("backend_show", home=home)
         return self.backend
 
-    def schema(self) -> JsonObject:
+    def schema(self, *, plan_file: bool) -> JsonObject:
         self._called("schema")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
 
