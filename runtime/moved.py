@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from pathlib import Path
 
 from .. import __version__
 from ..compiler.artifact.fingerprint import ceiling
@@ -21,7 +20,7 @@ from ..compiler.pipeline import Compilation
 from ..providers.base import Capability
 from .backend.machine import home_label
 from .fingerprints import hashed_secrets
-from .plan_files import UP, keys_digest, local_tree, lock_text, newest_work, site_healths, site_state
+from .plan_files import UP, keys_digest, local_tree, lock_text, newest_work, not_sent, site_healths, site_state
 from .reconcile import left_behind
 from .session import Session
 from .sites import SiteContext, check_state, site_directory
@@ -33,9 +32,7 @@ _NAMED = 5
 """Files of a tree that are named, at most."""
 
 
-def moved_since(
-    session: Session, context: SiteContext, plan: PlanFile, compilation: Compilation, *, task: Path
-) -> tuple[Diagnostic, ...]:
+def moved_since(session: Session, context: SiteContext, plan: PlanFile, compilation: Compilation) -> tuple[Diagnostic, ...]:
     """Everything that is not as the plan file says. With the deployment's lock held. Raises SkycError for what cannot be looked at."""
     found = [
         *_program(session, context, plan),
@@ -187,7 +184,7 @@ def _money(amount: Decimal) -> str:
 def _trees(session: Session, plan: PlanFile) -> Iterator[Diagnostic]:
     for tree in plan.trees:
         try:
-            now = local_tree(tree.path, tree.workdir, session.home)
+            now = local_tree(tree.path, tree.workdir, not_sent(session, plan.task.path))
         except SkycError as failure:
             yield moved("Files that the job needs are not here", failure.diagnostics[0].detail)
             continue

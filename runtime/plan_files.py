@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets as randomness
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -129,7 +129,7 @@ def compared_file(session: Session, plan: Planned, shown: Plan) -> PlanFile:
         ),
         jobs=tuple(_jobs(session, plan)),
         engine=EngineName(name=session.engine.name, version=session.engine.version),
-        trees=tuple(local_trees(compilation.graph.tasks, session.home)),
+        trees=tuple(local_trees(compilation.graph.tasks, not_sent(session, compilation.source.path))),
         secrets=hashed_secrets(session, plan.deployment, compilation),
         keys=keys_digest(compilation),
     )
@@ -278,8 +278,13 @@ def site_healths(session: Session, deployment: DeploymentId) -> Mapping[SiteId, 
     return found
 
 
-def local_trees(tasks: tuple[Task, ...], home: Path) -> Iterator[LocalTree]:
-    """Every local file or directory that tasks send, once. Raises SkycError for one that cannot be read."""
+def not_sent(session: Session, task: str) -> tuple[Path, ...]:
+    """What in a workdir changes nothing of a plan: skyc's own home, and the task file, of which the plan holds what counts."""
+    return (session.home, Path(task))
+
+
+def local_trees(tasks: tuple[Task, ...], avoid: Sequence[Path]) -> Iterator[LocalTree]:
+    """Every local file or directory that tasks send, once. avoid: what does not count. Raises SkycError for one that cannot be read."""
     seen: set[tuple[str, bool]] = set()
     for task in tasks:
         places = [(task.workdir, True)] if task.workdir else []
@@ -288,12 +293,12 @@ def local_trees(tasks: tuple[Task, ...], home: Path) -> Iterator[LocalTree]:
             assert path is not None
             if (path, workdir) not in seen:
                 seen.add((path, workdir))
-                yield local_tree(path, workdir, home)
+                yield local_tree(path, workdir, avoid)
 
 
-def local_tree(path: str, workdir: bool, home: Path) -> LocalTree:
+def local_tree(path: str, workdir: bool, avoid: Sequence[Path]) -> LocalTree:
     """Raises SkycError."""
-    tree = workdir_tree(Path(path), (home,)) if workdir else source_tree(Path(path))
+    tree = workdir_tree(Path(path), avoid) if workdir else source_tree(Path(path))
     return LocalTree(path=path, workdir=workdir, digest=tree.digest, files=_files(tree))
 
 

@@ -95,7 +95,7 @@ def reviewed(session: Session, request: Request, review: Review, context: SiteCo
             yield plan
         return
     refresh_jobs(session, deployment)
-    found = moved_since(session, context, review.plan, review.compilation, task=review.path)
+    found = moved_since(session, context, review.plan, review.compilation)
     if found:
         raise SkycError(*found, exit_code=MOVED)
     with contextlib.ExitStack() as stack:

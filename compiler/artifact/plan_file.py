@@ -34,9 +34,9 @@ from ..ir import (
     SynthManifest,
     TaskGraph,
 )
+from . import BEGINNING, FORMAT
 from .codec import Damaged, decode, encode, json_schema, parts_of
 
-FORMAT = "skyc.plan-file/"
 MAJOR = "1"
 LARGEST = 256 << 20
 """Bytes a plan file may have."""
@@ -187,7 +187,7 @@ def written(plan: PlanFile) -> tuple[bytes, str]:
     """The file's bytes, and its digest."""
     body = encode(plan)
     digest = hashlib.sha256(body).hexdigest()
-    return b'{"format":"%s%s","digest":"%s","plan":%s}\n' % (FORMAT.encode(), MAJOR.encode(), digest.encode(), body), digest
+    return BEGINNING + b'%s","digest":"%s","plan":%s}\n' % (MAJOR.encode(), digest.encode(), body), digest
 
 
 def looks_like_one(head: bytes) -> bool:
