@@ -38,6 +38,7 @@ class Api(Protocol):
         objective: str,
         offline: bool,
         policies: Sequence[Path],
+        out: Path | None,
     ) -> Plan: ...
 
     def diff(
@@ -70,6 +71,7 @@ class Api(Protocol):
         wait: float | None,
         policies: Sequence[Path],
         approve: Sequence[str],
+        fingerprint: str | None,
     ) -> ApplyResult: ...
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...

@@ -65,6 +65,7 @@ def plan(
     objective: str = "cost",
     offline: bool = False,
     policies: Sequence[Path | str] = (),
+    out: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
@@ -72,8 +73,9 @@ def plan(
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
     cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
     compares with nothing; the result is schema-valid at most. policies: files with rules that hold beside those there are; what a rule
-    forbids is among the diagnostics, and `denied` says so.
+    forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`.
     """
+    file = None if out is None else Path(out)
     request = _request(path, deployment, env, secrets, objective=objective, offline=offline, policies=policies)
     with open_session(home, on_progress=on_progress) as session:
         if emit is not None and emit != "plan":
@@ -92,7 +94,7 @@ def plan(
             return judged(session, request, compilation, priced(compilation))
         compilation = warned(session, request, compilation)
         if offline:
-            return judged(session, request, compilation, plan_offline(session, compilation))
+            return _kept(session, compilation, judged(session, request, compilation, plan_offline(session, compilation)), file)
         missing = cannot_ask(session, compilation)
         if missing:
             compilation = replace(compilation, diagnostics=(*compilation.diagnostics, *missing))
@@ -104,11 +106,25 @@ def plan(
                 with planned(session, request, compilation, context) as made:
                     result = judged(session, request, compilation, plan_result(made))
                     result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
+                    if file is not None:
+                        from .plan_files import compared_file, write_plan_file
+
+                        write_plan_file(file, compared_file(session, made, result))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result
         except NotCompared as failure:
-            return judged(session, request, compilation, _not_compared(priced(compilation), compilation, failure))
+            found = judged(session, request, compilation, _not_compared(priced(compilation), compilation, failure))
+            return _kept(session, compilation, found, file)
+
+
+def _kept(session: Session, compilation: Compilation, result: Plan, file: Path | None) -> Plan:
+    """Write a plan that was compared with nothing into a file, for review."""
+    if file is not None:
+        from .plan_files import compiled_file, write_plan_file
+
+        write_plan_file(file, compiled_file(session, compilation, result))
+    return result
 
 
 def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) -> Plan:
@@ -170,12 +186,18 @@ def apply(
     wait: float | None = None,
     policies: Sequence[Path | str] = (),
     approve: Sequence[str] = (),
+    fingerprint: str | None = None,
 ) -> ApplyResult:
     """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock. `policies`:
-    files with rules that hold beside those there are; `approve`: rules that whoever calls this approves."""
+    files with rules that hold beside those there are; `approve`: rules that whoever calls this approves.
+
+    path: a task file, or a plan file, which is done as it was reviewed; then only `deployment`, `secrets`, and what is about the call
+    itself, count. fingerprint: the plan that was reviewed, by the first digits of its name; another one is refused (exit code 4).
+    """
     from .apply import apply as apply_request
 
     request = _request(path, deployment, env, secrets, rerun, objective, policies=policies, approve=approve)
+    request = replace(request, fingerprint=fingerprint)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
 
@@ -328,7 +350,12 @@ def mirror(directory: Path | str) -> Path:
 
 
 def schema(of: SchemaOf = "task") -> JsonObject:
-    """A JSON Schema: of a task file or a `policy` file, for editors; of the `report` of a plan as JSON, for programs that read it."""
+    """A JSON Schema: of a task file or a `policy` file, for editors; of the `report` of a plan as JSON, or of the `plan-file` that `plan`
+    writes, for programs that read them."""
+    if of == "plan-file":
+        from ..compiler.artifact.plan_file import schema as of_plan_file
+
+        return of_plan_file()
     if of == "report":
         from ..compiler.report import schema as of_report
 

@@ -57,7 +57,15 @@ def destroy(
         with contextlib.ExitStack() as stack:
             sites = _plan(session, deployment, context, stack, buckets, staying) if usable else ()
             changes = tuple(plan.changes for plan, _ in sites) if usable else _tagged(session, deployment, purge)
-            shown = Plan(deployment=deployment, placement=None, graphs=(), changes=changes, kept=kept, destroying=True)
+            shown = Plan(
+                deployment=deployment,
+                placement=None,
+                graphs=(),
+                changes=changes,
+                kept=kept,
+                destroying=True,
+                before=session.store.placement(deployment),
+            )
             if confirm is not None and not confirm(shown):
                 return DestroyResult(deployment=deployment, outcome=DestroyOutcome.DECLINED)
             session.store.set_deployment_state(deployment, DeploymentState.DESTROYING)
@@ -211,6 +219,7 @@ def _forget(session: Session, deployment: DeploymentId, purge: bool, staying: fr
         if record.site not in staying:
             session.store.remove_site(deployment, record.site)
     session.store.end_searches(deployment)
+    session.store.save_placement_text(deployment, "")
     directory = deployment_directory(session.home, deployment)
     # A link would lead the deletes to somewhere else. The lock is ours until the end: removing it would let two commands hold
     # "the" lock at once. The list of storage that was kept is what a later purge goes by.

@@ -83,6 +83,16 @@ class JournalEntry:
     finished: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFileRecord:
+    """A plan file that was applied here. `finished` None: its apply was cut off, or failed, and is gone on with."""
+
+    deployment: DeploymentId
+    digest: str
+    began: datetime
+    finished: datetime | None = None
+
+
 class AttemptOutcome(enum.Enum):
     """What came of trying a placement."""
 

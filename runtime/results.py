@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from ..compiler.report import Report
 
 ReportFormat = Literal["text", "markdown", "json", "html"]
-SchemaOf = Literal["task", "policy", "report"]
+SchemaOf = Literal["task", "policy", "report", "plan-file"]
 """Of what `skyc schema` prints the JSON Schema."""
 
 

@@ -18,9 +18,16 @@ EXAMPLES = """\
 """
 
 
+SCHEMAS = {
+    "policy": "a policy file",
+    "report": "what `skyc plan --format json` prints",
+    "plan-file": "the files that `skyc plan -o` writes",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_mutually_exclusive_group()
-    for name, what in (("policy", "a policy file"), ("report", "what `skyc plan --format json` prints")):
+    for name, what in SCHEMAS.items():
         kinds.add_argument(f"--{name}", action="store_const", const=name, dest="of", default="task", help=f"of {what}, instead")
 
 

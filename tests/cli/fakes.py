@@ -230,8 +230,10 @@ class FakeApi:
         objective: str,
         offline: bool,
         policies: Sequence[Path],
+        out: Path | None,
     ) -> Plan:
-        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
+        told = {"emit": emit, "destroy": destroy, **({} if out is None else {"out": out})}
+        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, **told)
         self.policies, self.approved = tuple(policies), ()
         return self.planned
 
@@ -269,6 +271,7 @@ class FakeApi:
         wait: float | None,
         policies: Sequence[Path],
         approve: Sequence[str],
+        fingerprint: str | None,
     ) -> ApplyResult:
         self.policies, self.approved = tuple(policies), tuple(approve)
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)

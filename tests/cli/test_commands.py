@@ -378,7 +378,7 @@ def test_mirror_prints_lines_for_a_shell(fake: FakeApi, capsys: pytest.CaptureFi
 def test_schema_is_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"], api=fake) == 0
     assert json.loads(capsys.readouterr().out) == fake.schema("task")
-    for of in ("report", "policy"):
+    for of in ("report", "policy", "plan-file"):
         assert main(["schema", f"--{of}"], api=fake) == 0
         assert fake.calls[-1] == ("schema", {"of": of})
 
