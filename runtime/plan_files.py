@@ -179,6 +179,8 @@ def _file(
         secrets=secrets or FrozenMap(),
         keys=keys,
         policies=shown.policies,
+        policy_files=tuple(str(policy.path.resolve()) for policy in compilation.named_policies),
+        endless=compilation.endless,
         fingerprints=shown.fingerprints,
     )
 

@@ -29,7 +29,8 @@ from ..compiler.ir import (
     SiteId,
 )
 from ..compiler.parse import parse
-from ..compiler.pipeline import Compilation, CompileOptions, SynthFile
+from ..compiler.pipeline import Compilation, CompileOptions, SynthFile, with_policies
+from ..compiler.policy.load import PolicyFile
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
 from ..providers.base import STOPPED, Access
@@ -38,6 +39,7 @@ from .job import JobState
 from .moved import MOVED, moved, moved_since, offer_moved
 from .plan_files import LOCK_FILE, read_plan_file
 from .planning import Planned, newest_attempt, planned
+from .policy.files import policy_files
 from .records import JobRecord
 from .request import Request, compile_request, deployment_keys, deployment_mark
 from .session import Session
@@ -240,9 +242,9 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         for site in plan.sites
         if site.graph is not None and site.manifest is not None
     )
-    return Compilation(
+    compilation = Compilation(
         source=source,
-        options=_options(session, plan),
+        options=_options(session, request, plan),
         sources=sources,
         graph=plan.graph,
         secrets=_secrets(session, request, plan),
@@ -253,7 +255,14 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         buckets=plan.buckets,
         graphs=graphs,
         synthesized=made,
+        named_policies=tuple(PolicyFile(path=Path(path), shown=path) for path in plan.policy_files),
+        endless=plan.endless,
     )
+    # The rules of today, not of the review: who forbids something meanwhile is heeded.
+    compilation = with_policies(compilation)
+    if compilation.failed:
+        raise SkycError(*compilation.diagnostics)
+    return compilation
 
 
 def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[object, ...]) -> PlacementPlan:
@@ -272,7 +281,7 @@ def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[obj
     return placement if len(kept) == len(placement.fallbacks) else dataclasses.replace(placement, fallbacks=tuple(kept))
 
 
-def _options(session: Session, plan: PlanFile) -> CompileOptions:
+def _options(session: Session, request: Request, plan: PlanFile) -> CompileOptions:
     settings = plan.settings
 
     def access(deployment: DeploymentId) -> Access:
@@ -291,6 +300,7 @@ def _options(session: Session, plan: PlanFile) -> CompileOptions:
         mark=lambda deployment: deployment_mark(session, deployment),
         images=settings.images,
         versions=settings.versions,
+        policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
     )
 
 

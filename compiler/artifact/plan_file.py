@@ -33,6 +33,7 @@ from ..ir import (
     SiteId,
     SynthManifest,
     TaskGraph,
+    TaskId,
 )
 from . import BEGINNING, FORMAT
 from .codec import Damaged, decode, encode, json_schema, parts_of
@@ -153,6 +154,8 @@ class PlanFile:
     home: host and place of the home it was made in. keys: a digest of the deployment's public keys, empty where it has none. placement:
     what is made, with its fallbacks, its costs and the offers that were left out; chosen: the optimizer's choice, where a failover had
     gone on from it. secrets: name → keyed hash of the value. trees: the local files that are sent.
+    policies: what the rules of that day said; policy_files: absolute paths of those the task file names, which hold when it is applied too.
+    endless: tasks that are services.
     """
 
     kind: PlanKind
@@ -175,6 +178,8 @@ class PlanFile:
     secrets: FrozenMap[str] = field(default_factory=FrozenMap)
     keys: str = ""
     policies: tuple[PolicyResult, ...] = ()
+    policy_files: tuple[str, ...] = ()
+    endless: tuple[TaskId, ...] = ()
     fingerprints: Fingerprints | None = None
 
     @property
