@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from skyc.compiler.artifact.plan_file import schema as plan_file_schema
 from skyc.compiler.diagnostics import Diagnostic, error
 from skyc.compiler.ir import (
     Accelerator,
@@ -222,7 +223,8 @@ class FakeApi:
         wait: float | None,
         fingerprint: str | None,
     ) -> ApplyResult:
-        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
+        told = {} if fingerprint is None else {"fingerprint": fingerprint}
+        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home, **told)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
         self._report(on_progress)
@@ -326,6 +328,8 @@ class FakeApi:
         return self.backend
 
     def schema(self, *, plan_file: bool) -> JsonObject:
+        if plan_file:
+            return plan_file_schema()
         self._called("schema")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
 
