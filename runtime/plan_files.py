@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..compiler.artifact.plan_file import (
+    LARGEST,
     EngineName,
     LocalTree,
     NetworkRow,
@@ -64,7 +65,8 @@ def is_plan_file(path: Path) -> bool:
 def read_plan_file(path: Path) -> tuple[PlanFile, str]:
     """A plan file and its digest. Raises SkycError."""
     try:
-        return read(path.read_bytes())
+        with path.open("rb") as file:
+            return read(file.read(LARGEST + 1))
     except OSError as failure:
         raise SkycError(error("plan-file-unreadable", "The plan file cannot be read", f"{path}: {failure.strerror}.")) from None
     except NotAPlan as failure:

@@ -81,6 +81,14 @@ def opened_review(session: Session, request: Request) -> Review:
     if request.deployment not in (None, plan.deployment):
         detail = f"{request.path} is for `{plan.deployment}`, and the command line names `{request.deployment}`."
         raise SkycError(error("plan-of-another", "The plan is of another deployment", detail), exit_code=MOVED)
+    given = [name for name, value in (("--env", request.env), ("--rerun", request.rerun)) if value]
+    if given:
+        detail = (
+            f"{request.path} says all of what is done; {' and '.join(given)} would make another plan of it. Nothing was done."
+        )
+        raise SkycError(
+            error("plan-file-option", "An option would change a reviewed plan", detail, hint="leave it out, or plan again")
+        )
     adopt_mark(session, plan)
     return Review(path=request.path, plan=plan, digest=digest, compilation=_compilation(session, request, plan))
 
@@ -178,7 +186,14 @@ def _gone_on(session: Session, request: Request, review: Review, context: SiteCo
                     exit_code=MOVED,
                 )
         digests = {job.plan.task: job.task_digest for job in review.plan.jobs}
-        yield dataclasses.replace(plan, jobs=jobs, task_digests=digests, plan_file=review.digest)
+        yield dataclasses.replace(
+            plan,
+            jobs=jobs,
+            task_digests=digests,
+            before=review.plan.before,
+            fingerprints=review.plan.fingerprints,
+            plan_file=review.digest,
+        )
 
 
 def _beyond(now: ChangeSet, approved: ChangeSet | None) -> list[str]:

@@ -348,6 +348,10 @@ def test_secrets_are_asked_for_and_another_deployment_is_refused(account: Accoun
     with pytest.raises(SkycError) as caught:
         opened_review(account.session, request)
     assert (caught.value.diagnostics[0].slug, caught.value.exit_code) == ("plan-of-another", 4)
+    for odd in (Request(path=file, env={"A": "b"}, secrets={}), Request(path=file, env={}, secrets={}, rerun=True)):
+        with pytest.raises(SkycError) as caught:
+            opened_review(account.session, odd)
+        assert caught.value.diagnostics[0].slug == "plan-file-option"
     (account.home.parent / "task.yaml").unlink()
     with pytest.raises(SkycError) as caught:
         opened_review(account.session, dataclasses.replace(request, deployment=None))

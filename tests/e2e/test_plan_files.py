@@ -46,12 +46,9 @@ def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: 
     no_secret_in(file.read_bytes())
     fingerprint = json.loads(file.read_bytes())["plan"]["fingerprints"]["changes"]
 
-    # Another fingerprint, a file that was edited, and files of the job that were: nothing is done.
+    # Another fingerprint, and files of the job that were edited: nothing is done.
     refused = skyc("apply", task, "-y", "--plan", "0123456789abcdef", code=4)
     assert "another-plan" in refused.err and fingerprint[:16] in refused.err
-    forged = skyc.folder / "forged.skyc"
-    forged.write_bytes(file.read_bytes().replace(b'"num_nodes":1', b'"num_nodes":2'))
-    assert "plan-file-damaged" in skyc("apply", str(forged), "-y", code=1).err
     (work / "word.txt").write_text("other")
     moved = skyc("apply", str(file), "-y", code=4)
     assert "plan-moved" in moved.err and "word.txt changed" in moved.err
@@ -66,12 +63,10 @@ def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: 
     first.wait(30)
     done = skyc("apply", str(file), "-y")
     assert "begun before" in done.err and "it said one, 15 long" in done.out, done.both
-    jobs = skyc.json("queue", "tiny")["jobs"]
-    assert [(job["id"], job["state"]) for job in jobs] == [("tiny-1-1", "succeeded")]
     again = skyc("apply", str(file), "-y", code=4)
     assert "plan-applied" in again.err and "tiny-1-1 is succeeded" in again.err
 
-    # The state the next plan rests on is another one once somebody else has applied.
+    # By its fingerprint; and then what a plan file of the same plan rests on is no more.
     skyc.task("tiny", text.replace("said", "sang"))
     second = skyc.folder / "second.skyc"
     skyc("plan", task, "-o", str(second))
@@ -81,12 +76,9 @@ def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: 
     assert "it sang one" in by_name.out, by_name.both
     moved = skyc("apply", str(second), "-y", code=4)
     assert "run 1, attempt 1 → run 2, attempt 1" in moved.err
-    assert len(skyc.json("queue", "tiny")["jobs"]) == 2
-
-    # A destroy, and then nothing is as the plan says.
     no_secret_in(second.read_bytes())
-    skyc("destroy", "tiny", "-y")
-    assert "there is none" in skyc("apply", str(second), "-y", code=4).err
+    jobs = skyc.json("queue", "tiny")["jobs"]
+    assert [(job["id"], job["state"]) for job in jobs] == [("tiny-1-1", "succeeded"), ("tiny-2-1", "succeeded")]
 
 
 def no_secret_in(data: bytes) -> None:
