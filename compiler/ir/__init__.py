@@ -14,6 +14,7 @@ from .addresses import (
 )
 from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
+from .drift import DriftClass, DriftKind, DriftRow, DriftTable, RateKind, TypeDrift
 from .failure import Failure, FailureKind, Reach
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
 from .job import JobAction, JobPlan
@@ -107,6 +108,10 @@ __all__ = [
     "CostLine",
     "DataFlow",
     "DeploymentId",
+    "DriftClass",
+    "DriftKind",
+    "DriftRow",
+    "DriftTable",
     "Failure",
     "FailureKind",
     "FileMount",
@@ -139,6 +144,7 @@ __all__ = [
     "Proof",
     "ProviderRequirement",
     "Quota",
+    "RateKind",
     "Reach",
     "Ref",
     "Rejection",
@@ -162,6 +168,7 @@ __all__ = [
     "TaskId",
     "TaskSpec",
     "Transfer",
+    "TypeDrift",
     "Value",
     "ValueKind",
     "canonical",

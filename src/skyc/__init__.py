@@ -13,15 +13,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .runtime.backend.commands import backend_create, backend_show
     from .runtime.calls import (
+        adopt_drift,
         apply,
         cancel,
         check,
         destroy,
+        drift,
         exec,
         logs,
         mirror,
         plan,
         queue,
+        repair_drift,
         schema,
         shell,
         start,
@@ -41,15 +44,18 @@ _HOMES = {
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
+            "adopt_drift",
             "apply",
             "cancel",
             "check",
             "destroy",
+            "drift",
             "exec",
             "logs",
             "mirror",
             "plan",
             "queue",
+            "repair_drift",
             "schema",
             "shell",
             "start",
@@ -62,6 +68,7 @@ _HOMES = {
 
 __all__ = [
     "__version__",
+    "adopt_drift",
     "apply",
     "backend_create",
     "backend_show",
@@ -71,6 +78,7 @@ __all__ = [
     "check",
     "checkpoint",
     "destroy",
+    "drift",
     "exec",
     "explain",
     "logs",
@@ -78,6 +86,7 @@ __all__ = [
     "offers",
     "plan",
     "queue",
+    "repair_drift",
     "schema",
     "shell",
     "start",
