@@ -26,6 +26,7 @@ from ..compiler.ir import (
     FrozenMap,
     GroupPlacement,
     NodeRuntime,
+    Rename,
     ResourceGraph,
     SiteId,
     Storage,
@@ -353,6 +354,9 @@ class Provider(Protocol):
     def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
         """Start those of these machines that do not run and wait until they do; `bring_up` is for what comes then. Addresses may be
         others afterwards. Names of the nodes that were started. Only with `Capability.STOP`. Raises SkycError."""
+
+    def renames(self) -> tuple[Rename, ...]:
+        """Addresses that an older skyc gave to what `lower` calls otherwise now, the oldest rename first. Pure."""
 
     def drift_table(self) -> DriftTable:
         """What a change of each attribute of what it emits means, and of each resource that is gone or extra. Pure."""

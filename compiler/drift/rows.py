@@ -238,6 +238,8 @@ class _Resource:
     def _changed(self, attribute: AttributeChange) -> DriftRow:
         path = plain(attribute.path)
         drift, why = self._class(path)
+        if drift is DriftClass.BENIGN and self._loses_own(path, attribute):
+            drift, why = DriftClass.COST, OWN_WORD
         field_line = self._field(path, attribute)
         kind = next((kind for name, kind in self.says.rates.items() if name == path), None)
         hourly = self.prices(kind, attribute.before, attribute.after, self._side("before")) if kind is not None else None
@@ -266,6 +268,12 @@ class _Resource:
         if why is None or (key and not any(name in self.says.why for name in _above(path) if name.startswith(key))):
             why = STANDARD[drift]
         return drift, why
+
+    def _loses_own(self, path: str, attribute: AttributeChange) -> bool:
+        """Whether something of a list that the module wrote is not in it any more, such as a tag where tags are a list."""
+        own = self.applied.arguments.get(path)
+        after = json.loads(attribute.after) if attribute.after is not None and attribute.kind is ValueKind.KNOWN else []
+        return isinstance(own, list) and isinstance(after, list) and any(item not in after for item in own)
 
     def _mirrored(self, path: str) -> str:
         for name, other in self.says.mirrors.items():
@@ -305,9 +313,10 @@ class _Resource:
             return ""
         for name, field_name in self.says.fields.items():
             if path == name:
-                return f"{self.applied.origin.child(field_name)}: {_yaml(attribute.after)}"
+                return f"{_written_path(self.applied.origin.child(field_name))}: {_yaml(attribute.after)}"
             if path.startswith(f"{name}.") and not path[len(name) + 1 :].startswith("skyc"):
-                return f"{self.applied.origin.child(field_name).child(path[len(name) + 1 :])}: {_yaml(attribute.after)}"
+                place = self.applied.origin.child(field_name).child(path[len(name) + 1 :])
+                return f"{_written_path(place)}: {_yaml(attribute.after)}"
         return ""
 
     # Lists
@@ -383,6 +392,11 @@ def _shown(rows: list[JsonObject]) -> str | None:
     """The elements with what is set in them: a rule has ten fields, of which three say something."""
     said = [{name: value for name, value in row.items() if value not in (None, "", [], False, {})} for row in rows]
     return json.dumps(said, sort_keys=True, separators=(", ", ": "), ensure_ascii=False) if said else None
+
+
+def _written_path(path: SpecPath) -> str:
+    """As somebody writes it in a file of one task, which is the first."""
+    return str(SpecPath(path.steps[2:]) if path.steps[:2] == ("tasks", 0) else path)
 
 
 def _yaml(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, ResourceGraph, Storage, Task
+from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, LowerContext, OwnedResource
 from ..drift import table_of
 from ..rented.accounts import made_in, refuse_other
@@ -20,6 +20,7 @@ from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
+from .moved import MOVED
 
 if TYPE_CHECKING:
     from .inventory import Inventory
@@ -76,6 +77,9 @@ class IbmProvider(RentedProvider):
                 commands=("export IC_API_KEY=…",),
             ),
         )
+
+    def renames(self) -> tuple[Rename, ...]:
+        return MOVED
 
     def drift_table(self) -> DriftTable:
         return table_of(Path(__file__).parent, "ibm")
