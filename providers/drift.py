@@ -15,6 +15,8 @@
       fields: {size: instance_type}     # which field of a task's resources says it
       rates: {size: machine}            # what the catalog prices it by
       repairs: {d: makes it anew}       # where a repair does more than to set a value back
+      filled: {e: aws_route}            # a list into which resources of that type put elements
+      settles: g                        # what the cloud says only when something of ours uses the resource
 
 Invariant: a word, class or path nobody knows is an error. That every attribute of the emitted types has a line is tested against the
 providers' schemas, so a new version of a provider cannot bring one that nobody thought about.
@@ -35,7 +37,7 @@ from .tfplugin.schema import Block
 FILE = "drift.yaml"
 EVERY_TYPE = "*"
 _CLASSES = {item.value: item for item in DriftClass if item is not DriftClass.UNCLASSIFIED}
-_WORDS = frozenset({*_CLASSES, "gone", "extra", "rest", "why", "fields", "rates", "mirrors", "repairs"})
+_WORDS = frozenset({*_CLASSES, "gone", "extra", "rest", "why", "fields", "rates", "mirrors", "repairs", "filled", "settles"})
 
 
 class DriftTableError(Exception):
@@ -66,7 +68,8 @@ def _type(name: str, words: Mapping[str, Any], shared: Mapping[str, Any], body: 
     if strange:
         raise DriftTableError(f"{name}: {', '.join(strange)} is no word of a drift table")
     own = dict(_paths(name, words))
-    for path in (*own, *(words.get("why") or {}), *(words.get("fields") or {}), *(words.get("rates") or {})):
+    named = [name for word in ("why", "fields", "rates", "repairs", "filled") for name in words.get(word) or {}]
+    for path in (*own, *named, *str(words.get("settles") or "").split()):
         if body is not None and path not in (WHOLE, EXTRA) and not _there(body, path):
             raise DriftTableError(f"{name}: there is no {path}")
     classes = {**dict(_paths(name, shared)), **own}
@@ -82,6 +85,8 @@ def _type(name: str, words: Mapping[str, Any], shared: Mapping[str, Any], body: 
         rates=FrozenMap({path: RateKind(kind) for path, kind in (words.get("rates") or {}).items()}),
         mirrors=FrozenMap({**(shared.get("mirrors") or {}), **(words.get("mirrors") or {})}),
         repairs=FrozenMap(words.get("repairs") or {}),
+        filled=FrozenMap(words.get("filled") or {}),
+        settles=frozenset(str(words.get("settles") or "").split()),
         facts=frozenset(item for item, said in top.items() if not said.required and not said.optional),
         chosen=frozenset(item for item, said in top.items() if said.optional and said.computed and item != "id"),
     )

@@ -52,6 +52,8 @@ class SeenSite:
     run: PlanRun
     raw: Mapping[str, JsonObject]
     """Address → its `change` in the plan's `resource_drift`."""
+    others: Mapping[str, Sequence[JsonObject]]
+    """Type → the attributes of every resource, as they were found."""
     rows: tuple[DriftRow, ...]
 
     @property
@@ -173,13 +175,32 @@ def _looking(
         shown = terraform.show(run.plan_file)
         changes = change_set(shown, graph=None, site=record.site, engine=context.engine, refresh_only=True)
         raw = {str(entry["address"]): entry["change"] for entry in shown.get("resource_drift") or ()}
-        table = provider.drift_table()
-        rows = resource_rows(record.site, changes.drift, raw, table, module.resources, prices)
+        table, others = provider.drift_table(), _by_type(shown)
+        rows = resource_rows(record.site, changes.drift, raw, table, module.resources, prices, others)
         if cut_off and not target:
             rows += undone_rows(record.site, _planned(context, record.site, terraform), rows, table, module.resources, prices)
-        return SeenSite(record=record, provider=provider, terraform=terraform, module=module, run=run, raw=raw, rows=rows)
+        return SeenSite(
+            record=record,
+            provider=provider,
+            terraform=terraform,
+            module=module,
+            run=run,
+            raw=raw,
+            others=others,
+            rows=rows,
+        )
 
     return look
+
+
+def _by_type(shown: JsonObject) -> dict[str, list[JsonObject]]:
+    """Type → the attributes of every resource, as they were found."""
+    root = ((shown.get("planned_values") or {}).get("root_module") or {}).get("resources") or ()
+    found: dict[str, list[JsonObject]] = {}
+    for row in root:
+        if isinstance(row.get("values"), dict):
+            found.setdefault(str(row["type"]), []).append(row["values"])
+    return found
 
 
 def _planned(context: SiteContext, site: SiteId, terraform: Terraform) -> tuple[ResourceChange, ...]:

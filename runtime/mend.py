@@ -19,6 +19,7 @@ from typing import Any
 
 from ..compiler.changeset import change_set
 from ..compiler.diagnostics import SkycError, error
+from ..compiler.drift.filled import unexplained
 from ..compiler.drift.rows import plain
 from ..compiler.ir import (
     Action,
@@ -27,6 +28,7 @@ from ..compiler.ir import (
     DriftClass,
     DriftKind,
     DriftRow,
+    JsonObject,
     ResourceChange,
     SiteId,
     ValueKind,
@@ -208,10 +210,25 @@ def _named(site: SeenSite, rows: Sequence[DriftRow]) -> dict[str, dict[str, Any]
         applied = site.module.resources.get(row.address)
         if row.kind is not DriftKind.CHANGED or row.value is not ValueKind.KNOWN or applied is None or row.type not in table:
             continue
-        before = site.raw.get(row.address, {}).get("before")
-        if top in table[row.type].chosen and top not in applied.arguments and isinstance(before, dict):
-            found.setdefault(row.address, {})[top] = _escaped(before.get(top))
+        before, after = (site.raw.get(row.address, {}).get(side) for side in ("before", "after"))
+        if top not in table[row.type].chosen or top in applied.arguments or not isinstance(before, dict):
+            continue
+        value = before.get(top)
+        if top in table[row.type].filled and isinstance(after, dict):
+            # What other resources of the module put there stays, whether the state knew of it already or not.
+            value = _as_it_was(site, table[row.type].filled[top], top, before, after)
+        found.setdefault(row.address, {})[top] = _escaped(value)
     return found
+
+
+def _as_it_was(site: SeenSite, filler: str, name: str, before: JsonObject, after: JsonObject) -> list[Any]:
+    """A list that others fill, without what is not theirs, and with what somebody took away."""
+    old, new = before.get(name) or [], after.get(name) or []
+    now = site.others.get(filler, ())
+    former = [change["before"] for change in site.raw.values() if isinstance(change.get("before"), dict)]
+    strange = unexplained([row for row in new if row not in old], after, now)
+    missed = unexplained([row for row in old if row not in new], before, [*now, *former])
+    return [*(row for row in new if row not in strange), *missed]
 
 
 def _escaped(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -29,6 +29,7 @@ from ..ir import (
     ValueKind,
 )
 from ..ir.drift import EXTRA, WHOLE
+from .filled import unexplained
 
 GRAVITY = (DriftClass.SECURITY, DriftClass.UNCLASSIFIED, DriftClass.BROKEN, DriftClass.COST, DriftClass.BENIGN)
 STANDARD = {
@@ -39,6 +40,7 @@ STANDARD = {
     DriftClass.BENIGN: "nothing depends on it",
 }
 OWN_WORD = "skyc wrote this, and costs are told apart by it"
+EMPTY = (None, '""', "[]", "{}")
 STATE_HAS_IT = "nothing is to be taken over: the state has it already, and the next apply undoes it"
 _NOBODY = TypeDrift(
     name="",
@@ -70,9 +72,16 @@ def resource_rows(
     table: DriftTable,
     applied: Mapping[str, AppliedResource],
     prices: Prices,
+    others: Mapping[str, Sequence[JsonObject]] | None = None,
 ) -> tuple[DriftRow, ...]:
-    """Rows of what Terraform found at a site. drift: from `change_set` of a refresh-only plan; raw: address → its `change` in it."""
+    """Rows of what Terraform found at a site. drift: from `change_set` of a refresh-only plan; raw: address → its `change` in it; others:
+    type → the attributes of every resource of that type, as they are now."""
     found: list[DriftRow] = []
+    drift = tuple(drift)
+    former: dict[str, list[JsonObject]] = {}
+    for change in drift:
+        if isinstance(before := raw.get(change.address, {}).get("before"), dict):
+            former.setdefault(change.type, []).append(before)
     for change in drift:
         one = _Resource(
             site=site,
@@ -81,6 +90,8 @@ def resource_rows(
             says=table.types.get(change.type, _NOBODY),
             applied=applied.get(re.sub(r"\[.*\]$", "", change.address), AppliedResource()),
             prices=prices,
+            others=others or {},
+            former=former,
         )
         found += one.rows()
     return tuple(sorted(found, key=order))
@@ -198,19 +209,28 @@ class _Resource:
     says: TypeDrift
     applied: AppliedResource
     prices: Prices
+    others: Mapping[str, Sequence[JsonObject]]
+    former: Mapping[str, Sequence[JsonObject]]
+    """Of those that drifted: their attributes before."""
 
     def rows(self) -> list[DriftRow]:
         if self.change.action is not Action.UPDATE:
             return [self._gone()]
-        attributes = [*self._lists(), *self.change.attributes]
-        whole = {attribute.path for attribute in attributes[: len(attributes) - len(self.change.attributes)]}
-        kept = [
+        lists = dict(self._lists())
+        kept = [item for item in lists.values() if item is not None]
+        kept += [
             attribute
-            for attribute in attributes
-            if attribute.path in whole or not any(attribute.path.startswith((f"{path}.", f"{path}[")) for path in whole)
+            for attribute in self.change.attributes
+            if attribute.path.partition(".")[0] not in lists and not self._says_nothing(attribute)
         ]
         paths = {plain(attribute.path) for attribute in kept}
         return [self._changed(attribute) for attribute in kept if not self._repeats(plain(attribute.path), paths)]
+
+    def _says_nothing(self, attribute: AttributeChange) -> bool:
+        """Nothing in another spelling, or what the cloud says once something of ours uses the resource."""
+        if attribute.kind is not ValueKind.KNOWN or attribute.before not in EMPTY:
+            return False
+        return attribute.after in EMPTY or attribute.path.partition(".")[0] in self.says.settles
 
     def _gone(self) -> DriftRow:
         return self._row(
@@ -325,19 +345,26 @@ class _Resource:
         value = self.raw.get(name)
         return value if isinstance(value, dict) else {}
 
-    def _lists(self) -> Iterator[AttributeChange]:
-        """A list of objects to which some were added, or of which some went, as one change: the elements that differ. Position by position
-        it would be many lines that say nothing, since sets have no order."""
+    def _lists(self) -> Iterator[tuple[str, AttributeChange | None]]:
+        """By name, lists of objects to which some were added, or of which some went, as one change: the elements that differ. Position by
+        position it would be many lines that say nothing, since sets have no order. None: all of it is explained by other resources."""
         before, after = self._side("before"), self._side("after")
         for name in sorted({attribute.path.partition(".")[0] for attribute in self.change.attributes}):
             old, new = before.get(name) or [], after.get(name) or []
-            if not _of_objects(old, new) or (max(len(old), len(new)) < 2 and len(old) == len(new)):
+            filler = self.says.filled.get(name)
+            single = filler is None and max(len(old), len(new)) < 2 and len(old) == len(new)
+            if not _of_objects(old, new) or single:
                 continue
             if _marked(self.raw.get("before_sensitive"), name) or _marked(self.raw.get("after_sensitive"), name):
-                yield AttributeChange(path=name, before=None, after=None, kind=ValueKind.SECRET)
+                yield name, AttributeChange(path=name, before=None, after=None, kind=ValueKind.SECRET)
                 continue
             gone, come = [row for row in old if row not in new], [row for row in new if row not in old]
-            yield AttributeChange(path=name, before=_shown(gone), after=_shown(come), kind=ValueKind.KNOWN)
+            if filler is not None:
+                now = self.others.get(filler, ())
+                come = unexplained(come, after, now)
+                gone = unexplained(gone, before, [*now, *self.former.get(filler, ())])
+            kept = AttributeChange(path=name, before=_shown(gone), after=_shown(come), kind=ValueKind.KNOWN)
+            yield name, kept if gone or come else None
 
 
 def classified(says: TypeDrift, path: str) -> tuple[DriftClass, str]:

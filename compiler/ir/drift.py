@@ -77,6 +77,10 @@ class TypeDrift:
     fields: FrozenMap[str] = field(default_factory=FrozenMap)
     rates: FrozenMap[RateKind] = field(default_factory=FrozenMap)
     mirrors: FrozenMap[str] = field(default_factory=FrozenMap)
+    filled: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Name of a list at the top → the type whose resources put elements into it: what one of ours put there is no drift."""
+    settles: frozenset[str] = frozenset()
+    """Names at the top that the cloud says only after the resource was made, when something of ours uses it."""
     repairs: FrozenMap[str] = field(default_factory=FrozenMap)
     """Path → what a repair does about it, where it does more than to set a value back."""
     facts: frozenset[str] = frozenset()
