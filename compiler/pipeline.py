@@ -29,12 +29,14 @@ from .ir import (
     Quota,
     ResourceGraph,
     Secret,
+    SiteId,
     SpecFile,
     SynthManifest,
     TaskGraph,
     TaskId,
 )
 from .lower import lower
+from .moves import with_moves
 from .optimize import optimize
 from .parse import parse
 from .policy.load import PolicyFile, load
@@ -67,6 +69,8 @@ class CompileOptions:
     """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
     known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
     """The buckets a deployment has already: they stay where they are."""
+    held: Callable[[DeploymentId], Mapping[SiteId, tuple[str, ...]]] = lambda deployment: {}
+    """Site → addresses in its state, as an older skyc may have called them. Asked only where a target has renamed something."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     policies: tuple[PolicyFile, ...] = ()
@@ -257,7 +261,16 @@ def _lower(state: Compilation) -> Compilation:
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, buckets=buckets, graphs=graphs, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, buckets=buckets, graphs=_moved(state, graphs), diagnostics=state.diagnostics + said)
+
+
+def _moved(state: Compilation, graphs: tuple[ResourceGraph, ...]) -> tuple[ResourceGraph, ...]:
+    """With what the states hold under addresses of an older skyc."""
+    renames = {graph.provider: state.options.providers[graph.provider].renames() for graph in graphs}
+    if state.options.offline or not any(renames.values()):
+        return graphs
+    held = state.options.held(state.deployment)
+    return tuple(with_moves(graph, renames[graph.provider], held.get(graph.site, ())) for graph in graphs)
 
 
 def _synth(state: Compilation) -> Compilation:
