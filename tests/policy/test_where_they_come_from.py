@@ -72,6 +72,17 @@ def test_all_of_them_hold(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert next(row.detail for row in plan.diagnostics if row.slug == "policies-held").count("(1)") == 5
 
 
+def test_each_document_may_name_some(project: Path) -> None:
+    """The head of a file, its tasks, and one file twice: each counts once, for the whole plan."""
+    (project / "few.yaml").write_text(a_rule("few", FEW))
+    one = "name: one\npolicy: [few.yaml, project.yaml]\nresources: {infra: local, cpus: 1}\nrun: a\n"
+    two = "name: two\nneeds: [one]\npolicy: ./few.yaml\nresources: {infra: local, cpus: 1}\nrun: b\n"
+    (project / "task.yaml").write_text(f"name: both\npolicy: project.yaml\n---\n{one}---\n{two}")
+    plan = skyc.plan("task.yaml", offline=True)
+    assert [(row.rule, row.blocks) for row in plan.policies if row.rule == "few"] == [("few", True)]
+    assert {row.message for row in plan.policies if row.rule == "few"} == {"2 tasks: 2 machines; the rule allows 1."}
+
+
 def test_without_policies_nothing_is_said(project: Path) -> None:
     (project / "task.yaml").write_text(TASK.replace("policy: project.yaml\n", ""))
     plan = skyc.plan("task.yaml", offline=True)
