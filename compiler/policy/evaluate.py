@@ -103,12 +103,18 @@ def evaluate(
     for rule in policies.rules:
         tasks = tuple(task for task in given.graph.tasks if holds_for(rule, task, given.deployment))
         if isinstance(rule.check, Plugin | Rego) and tasks:
-            results += (outside or {}).get(rule.name) or (_result(rule, Finding(message="Nobody was asked about it.")),)
+            results += (outside or {}).get(rule.name) or (_not_asked(rule),)
             continue
         found = list(_findings(rule, tasks, held)) if tasks else []
         results += [_result(rule, finding) for finding in _bounded(found)] or [_met(rule)]
     results += _budgets(held)
     return in_order(results)
+
+
+def _not_asked(rule: Rule) -> PolicyResult:
+    """A denial whatever the rule's effect: nobody knows what it would have said."""
+    message = "Nobody was asked about it."
+    return PolicyResult(rule=rule.name, effect=PolicyEffect.DENY, met=False, message=message, source=rule.source)
 
 
 def in_order(results: Iterable[PolicyResult]) -> tuple[PolicyResult, ...]:
