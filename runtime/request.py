@@ -47,6 +47,8 @@ class Request:
     """Hold `policies` and what the task file names, and no others."""
     approve: tuple[str, ...] = ()
     """Rules that whoever runs the command approves."""
+    fingerprint: str | None = None
+    """The plan that was reviewed: nothing else is applied. The first digits of its name."""
 
 
 def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
@@ -69,9 +71,9 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
             quotas=read_quotas(session.home),
-            access=partial(access_of, session.home) if request.offline else partial(_access, session),
-            networks=read_networks(session.home),
-            mark=partial(mark_of, session.home) if request.offline else partial(_mark, session),
+            access=partial(access_of, session.home) if request.offline else partial(deployment_keys, session),
+            networks=read_networks(session.home, session.providers),
+            mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),
             known=partial(known_buckets, session),
             images=read_images(session.home),
             policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
@@ -82,12 +84,13 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
     )
 
 
-def _access(session: Session, deployment: DeploymentId) -> Access:
+def deployment_keys(session: Session, deployment: DeploymentId) -> Access:
     """Keys are those of whoever made the deployment first, here or elsewhere."""
     fetch_keys(session, deployment)
     return access_of(session.home, deployment)
 
 
-def _mark(session: Session, deployment: DeploymentId) -> str:
+def deployment_mark(session: Session, deployment: DeploymentId) -> str:
+    """What the names of its buckets end with, here and elsewhere."""
     fetch_keys(session, deployment)
     return mark_of(session.home, deployment)

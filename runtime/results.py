@@ -24,10 +24,10 @@ Each raises SkycError with diagnostics when it cannot do what it says, and Inter
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..compiler.buckets import Bucket
 from ..compiler.diagnostics import Diagnostic, has_errors
@@ -50,7 +50,12 @@ from ..compiler.ir import (
 from ..providers.base import BucketProperty
 from .records import AttemptRecord, DeploymentState, JobRecord
 
-ReportFormat = Literal["text", "markdown", "json"]
+if TYPE_CHECKING:
+    from ..compiler.report import Report
+
+ReportFormat = Literal["text", "markdown", "json", "html"]
+SchemaOf = Literal["task", "policy", "report", "plan-file"]
+"""Of what `skyc schema` prints the JSON Schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,7 @@ class Plan:
     timings: (stage, seconds).
     before: the placement that was applied last; None where there is none, or it is not known here.
     policies: every rule held against the plan. fingerprints: what names it. policy_digest: names the rules themselves; empty without any.
+    environment: `production` where the task file says so, or another name it gives. task_file: its path, as it was given.
     """
 
     deployment: DeploymentId
@@ -85,6 +91,8 @@ class Plan:
     before: PlacementPlan | None = None
     policies: tuple[PolicyResult, ...] = ()
     fingerprints: Fingerprints | None = None
+    environment: str = ""
+    task_file: str = ""
     policy_digest: str = ""
 
     @property
@@ -113,10 +121,28 @@ class Plan:
         return starts or (not self.changes and bool(self.graphs))
 
     def report(self, format: ReportFormat = "text") -> str:
-        """The plan for a person (`text`, `markdown`) or a program (`json`, `schema: skyc.plan/v1`)."""
-        from ..compiler.report import build, render_json, render_markdown, render_text
+        """The plan for a person (`text`, `markdown`, `html`) or a program (`json`, `schema: skyc.plan/v1`). Markdown fits into a
+        comment; the others are whole. Text leaves the diagnostics to who prints it."""
+        from ..compiler import report as made
 
-        report = build(
+        gathered = self.gathered()
+        match format:
+            case "text":
+                # The command line prints diagnostics itself, each with its line of the task file.
+                return made.render_text(made.compose(replace(gathered, diagnostics=())))
+            case "markdown":
+                return made.comment(gathered)
+            case "json":
+                return made.render_json(gathered)
+            case "html":
+                return made.render_html(made.compose(gathered))
+
+    def gathered(self) -> Report:
+        """The report before any format, for who shows several plans together (`compiler.report.render_comment`)."""
+        from ..compiler.report import build
+        from ..providers.registry import meanings
+
+        return build(
             deployment=self.deployment,
             placement=self.placement,
             changes=self.changes,
@@ -128,14 +154,11 @@ class Plan:
             before=self.before,
             policies=self.policies,
             fingerprints=self.fingerprints,
+            diagnostics=self.diagnostics,
+            meanings=meanings(),
+            environment=self.environment,
+            task_file=self.task_file,
         )
-        match format:
-            case "text":
-                return render_text(report)
-            case "markdown":
-                return render_markdown(report)
-            case "json":
-                return render_json(report)
 
 
 class ProgressKind(enum.Enum):

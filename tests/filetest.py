@@ -39,9 +39,9 @@ from .filetests.stage_runners import PLACED_STAGES
 FOLDER = Path(__file__).parent / "filetests"
 SUFFIX = ".yaml.test"
 SEPARATOR = "-----"
-SETTINGS = frozenset({"env", "environ", "secret", "file", "machine", "change", "format", "ssh-from"})
+SETTINGS = frozenset({"env", "environ", "secret", "file", "machine", "change", "format", "before", "ssh-from"})
 """Header lines for the stages: `env: A=b` as `--env`, `environ: A=b` in the environment, `secret: A=b` as `--secret`, and
-`file: path` (a directory if it ends in `/`) for what is there beside the task file; `machine`, `change` and `format`: see
+`file: path` (a directory if it ends in `/`) for what is there beside the task file; `machine`, `change`, `before` and `format`: see
 `filetests/stage_runners.py`; `ssh-from`: see `filetests/policy_runner.py`."""
 
 DIRECTORY = "/project"

@@ -1,4 +1,4 @@
-"""`skyc apply`: plan, ask, make what is missing, run the job and show its output."""
+"""`skyc apply`: plan, ask, make what is missing, run the job and show its output; or do what a plan file says."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   skyc apply task.yaml                          show the plan, ask, run
-  skyc apply task.yaml -y --env EPOCHS=5        without asking, with a variable
   skyc apply task.yaml -y --detach              leave the job running; `skyc logs -f` shows it
+  skyc apply plan.skyc                          do exactly what a reviewed plan file says
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_task_inputs(parser)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--plan",
+        metavar="FINGERPRINT",
+        help="the plan that was reviewed (12 digits of its name or more): stop if it is another one",
+    )
     parser.add_argument("--rerun", action="store_true", help="run the task from its beginning even if it succeeded before")
     parser.add_argument("--detach", action="store_true", help="return when the job is running")
     add_policies(parser)
@@ -47,6 +52,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         wait=waiting(arguments),
         policies=policies(arguments),
         approve=tuple(arguments.approve),
+        fingerprint=arguments.plan,
     )
     return say_outcome(result, screen)
 

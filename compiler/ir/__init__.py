@@ -47,7 +47,7 @@ from .resources import (
     Value,
     storage_label,
 )
-from .review import Fingerprints, PolicyEffect, PolicyResult
+from .review import Exposure, Fingerprints, Meaning, Meanings, Opening, PolicyEffect, PolicyResult
 from .runtime import RAY_VERSION, NodeRuntime
 from .secret import Secret
 from .spec import (
@@ -107,6 +107,7 @@ __all__ = [
     "CostLine",
     "DataFlow",
     "DeploymentId",
+    "Exposure",
     "Failure",
     "FailureKind",
     "FileMount",
@@ -126,12 +127,15 @@ __all__ = [
     "JsonObject",
     "Location",
     "Market",
+    "Meaning",
+    "Meanings",
     "MountMode",
     "NodeGroup",
     "NodeRuntime",
     "NodeShape",
     "Objective",
     "Offering",
+    "Opening",
     "Options",
     "PlacementPlan",
     "PolicyEffect",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .addresses import SpecPath
+from .frozen import FrozenMap
 
 
 class PolicyEffect(enum.Enum):
@@ -51,3 +52,48 @@ class Fingerprints:
     """The compiler's: needs no state and no account. Places, machines, images, price ceilings, envelope, Terraform code."""
     changes: str | None = None
     """With what Terraform would do to the state there is. None where nothing was compared."""
+
+
+class Exposure(enum.Enum):
+    """What everybody gets who is not logged in anywhere."""
+
+    REACH = "reach"
+    """A connection from any address."""
+    DATA = "data"
+    """Reading what is stored."""
+    ADDRESS = "address"
+    """An address that can be reached from outside; firewalls still hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """An attribute that can open a resource to everybody. Paths are dotted, without the positions in lists."""
+
+    exposure: Exposure
+    path: str = ""
+    """Empty: the resource itself is the opening."""
+    values: frozenset[str] = frozenset()
+    """Texts (or `true`) that open it; for REACH also every range that is a good part of the world. Empty, and not REACH: any value."""
+    when: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Path → the text it has to have too. What a plan does not tell is taken to be so."""
+    ports: tuple[str, ...] = ()
+    """Paths of the ports it opens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What changes of one resource type mean to a reviewer. Said by the target, which knows its own words."""
+
+    openings: tuple[Opening, ...] = ()
+    grants: tuple[str, ...] = ()
+    """Paths that together say which right is given, and to whom: a new value is a new right."""
+    policies: tuple[str, ...] = ()
+    """Paths of JSON documents with statements that allow actions on resources."""
+    data: str = ""
+    """What dies with it, in words: `root disk`. Empty: nothing but itself."""
+    size: str = ""
+    """Path of that data's size in GB."""
+
+
+Meanings = FrozenMap[Meaning]
+"""Terraform type → what its changes mean. A type that is not in it means nothing special."""

@@ -1,6 +1,40 @@
-"""report: a plan as a person reads it (terminal, markdown) and as a program does (JSON)."""
+"""report: a plan as a person reads it (terminal, markdown, HTML) and as a program does (JSON).
 
-from .model import Report, build, money, proof_line
-from .render import render_json, render_markdown, render_text, safe
+`build` gathers a `Report`; `compose` lays it out as a `Document`; `render_text`, `render_markdown` and `render_html` write that, and
+`render_json` the report itself. `comment` and `render_comment` keep markdown within the size of a comment.
+"""
 
-__all__ = ["Report", "build", "money", "proof_line", "render_json", "render_markdown", "render_text", "safe"]
+from .build import build
+from .comment import comment, render_comment
+from .compose import Limits, compose
+from .document import Document
+from .environment import environment_of
+from .harmless import safe
+from .markdown import render_markdown
+from .model import Report
+from .money import money
+from .page import render_html
+from .placement import proof_line
+from .sized import COMMENT_BYTES
+from .text import render_text
+from .wire import render_json, schema
+
+__all__ = [
+    "COMMENT_BYTES",
+    "Document",
+    "Limits",
+    "Report",
+    "build",
+    "comment",
+    "compose",
+    "environment_of",
+    "money",
+    "proof_line",
+    "render_comment",
+    "render_html",
+    "render_json",
+    "render_markdown",
+    "render_text",
+    "safe",
+    "schema",
+]

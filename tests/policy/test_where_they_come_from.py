@@ -188,7 +188,7 @@ def test_check_holds_a_policy_against_task_files(run: Run, project: Path) -> Non
     ],
 )
 def test_the_schema_says_what_the_reader_says(tmp_path: Path, text: str, valid: bool) -> None:
-    schema: Any = skyc.schema(policy=True)
+    schema: Any = skyc.schema("policy")
     jsonschema.Draft202012Validator.check_schema(schema)
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(yaml.safe_load(text)))
     assert (not errors) is valid
