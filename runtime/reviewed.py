@@ -38,6 +38,7 @@ from .job import JobState
 from .moved import MOVED, moved, moved_since, offer_moved
 from .plan_files import LOCK_FILE, read_plan_file
 from .planning import Planned, newest_attempt, planned
+from .policy.files import here
 from .records import JobRecord
 from .request import Request, compile_request, deployment_keys, deployment_mark
 from .session import Session
@@ -248,6 +249,7 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         secrets=_secrets(session, request, plan),
         candidates=CandidateSet(catalog=Catalog(parts=parts), options=(), rejections=()),
         placement=_still_on_offer(session, plan.placement, parts),
+        policy=here(session.home, session.environ, request.policies),
         chosen=None if plan.chosen is None else _still_on_offer(session, plan.chosen, parts),
         known=plan.known,
         buckets=plan.buckets,

@@ -42,6 +42,8 @@ from .amounts import Envelopes, envelopes_of, hourly, per_run
 from .rules import Allow, Forbid, Max, Plugin, PolicySet, Rego, Require, Rule, Thing
 from .scope import bar_for, holds_for
 
+BUDGET = "budget"
+"""What a task's own `budget` is called among the results."""
 CENT = Decimal("0.01")
 MICRO = Decimal("0.000001")
 SHOWN = 20
@@ -134,6 +136,7 @@ def _result(rule: Rule, finding: Finding) -> PolicyResult:
         message=finding.message,
         source=rule.source,
         origin=finding.origin,
+        approvers=rule.approvers,
     )
 
 
@@ -434,7 +437,7 @@ def _budgets(held: _Held) -> Iterator[PolicyResult]:
         amount = per_run(held.given.placement, chosen, (task,), everything=False)
         found = list(_more(amount, task.budget, f"Task {task.id}: the worst case of one run", path, whose="its budget is"))
         yield PolicyResult(
-            rule="budget",
+            rule=BUDGET,
             effect=PolicyEffect.DENY,
             met=not found,
             message=found[0].message if found else "",

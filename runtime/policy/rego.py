@@ -103,7 +103,12 @@ def _results(rule: Rule, answer: Any) -> Iterator[PolicyResult]:
             for kind, effect in (("failures", rule.effect), ("warnings", PolicyEffect.WARN)):
                 for found in row.get(kind) or ():
                     yield PolicyResult(
-                        rule=rule.name, effect=effect, met=False, message=_sentence(str(found["msg"])), source=rule.source
+                        rule=rule.name,
+                        effect=effect,
+                        met=False,
+                        message=_sentence(str(found["msg"])),
+                        source=rule.source,
+                        approvers=rule.approvers,
                     )
     except (AttributeError, KeyError, TypeError):
         raise RegoFailed("its answer is not what conftest prints") from None
