@@ -172,6 +172,28 @@ def test_check_holds_a_policy_against_task_files(run: Run, project: Path) -> Non
     assert (code, "unknown-field" in err) == (1, True)
 
 
+def test_check_says_what_matches_nothing(run: Run, project: Path) -> None:
+    """A misspelt exclusion would forbid nothing."""
+    (project / "odd.yaml").write_text(
+        "rules:\n"
+        "  - {name: places, allow: {clouds: [asw, gcp], regions: ['eu-*', euwest-1]}}\n"
+        "  - {name: kinds, allow: {machines: ['!g5.*', '!h5.*'], accelerators: '!H10O', zones: '!use1-az9'}}\n"
+    )
+    code, _, err = run("policy", "check", "odd.yaml")
+    assert code == 0
+    assert err.count("warning[matches-nothing]") == 5
+    for words in (
+        "clouds of the catalog is called `asw`, so it allows nothing",
+        "did you mean `aws`?",
+        "called `euwest-1`",
+        "called `h5.*`, so it takes nothing away",
+        "did you mean `H100`?",
+        "called `use1-az9`",
+    ):
+        assert words in err
+    assert "odd.yaml:3:" in err
+
+
 @pytest.mark.parametrize(
     ("text", "valid"),
     [
