@@ -63,7 +63,7 @@ def _drift(drift: Drift) -> JsonObject:
         "looked": not drift.failed,
         "drifts": drift.matters(),
         "rows": [_drift_row(row) for row in drift.rows],
-        "diagnostics": [diagnostic(said) for said in drift.diagnostics],
+        "diagnostics": [diagnostic_object(said) for said in drift.diagnostics],
     }
 
 

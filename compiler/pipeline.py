@@ -101,8 +101,6 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     policy: PolicySet = NO_POLICY
     """Every rule that holds for the plan."""
-    named_policies: tuple[PolicyFile, ...] = ()
-    """The policy files that the task file names."""
     endless: tuple[TaskId, ...] = ()
     """Tasks that are services: they run until somebody stops them."""
     candidates: CandidateSet | None = None
@@ -166,24 +164,19 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
+    policy, said = load((*state.options.policies, *_named_policies(state)))
     services = {document.origin for document in spec.documents if "service" in document.later}
     state = dataclasses.replace(
         state,
         graph=resolved.graph,
         secrets=resolved.secrets,
-        named_policies=tuple(_named_policies(state)),
+        policy=policy,
         endless=tuple(task.id for task in resolved.graph.tasks if task.origin in services),
+        diagnostics=state.diagnostics + said,
     )
-    state = with_policies(state)
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
     return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
-
-
-def with_policies(state: Compilation) -> Compilation:
-    """With every rule that holds: those of the options, and those the task file names. Reads the files."""
-    policy, said = load((*state.options.policies, *state.named_policies))
-    return dataclasses.replace(state, policy=policy, diagnostics=state.diagnostics + said)
 
 
 def _named_policies(state: Compilation) -> Iterator[PolicyFile]:

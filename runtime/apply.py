@@ -271,7 +271,7 @@ def apply(
         ):
             refuse_running(session, plan)
             refuse_another(plan, request.fingerprint)
-            shown = judged(session, request, compilation, plan_result(plan))
+            shown = judged(session, request, compilation, plan_result(plan), reviewed=review.plan if review else None)
             refuse(shown)
             if confirm is not None and shown.has_changes and not confirm(shown):
                 return result(Outcome.DECLINED, None)
