@@ -5,7 +5,8 @@ Contract
   of the user's home are read where there are some; nothing is written there, and keys are not made: `KEY` stands for them.
 - No value of the environment gets in: what a file declares without a value gets `PLACEHOLDER`, which is secret like the real one.
 - Up to the resource graph. Synthesis is a function of that graph and would only start Node.
-- The folder holds a task file as it is and, for the paths it names, an empty file or folder: the compiler asks only whether they exist.
+- The folder holds a task file as it is, the policies it names and, for the other paths it names, an empty file or folder: the compiler asks
+  only whether they exist.
 """
 
 from __future__ import annotations
@@ -109,11 +110,16 @@ class Workshop:
             offline=True,
         )
 
-    def compile(self, side: str, snapshot: Snapshot, path: str, content: bytes, sketch: Sketch) -> Compiled:
-        """Compile a file of a snapshot. `side`: a folder of its own for each, of one length."""
+    def compile(
+        self, side: str, snapshot: Snapshot, path: str, content: bytes, sketch: Sketch, read: Mapping[str, bytes]
+    ) -> Compiled:
+        """Compile a file of a snapshot. `side`: a folder of its own for each, of one length. read: contents of the files it reads."""
         root = Path(os.path.realpath(self.folder.name)) / side
         home = root.parent / "home"
         _lay_out(root, home, snapshot, path, sketch)
+        for name, text in read.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(text)
         source, said = decode(content, str(root / path))
         if source is None:
             return Compiled(

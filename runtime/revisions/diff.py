@@ -33,6 +33,7 @@ from .task_files import Choice, Sketch, choice_of, sketch
 
 Home = Path | str | None
 IGNORE = ".skyignore"
+LOCK = "skyc.lock"
 
 
 def diff(
@@ -65,10 +66,11 @@ def diff(
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """A snapshot and its task files: path → content and sketch."""
+    """A snapshot and its task files: path → content and sketch. `read`: contents of the other files that compilations read."""
 
     snapshot: Snapshot
     files: Mapping[str, tuple[bytes, Sketch]]
+    read: Mapping[str, bytes] = field(default_factory=dict)
     ignored: Mapping[str, bytes] = field(default_factory=dict)
     """Contents of every `.skyignore`."""
 
@@ -82,7 +84,13 @@ class _Side:
             found = sketch(contents[path], path, named=path in chosen.exact)
             if found is not None:
                 files[path] = (contents[path], found)
-        return cls(snapshot=snapshot, files=files, ignored={path: contents[path] for path in ignores})
+        wanted = {name for path, (_, found) in files.items() for name in _read_by(path, found) if name in snapshot.entries}
+        return cls(
+            snapshot=snapshot,
+            files=files,
+            read=repository.read(snapshot, wanted),
+            ignored={path: contents[path] for path in ignores},
+        )
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -94,8 +102,17 @@ class _Side:
                 found.add(path)
         return frozenset(found)
 
+    def read_for(self, path: str) -> dict[str, bytes]:
+        return {name: self.read[name] for name in _read_by(path, self.files[path][1]) if name in self.read}
+
     def has(self, name: str) -> bool:
         return not name or name in self.snapshot.entries or name in self.folders
+
+
+def _read_by(path: str, known: Sketch) -> Iterator[str]:
+    """Files of the repository that a compilation reads, besides the task file."""
+    names = (within(posixpath.dirname(path), place) for place in known.reads)
+    return (name for name in names if name is not None)
 
 
 def _sides(
@@ -160,6 +177,11 @@ class _Changes:
                 found.update(self._without_ignored(name, self.below(name)))
         return tuple(sorted(found - set(self.before.files) - set(self.after.files)))
 
+    def locks(self, path: str) -> tuple[str, ...]:
+        """A note, where what the task file is locked to differs."""
+        lock = posixpath.join(posixpath.dirname(path), LOCK)
+        return (f"{lock} differs: what the task is compiled with when it is locked",) if self.below(lock) else ()
+
     def _without_ignored(self, name: str, paths: tuple[str, ...]) -> Iterator[str]:
         ignore = posixpath.join(name, IGNORE)
         rules = self.after.ignored.get(ignore)
@@ -185,17 +207,18 @@ def _compared(workshop: Workshop, before: _Side, after: _Side, revisions: tuple[
     unchanged = 0
     for path in sorted(same):
         known = after.files[path][1]
-        if _exists_alike(path, known, changes):
-            code = changes.code(path, (known,))
-            if code:
-                rows.append(DeploymentDiff(deployment=known.name or path, kind=Kind.CHANGED, path=path, code=code))
+        if _inputs_alike(path, known, changes):
+            code, notes = changes.code(path, (known,)), changes.locks(path)
+            if code or notes:
+                rows.append(DeploymentDiff(deployment=known.name or path, kind=Kind.CHANGED, path=path, code=code, notes=notes))
             else:
                 unchanged += 1
         else:
             same = same - {path}
     compiled = {
         side: {
-            path: workshop.compile(side, files.snapshot, path, *files.files[path]) for path in sorted(set(files.files) - same)
+            path: workshop.compile(side, files.snapshot, path, *files.files[path], files.read_for(path))
+            for path in sorted(set(files.files) - same)
         }
         for side, files in (("base", before), ("head", after))
     }
@@ -221,10 +244,12 @@ def _compared(workshop: Workshop, before: _Side, after: _Side, revisions: tuple[
     )
 
 
-def _exists_alike(path: str, known: Sketch, changes: _Changes) -> bool:
-    """Whether the compiler would find the same paths on both sides. A path with a variable in it may be any."""
+def _inputs_alike(path: str, known: Sketch, changes: _Changes) -> bool:
+    """Whether the compiler would find the same on both sides. A path with a variable in it may be any."""
     if known.open_ended:
         return not changes.paths
+    if any(changes.below(name) for name in _read_by(path, known)):
+        return False
     names = (within(posixpath.dirname(path), place) for place in known.places)
     return all(changes.before.has(name) == changes.after.has(name) for name in names if name is not None)
 
@@ -253,7 +278,7 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
     """What differs about one deployment; None for nothing."""
     here = becomes or was
     assert here is not None
-    notes = []
+    notes = list(changes.locks(here.path)) if was is not None and becomes is not None else []
     if becomes is not None and becomes.failed:
         return DeploymentDiff(
             deployment=here.deployment,
@@ -293,7 +318,7 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         diagnostics=_new(becomes.diagnostics, was) if becomes is not None else (),
         notes=tuple(notes),
     )
-    differs = row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED or was is not usable
+    differs = row.notes or row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED
     return row if differs or _choice(row.before) != _choice(row.after) else None
 
 
