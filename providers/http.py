@@ -82,6 +82,15 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """An answer as it came. `date`: the server's clock; None where it does not say."""
+
+    status: int
+    body: bytes = field(repr=False)
+    date: datetime | None
+
+
 class Http:
     """A client for threads to share. A context manager."""
 
@@ -143,6 +152,16 @@ class Http:
                 return fromstring(body)  # noqa: S314 - it declares nothing
             except ParseError:
                 raise Again(f"{request.label} answered with something that is not XML") from None
+
+        return patiently(self.schedule, attempt)
+
+    def whole(self, request: Request) -> Whole:
+        """The answer without a look at what it holds, for a protocol whose bodies are somebody's files. Raises SourceFailure."""
+
+        def attempt() -> Whole:
+            with self._answer(request) as answer:
+                body = self._body(request, answer)
+            return Whole(status=answer.status_code, body=body, date=_date(answer.headers.get("Date")))
 
         return patiently(self.schedule, attempt)
 
@@ -259,6 +278,15 @@ class Http:
             if self._clock() - began > limit:
                 raise Again(f"{request.label} was not complete after {limit:.0f} s")
             yield chunk
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(header) if header else None
+    except (ValueError, TypeError):
+        return None
+    # Without a zone it is what HTTP demands.
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
 
 
 def _revealed(headers: Mapping[str, tuple[str, Secret]]) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from ..compiler.ir import FrozenMap, Meaning, Meanings
 from .base import Buckets, Provider
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ CLOUDS: dict[str, str] = {
 """Providers with a price list that can be refreshed → their folders. `lambda` is a word of Python's own."""
 
 
-BUCKETS: dict[str, str] = {"s3": "aws"}
+BUCKETS: dict[str, str] = {"az": "azure", "gs": "gcp", "s3": "aws"}
 """URI schemes of buckets that skyc can make for states → the folders whose `bucket` module does."""
 
 
@@ -75,6 +77,19 @@ def load(name: str) -> Provider:
     raise KeyError(name)
 
 
+def meanings() -> Meanings:
+    """What changes of resources mean to a reviewer, as each target says in a module `review` beside its own. A target without one says
+    nothing, as one that is only priced has nothing to say."""
+    targets = [*BUILT_IN.values(), *(entry.value for entry in entry_points(group="skyc.providers"))]
+    packages = sorted({target.partition(":")[0].rpartition(".")[0] for target in targets})
+    found: dict[str, Meaning] = {}
+    for package in packages:
+        if package and find_spec(f"{package}.review") is not None:
+            review = import_module(f"{package}.review")
+            found |= {**review.MEANINGS, **dict.fromkeys(review.PLAIN, Meaning())}
+    return FrozenMap(found)
+
+
 def write_mirror(directory: Path) -> Path:
     """A filesystem mirror through which Terraform finds skyc's own provider without skyc. Its CLI configuration. Raises OSError."""
     from .local.client import DEFINITION
@@ -89,6 +104,28 @@ def load_definition_of_ours() -> ProviderDefinition:
     from .tfplugin.definitions import load_definition
 
     return load_definition(DEFINITION)
+
+
+def example(name: str) -> Provider:
+    """The target as it is for everyone (`examples.py`): not this machine, and no machines of the user's."""
+    from .examples import ExampleMachine, ExampleOwned
+
+    made_up: dict[str, type[Provider]] = {"local": ExampleMachine, "owned": ExampleOwned}
+    return made_up[name]() if name in made_up else load(name)
+
+
+def blocks_of(name: str) -> FrozenMap[Any] | None:
+    """`shapes.blocks_of`: which parts of a resource, or of a provider's configuration, are blocks; None for what nobody here knows."""
+    from .shapes import blocks_of as find
+
+    return find(name)
+
+
+def forces_new(type_: str, path: str) -> bool:
+    """`shapes.forces_new`: whether a change of this argument makes another one of the resource."""
+    from .shapes import forces_new as find
+
+    return find(type_, path)
 
 
 def load_all() -> tuple[Provider, ...]:

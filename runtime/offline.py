@@ -17,9 +17,11 @@ from pathlib import Path
 from ..compiler.diagnostics import Diagnostic, Severity
 from ..compiler.ir import ResourceGraph
 from ..compiler.pipeline import Compilation
+from ..compiler.report import environment_of
 from ..compiler.terraform import Terraform, checked
 from ..providers.base import Attachment
 from ..providers.simulator import SIMULATED, simulate
+from .fingerprints import compiled_only
 from .mirror import mirrored, with_mirror
 from .planning import secret_texts, span_finder
 from .results import Plan
@@ -58,6 +60,8 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
         offline=True,
         diagnostics=(*compilation.diagnostics, *said),
         timings=compilation.timings,
+        environment=environment_of(compilation.graph, compilation.deployment),
+        fingerprints=compiled_only(compilation),
     )
 
 

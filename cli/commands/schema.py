@@ -1,4 +1,4 @@
-"""`skyc schema`: the task file's JSON Schema."""
+"""`skyc schema`: the JSON Schema of the task file, of a policy, or of a plan's JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,27 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   skyc schema > skyc.schema.json
+  skyc schema --policy > policy.schema.json
   # then, on top of a task file:  # yaml-language-server: $schema=./skyc.schema.json
+  skyc schema --report > plan.schema.json    what `skyc plan --format json` prints
 """
 
 
+SCHEMAS = {
+    "policy": "a policy file",
+    "report": "what `skyc plan --format json` prints",
+    "plan-file": "the files that `skyc plan -o` writes",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: it prints the one thing there is, which is JSON already."""
+    kinds = parser.add_mutually_exclusive_group()
+    for name, what in SCHEMAS.items():
+        kinds.add_argument(f"--{name}", action="store_const", const=name, dest="of", default="task", help=f"of {what}, instead")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    screen.document(json.dumps(api.schema(), indent=2, ensure_ascii=False))
+    screen.document(json.dumps(api.schema(arguments.of), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -56,6 +56,13 @@ def decode(kind: type[T], data: bytes) -> T:
     return found
 
 
+def parts_of(data: bytes) -> dict[str, bytes]:
+    """Name → the bytes of its value as they stand, of an object. Raises Damaged."""
+    import msgspec
+
+    return {name: bytes(raw) for name, raw in decode(dict[str, msgspec.Raw], data).items()}
+
+
 def json_schema(kind: type[object]) -> JsonObject:
     """The JSON Schema (draft 2020-12) of what `encode` writes for the type."""
     import msgspec

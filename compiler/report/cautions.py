@@ -39,34 +39,54 @@ def cautions_of(
 ) -> tuple[Caution, ...]:
     """The gravest first, then by subject. Public addresses are one caution for all machines: every rented one has one."""
     found = [caution for row in rows for caution in _of_change(row, meanings.get(row.change.type, NOTHING))]
+    found = _together(found, {row.name for row in rows if _holds_nothing(row, meanings)})
     addresses = [row.name for row in rows if _gets_address(row.change, meanings.get(row.change.type, NOTHING))]
     if addresses:
-        found.append(Caution(risk=Risk.ADDRESS, subject=_named(addresses), text="gives a public address: {}"))
+        rest = len(addresses) - MOST_NAMED
+        more = f", and {rest} more" if rest > 0 else ""
+        named = tuple(addresses[:MOST_NAMED])
+        found.append(Caution(risk=Risk.ADDRESS, subjects=named, text=f"gives a public address: {{}}{more}"))
     if environment == PRODUCTION:
         found += [_spot(row) for row in groups if row.after is not None and row.after.market == "spot"]
     order = list(Risk)
-    return tuple(sorted(found, key=lambda caution: (order.index(caution.risk), caution.subject, caution.sentence)))
+    return tuple(sorted(found, key=lambda said: (order.index(said.risk), len(said.subjects) > 1, said.subjects, said.sentence)))
+
+
+def _holds_nothing(row: ChangeRow, meanings: Meanings) -> bool:
+    """Whether it dies and takes no data along. Of a type that no target has spoken of, nobody knows."""
+    meaning = meanings.get(row.change.type)
+    return row.change.action is Action.DELETE and meaning is not None and not meaning.data
+
+
+def _together(found: list[Caution], harmless: set[str]) -> list[Caution]:
+    """One caution for all that dies without data, so that what takes data along is not lost among it. Each is still named."""
+    small = [said for said in found if said.risk is Risk.DESTROY and said.subjects[0] in harmless]
+    if len(small) <= MOST_NAMED:
+        return found
+    names = tuple(sorted(said.subjects[0] for said in small))
+    whole = Caution(risk=Risk.DESTROY, subjects=names, text=f"destroys {len(names):,} resources that hold no data: {{}}")
+    return [whole, *(said for said in found if said not in small)]
 
 
 def _of_change(row: ChangeRow, meaning: Meaning) -> Iterator[Caution]:
     change = row.change
     if change.action is Action.DELETE:
         detail = REASONS.get(change.reason or "", "")
-        yield Caution(risk=Risk.DESTROY, subject=row.name, text="destroys {}" + _dies(change, meaning), detail=detail)
+        yield Caution(risk=Risk.DESTROY, subjects=(row.name,), text="destroys {}" + _dies(change, meaning), detail=detail)
     elif change.action in REPLACED:
         forced = ", ".join(_forced(change)) or REASONS.get(change.reason or "", "")
-        yield Caution(risk=Risk.REPLACE, subject=row.name, text="replaces {}" + _dies(change, meaning), detail=forced)
+        yield Caution(risk=Risk.REPLACE, subjects=(row.name,), text="replaces {}" + _dies(change, meaning), detail=forced)
     elif change.action is Action.FORGET:
-        yield Caution(risk=Risk.FORGET, subject=row.name, text="forgets {}, which stays and may go on costing money")
+        yield Caution(risk=Risk.FORGET, subjects=(row.name,), text="forgets {}, which stays and may go on costing money")
     if change.action in (Action.DELETE, Action.FORGET, Action.READ, Action.NO_OP):
         return
     for opening in meaning.openings:
         if opening.exposure is not Exposure.ADDRESS and _opens(change, opening):
             verb = "lets everybody in: {}" if opening.exposure is Exposure.REACH else "makes data public: {}"
-            yield Caution(risk=_RISKS[opening.exposure], subject=row.name, text=verb, detail=_ports(change, opening))
+            yield Caution(risk=_RISKS[opening.exposure], subjects=(row.name,), text=verb, detail=_ports(change, opening))
     rights = list(_rights(change, meaning))
     if rights:
-        yield Caution(risk=Risk.IDENTITY, subject=row.name, text="gives rights: {}", detail=_named(rights))
+        yield Caution(risk=Risk.IDENTITY, subjects=(row.name,), text="gives rights: {}", detail=_named(rights, "; "))
 
 
 def _dies(change: ResourceChange, meaning: Meaning) -> str:
@@ -118,10 +138,12 @@ def _is_open(value: str, opening: Opening) -> bool:
 
 
 def _ports(change: ResourceChange, opening: Opening) -> str:
-    told = [value for path in opening.ports for value in (_told(change, path) or ())]
-    if not told:
+    """`port 22`, `ports 8000-8010`; of two paths that tell one port each, the first and the last."""
+    told = [_told(change, path) or () for path in opening.ports]
+    every = list(dict.fromkeys(port for ports in told for port in ports))
+    if not every:
         return ""
-    text = "-".join(dict.fromkeys(told)) if len(opening.ports) == 2 and len(told) == 2 else ", ".join(dict.fromkeys(told))
+    text = ("-" if len(told) == 2 and all(len(ports) == 1 for ports in told) else ", ").join(every)
     return f"port{'' if text.isdigit() else 's'} {text}"
 
 
@@ -140,36 +162,49 @@ def _rights(change: ResourceChange, meaning: Meaning) -> Iterator[str]:
             if item.kind is not ValueKind.KNOWN:
                 yield "what, is known after the apply" if item.kind is ValueKind.UNKNOWN else "secret"
             else:
-                yield from sorted(_allowed(item.after) - _allowed(item.before))
+                yield from _gained(_allowed(item.before), _allowed(item.after))
     given = [(path, _told(change, path) or ()) for path in meaning.grants]
     kept = [(path, _told(change, path, before=True) or ()) for path in meaning.grants]
     if any(set(new) - set(old) for (_, new), (_, old) in zip(given, kept, strict=True)):
         yield " · ".join(f"{path} {', '.join(values)}" for path, values in given if values)
 
 
-def _allowed(document: str | None) -> set[str]:
-    """`s3:GetObject on arn:…` for each pair that a policy document allows. What cannot be read is one right of its own."""
+def _gained(before: set[tuple[str, str]], after: set[tuple[str, str]]) -> Iterator[str]:
+    """`s3:GetObject, s3:PutObject on arn:…`, for each thing that something new may be done to."""
+    new = after - before
+    for target in sorted({target for _, target in new}):
+        yield f"{_named(sorted(action for action, on in new if on == target))} {target}".rstrip()
+
+
+def _allowed(document: str | None) -> set[tuple[str, str]]:
+    """Each pair of an action and `on` what, or `by` whom, that a policy document allows. What cannot be read is a right of its own."""
     if document is None:
         return set()
     try:
-        body = json.loads(json.loads(document))
-        statements = body["Statement"]
-        listed = statements if isinstance(statements, list) else [statements]
+        statements = json.loads(json.loads(document))["Statement"]
         return {
-            f"{action} on {resource}"
-            for statement in listed
+            (action, target)
+            for statement in (statements if isinstance(statements, list) else [statements])
             if statement.get("Effect") == "Allow"
-            for action in _each(statement, "Action", "NotAction")
-            for resource in _each(statement, "Resource", "NotResource")
+            for action in _each(statement, "Action")
+            for target in _targets(statement)
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        return {document}
+        return {(document, "")}
 
 
-def _each(statement: dict[str, Any], word: str, opposite: str) -> list[str]:
-    if opposite in statement:
-        return [f"all but {json.dumps(statement[opposite])}"]
-    found = statement.get(word, "itself")
+def _targets(statement: dict[str, Any]) -> list[str]:
+    who = sorted(_plain(statement["Principal"])) if "Principal" in statement else []
+    by = f" by {'everybody' if '*' in who else ', '.join(who)}" if who else ""
+    if "Resource" not in statement and "NotResource" not in statement:
+        return [by.lstrip()]
+    return [f"on {resource}{by}" for resource in _each(statement, "Resource")]
+
+
+def _each(statement: dict[str, Any], word: str) -> list[str]:
+    if f"Not{word}" in statement:
+        return [f"all but {json.dumps(statement[f'Not{word}'])}"]
+    found = statement[word]
     return [str(item) for item in found] if isinstance(found, list) else [str(found)]
 
 
@@ -224,11 +259,11 @@ def _bare(path: str) -> str:
     return ".".join(step for step in path.split(".") if not step.isdigit())
 
 
-def _named(names: list[str]) -> str:
+def _named(names: list[str], comma: str = ", ") -> str:
     rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f", and {rest} more" if rest > 0 else "")
+    return comma.join(names[:MOST_NAMED]) + (f"{comma}and {rest} more" if rest > 0 else "")
 
 
 def _spot(row: GroupRow) -> Caution:
     subject = row.task if row.group == "main" else f"{row.task}/{row.group}"
-    return Caution(risk=Risk.SPOT, subject=subject, text="spot machines in production: {} can lose them at any moment")
+    return Caution(risk=Risk.SPOT, subjects=(subject,), text="spot machines in production: {} can lose them at any moment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -30,11 +31,14 @@ WIDEST = 60
 """Characters of one value. Where two long ones differ, the place where they do is shown."""
 _AROUND = 12
 """Characters of what is equal, before the place where two values differ."""
-MOST_ATTRIBUTES = 12
+MOST_ATTRIBUTES = 10
 """Lines of one resource that is made: its address says most, and its plan holds the rest."""
 _EMPTY = frozenset({'""', "[]", "{}", "null"})
-_OWN_TAG = re.compile(r'(?:\.|\[")skyc[-.][\w./-]*(?:"\])?$')
-"""Tags that skyc gives everything it makes."""
+_OWN_TAG = re.compile(r'(?:\.|\[")skyc[-.][\w./-]*(?:"\])?$|^tags(?:_all)?\.Name$')
+"""Tags that skyc gives everything it makes; the one called Name says what the address says."""
+
+_OWN_TEXT = '"skyc-deployment='
+"""The same tags, where a cloud has none and they stand in a description."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +53,9 @@ class DiffRow:
 def change_rows(sites: Iterable[ChangeSet], *, drift: bool = False) -> tuple[ChangeRow, ...]:
     """Everything that happens, the gravest first. What stays as it is has no row, but for moves and imports."""
     found = list(sites)
-    several = len({site.site for site in found}) > 1
+    times = Counter(address for site in found for address in {change.address for change in (*site.changes, *site.drift)})
     rows = [
-        ChangeRow(site=str(site.site) if several else "", change=replace(change, attributes=_by_path(change)))
+        ChangeRow(site=str(site.site) if times[change.address] > 1 else "", change=replace(change, attributes=_by_path(change)))
         for site in found
         for change in (site.drift if drift else site.changes)
         if change.action is not Action.NO_OP or change.previous_address or change.importing
@@ -90,20 +94,17 @@ def diff_rows(row: ChangeRow) -> Iterator[DiffRow]:
     """A change and what of it differs. Values that are known only after the apply are counted; secrets are not shown."""
     change = row.change
     symbol = SYMBOLS[change.action]
-    yield DiffRow(symbol=symbol, text=safe(row.name + _came_from(change)))
     # What is destroyed is gone whole: its address says it, its attributes would bury the next destroy.
     shown = () if change.action is Action.DELETE else change.attributes
     told = [item for item in shown if item.kind is not ValueKind.UNKNOWN or item.forces_replacement]
-    listed = [item for item in told if not _is_dull(change, item)]
-    if change.action is Action.CREATE:
-        listed = listed[:MOST_ATTRIBUTES]
+    telling = [item for item in told if not _is_dull(change, item)]
+    listed = telling[:MOST_ATTRIBUTES] if change.action is Action.CREATE else telling
+    unknown = sum(item.kind is ValueKind.UNKNOWN for item in shown)
+    more = [(len(telling) - len(listed), "more"), (unknown, "known after apply")]
+    counted = ", ".join(f"+{count} {word}" for count, word in more if count)
+    yield DiffRow(symbol=symbol, text=safe(row.name + _came_from(change) + (f" ({counted})" if counted else "")))
     for item in listed:
         yield DiffRow(symbol=symbol, text=_attribute(change, item), inner=True)
-    left = sum(1 for item in told if item.after not in _EMPTY or change.action is not Action.CREATE) - len(listed)
-    more = [(left, "more"), (sum(item.kind is ValueKind.UNKNOWN for item in shown), "known after apply")]
-    text = ", ".join(f"+{count} {word}" for count, word in more if count > 0)
-    if text:
-        yield DiffRow(symbol=symbol, text=f"({text})", inner=True)
 
 
 def _came_from(change: ResourceChange) -> str:
@@ -113,7 +114,9 @@ def _came_from(change: ResourceChange) -> str:
 
 def _is_dull(change: ResourceChange, item: AttributeChange) -> bool:
     """Of something new: what is not set, and skyc's own tags, which say nothing about it."""
-    return change.action is Action.CREATE and (item.after in _EMPTY or _OWN_TAG.search(item.path) is not None)
+    if change.action is not Action.CREATE or item.kind is not ValueKind.KNOWN:
+        return False
+    return item.after in _EMPTY or _OWN_TAG.search(item.path) is not None or (item.after or "").startswith(_OWN_TEXT)
 
 
 def _attribute(change: ResourceChange, item: AttributeChange) -> str:

@@ -73,8 +73,8 @@ def overview(
 
 def _row(report: Report) -> tuple[Line, ...]:
     costs = report.costs
-    price = str(costs.total)
-    if costs.before is not None and costs.before != costs.total:
+    price = str(costs.total) if report.objective else "–"
+    if report.objective and costs.before is not None and costs.before != costs.total:
         change = difference(costs.before, costs.total)
         price = f"{costs.before} → {price}" + (f" ({change})" if change else "")
     counts = report.counts

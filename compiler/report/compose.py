@@ -35,7 +35,7 @@ from .document import (
 )
 from .harmless import clipped
 from .model import Caution, ChangeRow, CostRow, FallbackRow, GroupRow, Report, Side, Tone
-from .money import HOURS_PER_MONTH, difference
+from .money import HOURS_PER_MONTH, Sum, difference
 
 NOT_COMPARED = "not compared: there is no state here"
 JOB_WORDS = {
@@ -143,7 +143,7 @@ def _diagnostic(said: Diagnostic) -> list[Line]:
 
 def _headline(report: Report) -> Iterator[Line]:
     costs = report.costs
-    if not report.destroying:
+    if report.objective:
         price, change = f"{costs.total} per run", ""
         if costs.before is not None:
             change = difference(costs.before, costs.total)
@@ -157,7 +157,7 @@ def _headline(report: Report) -> Iterator[Line]:
         if report.proof:
             yield plain(report.proof)
         yield from (plain(text) for text in report.moves)
-        yield from (plain(f"note: {text}") for text in report.notes)
+        yield from (marked(f"note: {text}") for text in report.notes)
     outside = f" · {plural(len(report.drift), 'resource')} changed outside skyc" if report.drift else ""
     yield plain(f"{report.counts}{outside}" if report.compared else NOT_COMPARED)
 
@@ -171,16 +171,22 @@ def _place_line(row: GroupRow, *, several: bool) -> Line:
     if before is None or before == side:
         text = f"{side.where} · {side.machine} ({side.shape} each) · {plural(side.nodes, 'node')} · {side.market}"
     else:
-        words = [
-            (before.where, side.where),
-            (before.machine, side.machine),
-            (plural(before.nodes, "node"), plural(side.nodes, "node")),
-            (before.market, side.market),
-        ]
-        text = " · ".join(old if old == new else f"{old} → {new}" for old, new in words)
+        # The table below has it in full.
+        where = (_region(before), _region(side)) if _region(before) != _region(side) else (before.where, side.where)
+        nodes = plural(side.nodes, "node")
+        counts = nodes if before.nodes == side.nodes else f"{before.nodes:,} → {nodes}"
+        text = f"{_turned(*where)} · {counts} · {_turned(before.market, side.market)}"
     group = f" · group {row.group}" if row.group != "main" and not several else ""
     fallbacks = f" · {plural(row.fallbacks, 'fallback')}" if row.fallbacks else ""
     return plain(label + text + group + fallbacks)
+
+
+def _region(side: Side) -> str:
+    return "/".join(side.where.split("/")[:2])
+
+
+def _turned(before: str, after: str) -> str:
+    return after if before == after else f"{before} → {after}"
 
 
 def _group(task: str, group: str) -> str:
@@ -195,7 +201,8 @@ def _cautions(cautions: tuple[Caution, ...]) -> Iterator[Block]:
 def _caution(caution: Caution) -> Line:
     before, _, after = caution.text.partition("{}")
     detail = f" ({caution.detail})" if caution.detail else ""
-    return (*plain(before), *code(caution.subject), *plain(after + detail))
+    said = before.rstrip()
+    return (*strong(said), *plain(before[len(said) :]), *_listed(caution.subjects), *plain(after + detail))
 
 
 def _now_and_after(report: Report) -> Iterator[Block]:
@@ -206,7 +213,7 @@ def _now_and_after(report: Report) -> Iterator[Block]:
         return
     rows: list[tuple[Line, ...]] = []
     if len(report.groups) == 1 and changed:
-        rows += [_cells(*words) for words in _compared(changed[0])]
+        rows += [_cells(*words) for words in _compared(changed[0], (before, costs.total))]
     else:
         for row in changed:
             rows.append(_cells(_group(row.task, row.group), _in_short(row.before), _in_short(row.after)))
@@ -218,7 +225,7 @@ def _cells(*texts: str) -> tuple[Line, ...]:
     return tuple(plain(text) for text in texts)
 
 
-def _compared(row: GroupRow) -> Iterator[tuple[str, str, str]]:
+def _compared(row: GroupRow, totals: tuple[Sum, Sum]) -> Iterator[tuple[str, str, str]]:
     now, after = row.before, row.after
     assert now is not None
     if after is None:
@@ -232,6 +239,9 @@ def _compared(row: GroupRow) -> Iterator[tuple[str, str, str]]:
         ("Run, expected", now.hours, after.hours),
         ("Machines, per run", str(now.amount), str(after.amount)),
     ]
+    if (now.amount, after.amount) == totals:
+        # The last line says it.
+        words.pop()
     # A row that says the same twice costs a line and says nothing, but for how many nodes there are.
     yield from (word for index, word in enumerate(words) if index == 0 or word[1] != word[2])
 

@@ -24,6 +24,8 @@ _RISKY = re.compile(
     re.IGNORECASE,
 )
 """What GitHub links, mentions, closes, sets as a formula or draws as a picture, in words of others."""
+_CORE = re.compile(r"(\(?)(.+?)([,;.)]*)", re.DOTALL)
+"""A word in its sentence's punctuation."""
 _NUMBER = re.compile(r"^(\d+)([.)])")
 
 
@@ -108,7 +110,11 @@ def _span(span: Span, *, cell: bool) -> str:
 def _word(word: str, *, cell: bool) -> str:
     if not word.strip():
         return " " if word else ""
-    return _code(word, cell=cell) if _RISKY.search(word) else _PUNCTUATION.sub(_escaped, word)
+    if not _RISKY.search(word):
+        return _PUNCTUATION.sub(_escaped, word)
+    found = _CORE.fullmatch(word)
+    before, core, after = found.groups() if found else ("", word, "")
+    return f"{before}{_code(core, cell=cell)}{after}"
 
 
 def _escaped(found: re.Match[str]) -> str:

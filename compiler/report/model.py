@@ -133,7 +133,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:
-    """One resource's change. site: empty where the plan has one site only, since addresses are unique there."""
+    """One resource's change. site: empty where no other site has this address, so that it says all."""
 
     site: str
     change: ResourceChange
@@ -180,16 +180,16 @@ class Risk(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
-    """One thing nobody may overlook. subject: a Terraform address, or a task's group; text goes around it, `{}` stands for it."""
+    """One thing nobody may overlook. subjects: Terraform addresses, or a task's group; text goes around them, `{}` stands for them."""
 
     risk: Risk
-    subject: str
+    subjects: tuple[str, ...]
     text: str
     detail: str = ""
 
     @property
     def sentence(self) -> str:
-        return self.text.replace("{}", self.subject, 1) + (f" ({self.detail})" if self.detail else "")
+        return self.text.replace("{}", ", ".join(self.subjects), 1) + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +214,7 @@ class Report:
     proof: str
     """What is known about the placement: that it is the best, of how many, when it ends."""
     objective: str
+    """`cost` or `time`; empty where nothing is placed, and so nothing is priced."""
     groups: tuple[GroupRow, ...]
     moves: tuple[str, ...]
     """Storages with a place, what keeping them costs and whether they stay, and data that moves."""

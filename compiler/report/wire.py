@@ -67,7 +67,9 @@ def _document(report: Report) -> JsonObject:
         },
         "cautions": [caution.sentence for caution in report.cautions],
         "risks": [
-            {"risk": caution.risk.value, "subject": caution.subject, "text": caution.sentence} for caution in report.cautions
+            {"risk": caution.risk.value, "subject": subject, "text": caution.sentence}
+            for caution in report.cautions
+            for subject in caution.subjects
         ],
         "policies": [_policy(rule) for rule in report.policies],
         "jobs": [{"task": job.task, "action": job.action.value, "run": job.run, "detail": job.detail} for job in report.jobs],

@@ -207,7 +207,7 @@ def _part(row: DeploymentDiff, detail: _Detail) -> Iterator[Block]:
 def _caution(caution: Caution) -> Line:
     before, _, after = caution.text.partition("{}")
     detail = f" ({caution.detail})" if caution.detail else ""
-    return (*plain(before), *code(caution.subject), *plain(after + detail))
+    return (*plain(before), *code(", ".join(caution.subjects)), *plain(after + detail))
 
 
 def _title(row: DeploymentDiff) -> Line:

@@ -105,7 +105,7 @@ class Workshop:
             objective=self.objective,
             quotas=read_quotas(self.home),
             access=lambda deployment: access,
-            networks=read_networks(self.home),
+            networks=read_networks(self.home, self.providers),
             images=read_images(self.home),
             offline=True,
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         cancel,
         check,
         destroy,
+        eject,
         exec,
         logs,
         mirror,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
     from .runtime.comments import comment
-    from .runtime.explain import explain
+    from .runtime.explain import explain, explain_field, explain_fields
+    from .runtime.policy.check import policy_check
     from .runtime.revisions.diff import diff
 
 _HOMES = {
@@ -41,7 +43,8 @@ _HOMES = {
     "checkpoint": "runtime.checkpoint",
     "comment": "runtime.comments",
     "diff": "runtime.revisions.diff",
-    "explain": "runtime.explain",
+    "policy_check": "runtime.policy.check",
+    **dict.fromkeys(("explain", "explain_field", "explain_fields"), "runtime.explain"),
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
@@ -49,6 +52,7 @@ _HOMES = {
             "cancel",
             "check",
             "destroy",
+            "eject",
             "exec",
             "logs",
             "mirror",
@@ -77,12 +81,16 @@ __all__ = [
     "comment",
     "destroy",
     "diff",
+    "eject",
     "exec",
     "explain",
+    "explain_field",
+    "explain_fields",
     "logs",
     "mirror",
     "offers",
     "plan",
+    "policy_check",
     "queue",
     "schema",
     "shell",

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("compiler", "providers", "templates", "runtime", "cli")
 TREE = (*PACKAGES, "src", "pyproject.toml", "README.md", "LICENSE")
-DATA = (".j2", ".sh", ".json", ".gz", ".yaml", ".proto", ".skyc", ".typed")
+DATA = (".j2", ".css", ".sh", ".json", ".gz", ".yaml", ".proto", ".skyc", ".typed")
 
 
 def copy_tree(target: Path) -> Path:

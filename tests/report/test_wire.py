@@ -10,7 +10,6 @@ import pytest
 from jsonschema import Draft202012Validator
 from tests.report.plans import BROKEN, report, site
 
-from skyc.compiler.ir import JsonObject
 from skyc.compiler.report import Report, render_json, schema
 
 SCHEMA = schema()
@@ -43,11 +42,10 @@ def test_a_plan_is_as_the_schema_says_and_no_more(plan: Report) -> None:
     Draft202012Validator(closed(deepcopy(SCHEMA))).validate(json.loads(render_json(plan)))
 
 
-def fields(document: Any, path: str) -> JsonObject:
+def fields(document: Any, path: str) -> Any:
     for step in path.split("."):
         document = document[int(step)] if step.isdigit() else document[step]
-    found: JsonObject = document
-    return found
+    return document
 
 
 def test_a_later_version_may_add_and_not_take_away() -> None:

@@ -1,0 +1,78 @@
+"""What changes of AWS resources mean to a reviewer. Facts: the documentation of hashicorp/aws and of the services behind it."""
+
+from __future__ import annotations
+
+from ...compiler.ir import Exposure, FrozenMap, Meaning, Meanings, Opening
+
+_PUBLIC_ADDRESS = Opening(exposure=Exposure.ADDRESS, path="associate_public_ip_address", values=frozenset({"true"}))
+_MACHINE = Meaning(data="root disk, without a snapshot", size="root_block_device.volume_size", openings=(_PUBLIC_ADDRESS,))
+_PORTS = ("from_port", "to_port")
+_GROUP = Meaning(
+    openings=tuple(
+        Opening(exposure=Exposure.REACH, path=f"ingress.{family}", ports=("ingress.from_port", "ingress.to_port"))
+        for family in ("cidr_blocks", "ipv6_cidr_blocks")
+    )
+)
+_BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
+
+MEANINGS: Meanings = FrozenMap(
+    {
+        "aws_default_security_group": _GROUP,
+        "aws_iam_instance_profile": Meaning(grants=("role",)),
+        "aws_iam_role": Meaning(policies=("assume_role_policy", "inline_policy.policy"), grants=("managed_policy_arns",)),
+        "aws_iam_role_policy": Meaning(policies=("policy",)),
+        "aws_instance": _MACHINE,
+        "aws_launch_template": Meaning(
+            openings=(
+                Opening(
+                    exposure=Exposure.ADDRESS,
+                    path="network_interfaces.associate_public_ip_address",
+                    values=frozenset({"true"}),
+                ),
+            )
+        ),
+        # Ready-made lists that give everybody, or every account there is, the objects.
+        "aws_s3_bucket": Meaning(
+            data="objects",
+            policies=("policy",),
+            openings=(
+                Opening(
+                    exposure=Exposure.DATA,
+                    path="acl",
+                    values=frozenset({"authenticated-read", "public-read", "public-read-write"}),
+                ),
+            ),
+        ),
+        "aws_s3_bucket_policy": Meaning(policies=("policy",)),
+        "aws_s3_bucket_public_access_block": Meaning(
+            openings=tuple(Opening(exposure=Exposure.DATA, path=path, values=frozenset({"false"})) for path in _BLOCKS)
+        ),
+        "aws_security_group": _GROUP,
+        "aws_spot_instance_request": _MACHINE,
+        "aws_subnet": Meaning(
+            openings=(Opening(exposure=Exposure.ADDRESS, path="map_public_ip_on_launch", values=frozenset({"true"})),)
+        ),
+        "aws_vpc_endpoint": Meaning(policies=("policy",)),
+        "aws_vpc_security_group_ingress_rule": Meaning(
+            openings=tuple(Opening(exposure=Exposure.REACH, path=path, ports=_PORTS) for path in ("cidr_ipv4", "cidr_ipv6"))
+        ),
+    }
+)
+PLAIN = frozenset(
+    {
+        "aws_autoscaling_group",
+        "aws_internet_gateway",
+        "aws_key_pair",
+        "aws_placement_group",
+        "aws_route",
+        "aws_route_table",
+        "aws_route_table_association",
+        "aws_s3_bucket_lifecycle_configuration",
+        "aws_s3_bucket_ownership_controls",
+        "aws_s3_bucket_server_side_encryption_configuration",
+        "aws_s3_bucket_versioning",
+        "aws_vpc",
+        "aws_vpc_security_group_egress_rule",
+    }
+)
+"""What is emitted and means nothing special: it lets nobody in, gives no rights and holds no data."""
