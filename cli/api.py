@@ -50,6 +50,7 @@ class Api(Protocol):
         exact: bool,
         env: Mapping[str, str] | None,
         objective: str,
+        policies: Sequence[Path],
         home: Path | None,
     ) -> RevisionDiff: ...
 

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
 from ...compiler.ir import PolicyEffect, PolicyResult, TaskId, holds_storage
 from ...compiler.pipeline import Compilation
 from ...compiler.policy.evaluate import PolicyInput, evaluate
 from ...compiler.policy.rules import Plugin, PolicySet, Rego, Rule
-from ...providers.base import Capability
+from ...providers.base import Capability, Provider
 from ..access import ssh_ranges
 from ..request import Request
 from ..results import Plan
@@ -31,10 +33,8 @@ def judged(session: Session, request: Request, compilation: Compilation, plan: P
     read, or are of a rule there is not."""
     if plan.placement is None or compilation.graph is None:
         return plan
-    given = policy_input(session, compilation, plan)
     policies = compilation.policy
-    outside = {rule.name: found for rule in policies.rules if (found := _asked(session, rule, given)) is not None}
-    results = evaluate(policies, given, outside)
+    results = held(session, compilation, plan)
     refuse_unknown(request.approve, results, policies)
     fingerprint = fingerprint_of(plan)
     results, said = approved(
@@ -51,11 +51,31 @@ def judged(session: Session, request: Request, compilation: Compilation, plan: P
     )
 
 
-def policy_input(session: Session, compilation: Compilation, plan: Plan) -> PolicyInput:
+class Around(Protocol):
+    """What rules and plug-ins are asked with: a session, or what stands for one where there is no state."""
+
+    @property
+    def home(self) -> Path: ...
+
+    @property
+    def environ(self) -> Mapping[str, str]: ...
+
+    def provider(self, name: str) -> Provider: ...
+
+
+def held(around: Around, compilation: Compilation, plan: Plan) -> tuple[PolicyResult, ...]:
+    """Every rule's result, before anybody's approval. Only for a plan with a placement."""
+    given = policy_input(around, compilation, plan)
+    policies = compilation.policy
+    outside = {rule.name: found for rule in policies.rules if (found := _asked(around, rule, given)) is not None}
+    return evaluate(policies, given, outside)
+
+
+def policy_input(around: Around, compilation: Compilation, plan: Plan) -> PolicyInput:
     """What rules are held against. Only for a plan with a placement."""
     assert compilation.graph is not None and compilation.spec is not None and plan.placement is not None
     names = {graph.provider for graph in plan.graphs if not holds_storage(graph.site)}
-    login = any(Capability.LOGIN in session.provider(name).capabilities for name in names)
+    login = any(Capability.LOGIN in around.provider(name).capabilities for name in names)
     endless = {document.origin for document in compilation.spec.documents if "service" in document.later}
     return PolicyInput(
         deployment=plan.deployment,
@@ -65,17 +85,17 @@ def policy_input(session: Session, compilation: Compilation, plan: Plan) -> Poli
         graphs=plan.graphs,
         changes=plan.changes,
         compared=bool(plan.changes),
-        ssh_from=ssh_ranges(session.home) if login else (),
+        ssh_from=ssh_ranges(around.home) if login else (),
         endless=tuple(TaskId(task.id) for task in compilation.graph.tasks if task.origin in endless),
     )
 
 
-def _asked(session: Session, rule: Rule, given: PolicyInput) -> tuple[PolicyResult, ...] | None:
+def _asked(around: Around, rule: Rule, given: PolicyInput) -> tuple[PolicyResult, ...] | None:
     match rule.check:
         case Plugin():
             return ask_plugin(rule, given)
         case Rego():
-            return ask_rego(rule, given, session.environ)
+            return ask_rego(rule, given, around.environ)
         case _:
             return None
 

@@ -19,13 +19,14 @@ from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ...compiler.graph_diff import graph_changes
 from ...compiler.ir import ChangeSet, Objective, PlacementPlan
 from ...compiler.report import environment_of
-from ...compiler.report.build import NO_MEANINGS
 from ...compiler.report.cautions import cautions_of
 from ...compiler.report.changes import change_rows
 from ...compiler.report.model import Caution
 from ...compiler.report.placement import group_rows
 from ...compiler.revisions import DeploymentDiff, Kind, Revision, RevisionDiff, in_order, job_changes
+from ...providers.registry import meanings
 from ...providers.replacement import forces_replacement
+from ..policy.files import policy_files
 from ..state import home_directory
 from .compiling import Compiled, Workshop, within
 from .git import Repository, Snapshot, open_repository
@@ -45,6 +46,7 @@ def diff(
     directory: Path | str | None = None,
     env: Mapping[str, str] | None = None,
     objective: str = "cost",
+    policies: Sequence[Path | str] = (),
     home: Home = None,
     environ: Mapping[str, str] | None = None,
 ) -> RevisionDiff:
@@ -52,15 +54,18 @@ def diff(
 
     head: None for the working tree, with what is not committed and what is not tracked. `base` is compared from where head's history left
     it, as a pull request is; `exact`: from itself. paths: files, folders and patterns below `directory` (default: here); `!pattern` leaves
-    out. env: variables for every task, as `--env` gives them. Needs no account, no state and no home. Raises SkycError.
+    out. env: variables for every task, as `--env` gives them. policies: files with rules that hold beside those
+    of the home, of SKYC_POLICY and of the task files. Needs no account, no state and no home. Raises SkycError.
     """
-    repository = open_repository(Path(directory or "."), os.environ if environ is None else environ)
+    around = os.environ if environ is None else environ
+    repository = open_repository(Path(directory or "."), around)
     here = Path(home_directory(home))
     old, new, revisions = _sides(repository, base, head, exact)
     chosen = choice_of(paths, repository.prefix)
     before, after = _Side.of(repository, old, chosen), _Side.of(repository, new, chosen)
     _refuse_unknown(chosen, before, after)
-    with Workshop(home=here, env=dict(env or {}), objective=Objective(objective)) as workshop:
+    rules = policy_files(here, around, [Path(path) for path in policies])
+    with Workshop(home=here, env=dict(env or {}), objective=Objective(objective), policies=rules, environ=around) as workshop:
         return _compared(workshop, before, after, revisions)
 
 
@@ -84,7 +89,7 @@ class _Side:
             found = sketch(contents[path], path, named=path in chosen.exact)
             if found is not None:
                 files[path] = (contents[path], found)
-        wanted = {name for path, (_, found) in files.items() for name in _read_by(path, found) if name in snapshot.entries}
+        wanted = {name for path, (_, found) in files.items() for name in _read_by(snapshot, path, found)}
         return cls(
             snapshot=snapshot,
             files=files,
@@ -103,16 +108,22 @@ class _Side:
         return frozenset(found)
 
     def read_for(self, path: str) -> dict[str, bytes]:
-        return {name: self.read[name] for name in _read_by(path, self.files[path][1]) if name in self.read}
+        return {name: self.read[name] for name in _read_by(self.snapshot, path, self.files[path][1]) if name in self.read}
 
     def has(self, name: str) -> bool:
         return not name or name in self.snapshot.entries or name in self.folders
 
 
-def _read_by(path: str, known: Sketch) -> Iterator[str]:
-    """Files of the repository that a compilation reads, besides the task file."""
-    names = (within(posixpath.dirname(path), place) for place in known.reads)
-    return (name for name in names if name is not None)
+def _read_by(snapshot: Snapshot, path: str, known: Sketch) -> Iterator[str]:
+    """Files of the repository that a compilation reads besides the task file: its policies, and the Rego below their folders."""
+    for place in known.reads:
+        name = within(posixpath.dirname(path), place)
+        if name is None or name not in snapshot.entries:
+            continue
+        yield name
+        folder = posixpath.dirname(name)
+        below = f"{folder}/" if folder else ""
+        yield from (entry for entry in snapshot.entries if entry.endswith(".rego") and entry.startswith(below))
 
 
 def _sides(
@@ -248,7 +259,8 @@ def _inputs_alike(path: str, known: Sketch, changes: _Changes) -> bool:
     """Whether the compiler would find the same on both sides. A path with a variable in it may be any."""
     if known.open_ended:
         return not changes.paths
-    if any(changes.below(name) for name in _read_by(path, known)):
+    sides = (changes.before.snapshot, changes.after.snapshot)
+    if any(changes.below(name) for side in sides for name in _read_by(side, path, known)):
         return False
     names = (within(posixpath.dirname(path), place) for place in known.places)
     return all(changes.before.has(name) == changes.after.has(name) for name in names if name is not None)
@@ -315,10 +327,13 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         ),
         code=code,
         cautions=_cautions(changed, usable, becomes) if becomes is not None else (),
+        policies=becomes.policies if becomes is not None else (),
         diagnostics=_new(becomes.diagnostics, was) if becomes is not None else (),
         notes=tuple(notes),
     )
-    differs = row.notes or row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED
+    # What a rule says of it is a difference where it said something else before.
+    judged = {result for result in row.policies if not result.met} - set(was.policies if was is not None else ())
+    differs = judged or row.notes or row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED
     return row if differs or _choice(row.before) != _choice(row.after) else None
 
 
@@ -333,7 +348,7 @@ def _cautions(changed: tuple[ChangeSet, ...], was: Compiled | None, becomes: Com
     assert becomes.graph is not None
     environment = environment_of(becomes.graph, becomes.deployment)
     groups = group_rows(becomes.placement, was.placement if was else None)
-    return cautions_of(change_rows(changed), groups, NO_MEANINGS, environment=environment)
+    return cautions_of(change_rows(changed), groups, meanings(), environment=environment)
 
 
 def _choice(plan: PlacementPlan | None) -> object:
