@@ -61,6 +61,7 @@ class Api(Protocol):
         exact: bool,
         env: Mapping[str, str] | None,
         objective: str,
+        policies: Sequence[Path],
         home: Path | None,
     ) -> RevisionDiff: ...
 

@@ -251,9 +251,10 @@ class FakeApi:
         exact: bool,
         env: Mapping[str, str] | None,
         objective: str,
+        policies: Sequence[Path],
         home: Path | None,
     ) -> RevisionDiff:
-        self._called("diff", base=base, head=head, paths=paths, exact=exact, env=env, objective=objective)
+        self._called("diff", base=base, head=head, paths=paths, exact=exact, env=env, objective=objective, policies=policies)
         return self.differing
 
     def comment(self, found: RevisionDiff, *, name: str) -> CommentResult:
