@@ -394,8 +394,8 @@ def _costs(report: Report, limits: Limits) -> Iterator[Block]:
     cells = tuple(_cost_cells(row) for row in shown)
     blocks: list[Block] = []
     if cells:
-        head, right = ("", "quantity", "unit price", "per run", "source"), (False, True, True, True, False)
-        blocks.append(Table(head=head, right=right, rows=cells))
+        head = ("", "quantity", "unit price", "per run", "source")
+        blocks.append(Table(head=head, right=(False, True, True, True, False), rows=cells))
     hidden = len(rows) - len(shown)
     blocks += _left_out([f"{hidden} more"] if hidden else [])
     blocks += paragraph([plain(" ".join(_conventions(report)))])
