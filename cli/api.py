@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Protocol
 
 from ..compiler.ir import JsonObject, Secret
+from ..compiler.revisions import RevisionDiff
 from ..providers.base import CheckReport
 from ..providers.refresh import RefreshProgress
 from ..runtime.catalog import CatalogSummary
 from ..runtime.catalog_refresh import CloudRefresh
+from ..runtime.comments import CommentResult
+from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
+from ..runtime.field_effects import FieldEffect
 from ..runtime.offers import OfferList
+from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
-from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
+from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
 
 
 class Api(Protocol):
@@ -32,7 +37,23 @@ class Api(Protocol):
         destroy: bool,
         objective: str,
         offline: bool,
+        policies: Sequence[Path],
+        out: Path | None,
     ) -> Plan: ...
+
+    def diff(
+        self,
+        base: str,
+        head: str | None,
+        *,
+        paths: Sequence[str],
+        exact: bool,
+        env: Mapping[str, str] | None,
+        objective: str,
+        home: Path | None,
+    ) -> RevisionDiff: ...
+
+    def comment(self, found: RevisionDiff, *, name: str) -> CommentResult: ...
 
     def apply(
         self,
@@ -48,6 +69,9 @@ class Api(Protocol):
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
+        fingerprint: str | None,
     ) -> ApplyResult: ...
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...
@@ -100,6 +124,18 @@ class Api(Protocol):
         wait: float | None,
     ) -> DestroyResult: ...
 
+    def eject(
+        self,
+        deployment: str,
+        directory: Path | None,
+        *,
+        undo: bool,
+        dry_run: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> EjectResult: ...
+
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]: ...
 
     def explain(
@@ -112,6 +148,20 @@ class Api(Protocol):
         objective: str,
         home: Path | None,
     ) -> Explanation: ...
+
+    def explain_field(
+        self,
+        field: str,
+        path: Path | None,
+        *,
+        value: str | None,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        home: Path | None,
+    ) -> tuple[FieldEffect, ...]: ...
+
+    def explain_fields(self) -> tuple[FieldEffect, ...]: ...
 
     def offers(
         self,
@@ -140,7 +190,9 @@ class Api(Protocol):
 
     def backend_show(self, *, home: Path | None) -> Backend | None: ...
 
-    def schema(self, *, report: bool) -> JsonObject: ...
+    def schema(self, of: SchemaOf) -> JsonObject: ...
+
+    def policy_check(self, path: Path, tasks: Sequence[Path], *, home: Path | None) -> PolicyCheck: ...
 
     def catalog_refresh(
         self,

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uri", metavar="URI", help="s3://bucket/prefix, or file:///shared/directory")
-    parser.add_argument("--region", metavar="REGION", help="where to make the bucket (default: the AWS tools' region)")
-    parser.add_argument("--endpoint", metavar="URL", help="a server that is not AWS's")
-    parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this key of yours instead of the cloud's own")
+    parser.add_argument(
+        "uri", metavar="URI", help="s3://, gs://bucket/prefix, az://account/container/prefix, https://… or file:///directory"
+    )
+    parser.add_argument("--region", metavar="REGION", help="where to make it (default: the region of the cloud's own tools)")
+    parser.add_argument("--endpoint", metavar="URL", help="another server than the cloud's own")
+    parser.add_argument("--kms-key", metavar="KEY", help="encrypt with this key of yours instead of the cloud's own")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:

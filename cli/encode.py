@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ..compiler.optimize.explain import WhyNot
     from ..providers.base import CheckReport
     from ..runtime.catalog import CatalogSummary
+    from ..runtime.eject import EjectResult
     from ..runtime.explain import Explanation
+    from ..runtime.field_effects import FieldEffect
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import AttemptRecord, JobRecord
     from ..runtime.results import Backend, DeploymentStatus, NodeStatus
@@ -43,7 +45,7 @@ def check_document(reports: Iterable[CheckReport]) -> str:
                     "provider": report.provider,
                     "usable": report.usable,
                     "facts": dict(report.facts),
-                    "diagnostics": [_diagnostic(diagnostic) for diagnostic in report.diagnostics],
+                    "diagnostics": [diagnostic_object(diagnostic) for diagnostic in report.diagnostics],
                 }
                 for report in reports
             ],
@@ -71,7 +73,7 @@ def backend_document(found: Backend | None) -> str:
                 }
                 for row in found.deployments
             ],
-            "diagnostics": [_diagnostic(diagnostic) for diagnostic in found.diagnostics],
+            "diagnostics": [diagnostic_object(diagnostic) for diagnostic in found.diagnostics],
         }
     )
 
@@ -108,6 +110,50 @@ def catalog_document(parts: Iterable[CatalogSummary]) -> str:
                 }
                 for part in parts
             ],
+        }
+    )
+
+
+def fields_document(found: Iterable[FieldEffect]) -> str:
+    """`skyc.fields/v1`: what changing fields does."""
+    rows = [
+        {
+            "field": row.field,
+            "where": row.where,
+            "before": row.before,
+            "after": row.after,
+            "effect": row.effect,
+            "task_changes": row.job,
+            "causes": list(row.causes),
+            "goes": list(row.lost),
+            "stays": list(row.stays),
+            "detail": row.detail,
+        }
+        for row in found
+    ]
+    return _text({"schema": "skyc.fields/v1", "effects": rows})
+
+
+def eject_document(made: EjectResult, *, undone: bool) -> str:
+    sites = [
+        {
+            "site": site.site,
+            "provider": site.provider,
+            "resources": site.resources,
+            "files": list(site.files),
+            "state": site.state,
+        }
+        for site in made.sites
+    ]
+    return _text(
+        {
+            "schema": "skyc.eject/v1",
+            "deployment": made.deployment,
+            "directory": made.directory,
+            "engine": made.engine,
+            "undone": undone,
+            "recorded": made.recorded,
+            "sites": sites,
         }
     )
 
@@ -225,7 +271,7 @@ def _deployment(status: DeploymentStatus) -> JsonObject:
         ],
         "jobs": [_job(job) for job in status.jobs],
         "attempts": [_attempt(attempt) for attempt in status.attempts],
-        "diagnostics": [_diagnostic(diagnostic) for diagnostic in status.diagnostics],
+        "diagnostics": [diagnostic_object(diagnostic) for diagnostic in status.diagnostics],
     }
 
 
@@ -302,7 +348,8 @@ def _job(job: JobRecord) -> JsonObject:
     }
 
 
-def _diagnostic(diagnostic: Diagnostic) -> JsonObject:
+def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
+    """A diagnostic as every document has it."""
     return {
         "severity": diagnostic.severity.name.lower(),
         "slug": diagnostic.slug,

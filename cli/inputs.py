@@ -33,8 +33,10 @@ class TaskInputs:
     objective: str
 
 
-def add_task_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="TASK", help="the task file (YAML)")
+def add_task_inputs(parser: argparse.ArgumentParser, *, given: bool = False) -> None:
+    """`given`: the command has a positional of its own for the task file."""
+    if not given:
+        parser.add_argument("path", metavar="TASK", help="the task file (YAML)")
     parser.add_argument("-d", "--deployment", metavar="NAME", help="name of the deployment (default: the task's name)")
     parser.add_argument(
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; without value, take it from here"
@@ -57,6 +59,20 @@ def add_task_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_policies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="hold the rules of this file too (beside those of the home, SKYC_POLICY and the task file)",
+    )
+
+
+def policies(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    return tuple(Path(text).expanduser() for text in arguments.policy)
+
+
 def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> TaskInputs:
     """Raises SkycError with everything that is wrong, not only the first."""
     wrong: list[Diagnostic] = []
@@ -72,6 +88,15 @@ def task_inputs(arguments: argparse.Namespace, environ: Mapping[str, str] = os.e
         secrets=FrozenMap(secrets),
         objective=arguments.objective,
     )
+
+
+def variables(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> FrozenMap[str]:
+    """What `--env` says. Raises SkycError with everything that is wrong."""
+    wrong: list[Diagnostic] = []
+    found = dict(_variables(given, environ, wrong))
+    if wrong:
+        raise SkycError(*wrong)
+    return FrozenMap(found)
 
 
 def add_waiting(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """`skyc`: reads the arguments, runs one command, prints, and turns what happened into an exit code.
 
 Contract
-- Exit codes: 0 ok, 1 error (a wrong command line and a failed job too), 2 changes (`plan --detailed-exitcode` alone),
+- Exit codes: 0 ok, 1 error (a wrong command line and a failed job too), 2 changes (`plan` and `diff` with `--detailed-exitcode` alone),
   3 denied by policy or budget, 4 reviewed plan no longer valid, 130 interrupted, 141 nobody reads the output any more.
 - Standard output carries what was asked for: reports, tables, JSON, the job's own output. Everything else goes to standard
   error.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, str] = {
     "plan": "Show what an apply would do and what it costs; change nothing.",
+    "diff": "Say what a branch changes about the deployments its task files describe.",
     "apply": "Make what the task needs, run it, and show its output.",
     "status": "Show deployments, their nodes and their jobs.",
     "logs": "Print what a job has printed.",
@@ -34,13 +35,15 @@ COMMANDS: dict[str, str] = {
     "stop": "Stop a deployment's rented machines; keep their disks.",
     "start": "Start machines that were stopped, and wait for them.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
+    "eject": "Write a deployment as plain Terraform, to go on without skyc.",
     "check": "Say which targets work from here, and why not.",
-    "explain": "Say why a task is placed where it is, and why not elsewhere.",
+    "explain": "Say why a task is placed where it is, and what changing a field would do.",
     "offers": "List what machines cost, cheapest first.",
+    "policy": "Check the rules of a policy file, and what they say of task files.",
     "catalog": "Show what is known about prices, or ask the clouds for today's.",
     "backend": "Make a place where several machines share states, or show what is in it.",
     "mirror": "Write what Terraform needs to run compiled code without skyc.",
-    "schema": "Print the JSON Schema of the task file, for editors.",
+    "schema": "Print the JSON Schema of the task file, or of a policy, for editors.",
 }
 
 EXAMPLES = """\
@@ -53,8 +56,8 @@ examples:
 `skyc COMMAND --help` says more about a command.
 """
 
-TAKES_COMMAND = frozenset({"exec", "ssh"})
-"""Commands whose line ends with `-- PROGRAM ARGUMENT…`, handed on as `arguments.tail`."""
+TAKES_COMMAND = frozenset({"exec", "ssh", "diff"})
+"""Commands whose line ends with `-- PROGRAM ARGUMENT…`, or with `-- PATH…`, handed on as `arguments.tail`."""
 
 ERROR = 1
 INTERRUPTED = 130

@@ -18,6 +18,7 @@ from .ir import (
     CandidateReport,
     CandidateSet,
     Catalog,
+    FrozenMap,
     Market,
     NodeGroup,
     Options,
@@ -26,10 +27,12 @@ from .ir import (
     SpecPath,
     Task,
     TaskGraph,
+    TaskId,
     decimal_text,
 )
 from .ir.accelerators import asked, canonical, close
 from .ir.catalog import UNKNOWN
+from .ir.restriction import UNRESTRICTED, Restriction
 from .match import Filter, Match, Size, match, node_shape, requirement_field
 from .sentences import sentence
 from .shelves import Shelves
@@ -43,33 +46,39 @@ def candidates(
     catalog: Catalog,
     sources: SourceMap,
     capabilities: Mapping[str, frozenset[Capability]] | None = None,
+    restrictions: Mapping[TaskId, Restriction] | None = None,
 ) -> tuple[CandidateSet, tuple[Diagnostic, ...]]:
     """All candidates of all groups. A group without any is an error that names what stands in the way.
 
-    capabilities: what each provider can do; one that is not listed can do everything.
+    capabilities: what each provider can do; one that is not listed can do everything. restrictions: what a policy leaves of the offers,
+    per task.
     """
     can = capabilities or {}
-    known: dict[tuple[ResourceRequest, Size], Match] = {}
+    barred = {name: restriction for name, restriction in (restrictions or {}).items() if restriction.bars}
+    known: dict[tuple[ResourceRequest, Size, Restriction], Match] = {}
     shelves = Shelves(catalog)
     options: list[Options] = []
     rejections: list[Rejection] = []
     diagnostics: list[Diagnostic] = []
     for task in graph.tasks:
+        restriction = barred.get(task.id, UNRESTRICTED)
         for group in task.groups:
             size = Size(task_nodes=task.num_nodes, group_nodes=group.num_nodes)
             matches: list[Match] = []
             for request in group.requests:
                 # Where a request was written does not change what meets it.
-                key = (dataclasses.replace(request, origin=SpecPath()), size)
+                key = (dataclasses.replace(request, origin=SpecPath()), size, restriction)
                 if key not in known:
-                    known[key] = match(request, catalog, size, can, shelves)
+                    known[key] = match(request, catalog, size, can, shelves, restriction)
                 matches.append(known[key])
             options.append(_options(task, group, matches))
-            counted = _rejections(task, group, matches, catalog, size)
+            counted = _rejections(task, group, matches, catalog, size, restriction)
             rejections += counted
             if not len(options[-1]):
-                diagnostics.append(_nothing_fits(group, counted, catalog, size, can, sources))
-    found = CandidateSet(catalog=catalog, options=tuple(options), rejections=tuple(rejections))
+                diagnostics.append(_nothing_fits(group, counted, catalog, size, can, sources, restriction))
+    found = CandidateSet(
+        catalog=catalog, options=tuple(options), rejections=tuple(rejections), restrictions=FrozenMap(barred.items())
+    )
     return found, tuple(diagnostics)
 
 
@@ -94,7 +103,9 @@ def _options(task: Task, group: NodeGroup, matches: list[Match]) -> Options:
     )
 
 
-def _rejections(task: Task, group: NodeGroup, matches: list[Match], catalog: Catalog, size: Size) -> list[Rejection]:
+def _rejections(
+    task: Task, group: NodeGroup, matches: list[Match], catalog: Catalog, size: Size, restriction: Restriction
+) -> list[Rejection]:
     rows: dict[str, Rejection] = {}
     for request, found in zip(group.requests, matches, strict=True):
         for rule, count in found.counts.items():
@@ -107,7 +118,7 @@ def _rejections(task: Task, group: NodeGroup, matches: list[Match], catalog: Cat
                 task=task.id,
                 group=group.name,
                 reason=rule.reason,
-                detail=sentence(rule, request, catalog.parts[part], offer, spot, size),
+                detail=sentence(rule, request, catalog.parts[part], offer, spot, size, restriction),
                 requirement=_requirement(rule, request, group),
                 count=count,
             )
@@ -126,12 +137,13 @@ def _nothing_fits(
     size: Size,
     capabilities: Mapping[str, frozenset[Capability]],
     sources: SourceMap,
+    restriction: Restriction,
 ) -> Diagnostic:
     """The error for a group without candidates: every reason, what contradicts, and the one change that would help most."""
     misspelt = _misspelt(group, catalog, sources)
     if misspelt is not None:
         return misspelt
-    found = [conflict(request, catalog, size, capabilities) for request in group.requests]
+    found = [conflict(request, catalog, size, capabilities, restriction) for request in group.requests]
     lines = [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
     lines += [
         _contradiction(request, item) for request, item in zip(group.requests, found, strict=True) if len(item.smallest) > 1
@@ -141,6 +153,12 @@ def _nothing_fits(
     ]
     place = group.origin
     hint = None
+    for request, item in zip(group.requests, found, strict=True):
+        if item.example is not None:
+            # Nothing of the task's own is wrong: it is a denial, and no change of the task's that would help more is proposed.
+            part, row, spot = item.example
+            why = sentence(Filter.POLICY, request, catalog.parts[part], row, spot, size, restriction)
+            return _denied(request, why, item.barred, lines, sources)
     if helpful:
         request, relaxation = max(helpful, key=lambda pair: pair[1].offers)
         place = _requirement(relaxation.rule, request, group)
@@ -154,6 +172,17 @@ def _nothing_fits(
         "\n".join(lines) or "No target offers any machine. Run `skyc check` to see which targets work.",
         span=sources.find(place),
         hint=hint,
+    )
+
+
+def _denied(request: ResourceRequest, why: str, barred: int, lines: list[str], sources: SourceMap) -> Diagnostic:
+    """The error for a group that would have candidates without the policy."""
+    return error(
+        "policy-denied",
+        "The policy forbids every offer that meets the requirements of this group",
+        "\n".join([why, f"Without the policy {_offers(barred)} would meet the requirements.", *lines]),
+        span=sources.find(request.origin.child("infra")),
+        hint="ask for what the rule allows, or ask who keeps the policy",
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..providers.base import Capability
 from .ir import Catalog, ResourceRequest
 from .ir.catalog import UNKNOWN, dollars
+from .ir.restriction import UNRESTRICTED, Restriction
 from .match import Filter, Size, codes_of, requirement_field
 
 if TYPE_CHECKING:
@@ -36,10 +37,18 @@ class Conflict:
 
     smallest: tuple[Filter, ...]
     relaxation: Relaxation | None
+    barred: int = 0
+    """Offers that only a policy keeps from being candidates."""
+    example: tuple[int, int, bool] | None = None
+    """The first of these: part, row, whether it is meant as spot."""
 
 
 def conflict(
-    request: ResourceRequest, catalog: Catalog, size: Size, capabilities: Mapping[str, frozenset[Capability]]
+    request: ResourceRequest,
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    restriction: Restriction = UNRESTRICTED,
 ) -> Conflict:
     """What excludes every offer of `catalog`. Ties are broken by the filters' order."""
     import numpy
@@ -47,16 +56,20 @@ def conflict(
     fields = _fields(request)
     every: dict[int, int] = {}
     best: dict[str, tuple[int, int]] = {}
-    for codes in codes_of(request, catalog, size, capabilities):
+    example: tuple[int, int, bool] | None = None
+    for codes in codes_of(request, catalog, size, capabilities, restriction):
         offers = catalog.parts[codes.part].offers
-        for values, prices in ((codes.on_demand, offers.on_demand), (codes.spot, offers.spot)):
+        for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
             for code, count in zip(*(column.tolist() for column in numpy.unique(values, return_counts=True)), strict=True):
                 every[code] = every.get(code, 0) + count
                 alone = _only_field(code, fields)
+                if example is None and alone == Filter.POLICY.field:
+                    example = codes.part, int(numpy.argmax(values == code)), spot
                 if alone is not None:
                     seen, cheapest = best.get(alone, (0, UNKNOWN))
                     best[alone] = (seen + count, _cheaper(cheapest, prices[values == code]))
-    return Conflict(smallest=_smallest(every, fields), relaxation=_relaxation(best, fields))
+    barred, _ = best.get(Filter.POLICY.field, (0, UNKNOWN))
+    return Conflict(smallest=_smallest(every, fields), relaxation=_relaxation(best, fields), barred=barred, example=example)
 
 
 def _fields(request: ResourceRequest) -> dict[str, int]:

@@ -44,6 +44,17 @@ class SourceFile:
         lines = self.text.splitlines()
         return _without_secrets(lines[:number])[-1] if 0 < number <= len(lines) else ""
 
+    @property
+    def shown(self) -> str:
+        """All of it as it may be kept: lines and columns are where they were, every character of a secret is a cross."""
+        lines = self.text.splitlines()
+        # A star would begin an alias in YAML.
+        kept = (
+            shown if shown == line else shown.replace("*", "x")
+            for line, shown in zip(lines, _without_secrets(lines), strict=True)
+        )
+        return "".join(f"{line}\n" for line in kept)
+
 
 _SECRETS = re.compile(r"""(?:^|[\s{,])["']?secrets["']?\s*:""")
 _NAME = re.compile(r"""\s*(?:["']?[A-Za-z_]\w*["']?\s*:(?=\s|$))?""")

@@ -15,6 +15,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..providers.base import Capability
+from .barred import barred_prices
 from .ir import (
     Accelerator,
     AcceleratorRequest,
@@ -29,6 +30,7 @@ from .ir import (
 )
 from .ir.accelerators import asked, matching
 from .ir.catalog import MILLI, NANO, UNKNOWN
+from .ir.restriction import UNRESTRICTED, Restriction
 from .shelves import Shelf, Shelves
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Filter(enum.IntEnum):
     MACHINES = 14
     QUOTA = 15
     LABELS = 16
+    POLICY = 17
 
     @property
     def reason(self) -> str:
@@ -95,6 +98,7 @@ _NAMES = {
     Filter.MACHINES: _Names("too-few-machines", "num_nodes"),
     Filter.QUOTA: _Names("over-quota", "num_nodes"),
     Filter.LABELS: _Names("label-not-met", "labels"),
+    Filter.POLICY: _Names("against-policy", "policy"),
 }
 
 
@@ -151,20 +155,23 @@ def match(
     size: Size,
     capabilities: Mapping[str, frozenset[Capability]],
     shelves: Shelves | None = None,
+    restriction: Restriction = UNRESTRICTED,
 ) -> Match:
     """Apply every filter to every offer. `capabilities`: what each provider can do; one that is not listed can do everything.
 
-    shelves: the catalog's, when several requests are matched.
+    shelves: the catalog's, when several requests are matched. restriction: what a policy leaves of the offers.
     """
     shelves = shelves or Shelves(catalog)
     tally = _Tally()
     sold: list[Sold] = []
     for index, shelf in enumerate(shelves.parts):
         can = capabilities.get(shelf.part.provider, frozenset(Capability))
-        if shelf.counted or shelf.quotas or request.max_hourly_cost is not None:
-            sold.append(_looked_through(_codes(request, shelf, index, size, can), tally))
+        # Codes of types and places are looked up only where each filter is about one of the two.
+        by_offer = shelf.counted or shelf.quotas or request.max_hourly_cost is not None or not restriction.of_places_alone
+        if by_offer:
+            sold.append(_looked_through(_codes(request, shelf, index, size, can, restriction), tally))
         else:
-            sold.append(_looked_up(request, shelf, index, size, can, tally))
+            sold.append(_looked_up(request, shelf, index, size, can, tally, restriction))
     found = shelves.columns(sold)
     return Match(
         part=found.part, row=found.row, spot=found.spot, hourly=found.hourly, counts=tally.counts, examples=tally.examples
@@ -188,13 +195,19 @@ def _looked_through(codes: Codes, tally: _Tally) -> Sold:
 
 
 def _looked_up(
-    request: ResourceRequest, shelf: Shelf, index: int, size: Size, capabilities: frozenset[Capability], tally: _Tally
+    request: ResourceRequest,
+    shelf: Shelf,
+    index: int,
+    size: Size,
+    capabilities: frozenset[Capability],
+    tally: _Tally,
+    restriction: Restriction,
 ) -> Sold:
     """The same from the codes of types and places alone: no other filter rules out anything in this part."""
     import numpy
 
     offers = shelf.part.offers
-    types, places = _type_codes(request, shelf, size), _place_codes(request, shelf, capabilities)
+    types, places = _type_codes(request, shelf, size), _place_codes(request, shelf, capabilities, restriction)
     ruled_out: list[tuple[Filter, int, tuple[int, int, bool]]] = []
     for codes, weights, first in (
         (types, shelf.of_type, shelf.first_of_types),
@@ -231,31 +244,51 @@ def _count(values: NDArray[Any], spot: bool, part: int, tally: _Tally) -> None:
 
 
 def codes_of(
-    request: ResourceRequest, catalog: Catalog, size: Size, capabilities: Mapping[str, frozenset[Capability]]
+    request: ResourceRequest,
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    restriction: Restriction = UNRESTRICTED,
 ) -> tuple[Codes, ...]:
     """The codes of every offer, part by part."""
     return tuple(
-        _codes(request, shelf, index, size, capabilities.get(shelf.part.provider, frozenset(Capability)))
+        _codes(request, shelf, index, size, capabilities.get(shelf.part.provider, frozenset(Capability)), restriction)
         for index, shelf in enumerate(Shelves(catalog).parts)
     )
 
 
-def _codes(request: ResourceRequest, shelf: Shelf, index: int, size: Size, capabilities: frozenset[Capability]) -> Codes:
+def _codes(
+    request: ResourceRequest,
+    shelf: Shelf,
+    index: int,
+    size: Size,
+    capabilities: frozenset[Capability],
+    restriction: Restriction,
+) -> Codes:
     import numpy
 
     offers = shelf.part.offers
-    by_place = _place_codes(request, shelf, capabilities)
+    by_place = _place_codes(request, shelf, capabilities, restriction)
     base = _type_codes(request, shelf, size)[offers.type] | by_place[offers.place]
+    if not restriction.of_places_alone:
+        base |= (shelf.barred_types(restriction) * numpy.int32(1 << Filter.POLICY))[offers.type]
     counted = offers.capacity != UNKNOWN
     if counted.any():
         divisible = offers.types.divisible[offers.type]
         base |= numpy.where(counted & ~divisible & (offers.capacity < size.group_nodes), 1 << Filter.MACHINES, 0)
     on_demand = base | (1 << Filter.MARKET if request.market is Market.SPOT else 0) | _price_codes(request, offers.on_demand)
-    on_demand = on_demand | _quota_codes(shelf, size, Market.ON_DEMAND)
+    on_demand = on_demand | _quota_codes(shelf, size, Market.ON_DEMAND) | _barred(restriction, offers.on_demand)
     if not offers.sells_spot:
         return Codes(part=index, on_demand=on_demand, spot=numpy.zeros(0, dtype=numpy.int32))
     spot = base | (1 << Filter.MARKET if request.market is Market.ON_DEMAND else 0) | _price_codes(request, offers.spot)
-    return Codes(part=index, on_demand=on_demand, spot=spot | _quota_codes(shelf, size, Market.SPOT))
+    spot = spot | _quota_codes(shelf, size, Market.SPOT) | _barred(restriction, offers.spot)
+    return Codes(part=index, on_demand=on_demand, spot=spot if restriction.spot else spot | 1 << Filter.POLICY)
+
+
+def _barred(restriction: Restriction, prices: NDArray[Any]) -> NDArray[Any]:
+    import numpy
+
+    return barred_prices(restriction, prices) * numpy.int32(1 << Filter.POLICY)
 
 
 def _quota_codes(shelf: Shelf, size: Size, market: Market) -> NDArray[Any]:
@@ -295,12 +328,16 @@ def _counted(name: str, families: tuple[str, ...]) -> bool:
     return any(name.startswith(family) if family[-1].isdigit() else letters == family for family in families)
 
 
-def _place_codes(request: ResourceRequest, shelf: Shelf, capabilities: frozenset[Capability]) -> NDArray[Any]:
+def _place_codes(
+    request: ResourceRequest, shelf: Shelf, capabilities: frozenset[Capability], restriction: Restriction
+) -> NDArray[Any]:
     """The bits that depend on the place and the provider alone, per place."""
     import numpy
 
     can = not request.ports or Capability.OPEN_PORTS in capabilities
     codes: NDArray[Any] = shelf.elsewhere(request.infra) * numpy.int32(1 << Filter.PLACE)
+    if restriction.bars:
+        codes = codes | shelf.barred(restriction) * numpy.int32(1 << Filter.POLICY)
     return codes if can else codes | 1 << Filter.PORTS
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,10 @@ from .ir import (
 from .lower import lower
 from .optimize import optimize
 from .parse import parse
+from .policy.load import PolicyFile, load
+from .policy.rules import NO_POLICY, PolicySet
+from .policy.scope import restriction_of
+from .policy.trim import trimmed
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
@@ -64,6 +68,8 @@ class CompileOptions:
     """The buckets a deployment has already: they stay where they are."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
+    policies: tuple[PolicyFile, ...] = ()
+    """Policy files that hold beside those the task file names."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -88,6 +94,8 @@ class Compilation:
     sources: SourceMap
     graph: TaskGraph | None = None
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
+    policy: PolicySet = NO_POLICY
+    """Every rule that holds for the plan."""
     candidates: CandidateSet | None = None
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the catalog knows, as `CompileOptions.images` names them."""
@@ -148,10 +156,24 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
-    state = dataclasses.replace(state, graph=resolved.graph, secrets=resolved.secrets)
+    policy, said = load((*state.options.policies, *_named_policies(state)))
+    state = dataclasses.replace(
+        state, graph=resolved.graph, secrets=resolved.secrets, policy=policy, diagnostics=state.diagnostics + said
+    )
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
     return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
+
+
+def _named_policies(state: Compilation) -> Iterator[PolicyFile]:
+    """The policy files that the task file names, relative to it."""
+    assert state.spec is not None
+    directory = Path(state.source.path).parent
+    records = (*((state.spec.header,) if state.spec.header else ()), *state.spec.documents)
+    for record in records:
+        for text in record.policy or ():
+            span = state.sources.find(record.origin.child("policy"))
+            yield PolicyFile(path=directory / Path(text).expanduser(), shown=str(directory / text), span=span)
 
 
 def _candidates(state: Compilation) -> Compilation:
@@ -161,7 +183,8 @@ def _candidates(state: Compilation) -> Compilation:
     catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
-    found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers))
+    restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
+    found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers), restrictions)
     images = {f"{part.provider}/{place}": image for part in parts for place, image in part.images.items()}
     return dataclasses.replace(
         state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *more)
@@ -183,6 +206,8 @@ def _optimize(state: Compilation) -> Compilation:
         objective=state.options.objective,
         targets=capabilities_of(state.options.providers),
     )
+    if placement is not None and state.policy.rules:
+        placement = trimmed(placement, state.policy, state.graph, state.deployment)
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
@@ -231,6 +256,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     # The text alone: everything wrong with its form is said before anything else is looked at.
     ("parse", _parse),
     # Needs the whole file: defaults, units, names, what each task waits for, which secrets are there.
+    # The policies are read here too, so that nothing is chosen without them.
     ("resolve", _resolve),
     # Needs fixed units; asks every target what it has, and keeps why each offer was left out.
     ("candidates", _candidates),

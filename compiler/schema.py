@@ -28,8 +28,9 @@ from .parse.kinds import (
     Variable,
     Whole,
 )
+from .policy.fields import POLICY
 
-__all__ = ["json_schema"]
+__all__ = ["json_schema", "policy_schema"]
 
 _NAMED = {RESOURCES.name: RESOURCES, CHECKPOINT.name: CHECKPOINT, HEADER.name: HEADER}
 
@@ -45,6 +46,18 @@ def json_schema() -> JsonObject:
         "description": "A compute job for skyc. A superset of SkyPilot's task YAML.",
         "anyOf": [{"$ref": "#/$defs/task"}, {"$ref": "#/$defs/header"}],
         "$defs": definitions,
+    }
+
+
+def policy_schema() -> JsonObject:
+    """A fresh schema object of a policy file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://skyc.dev/schema/policy.json",
+        "title": "skyc policy",
+        "description": "Rules that plans must meet.",
+        **_record(POLICY),
+        "required": ["rules"],
     }
 
 

@@ -32,6 +32,10 @@ class Scrubber:
     def scrub(self, text: str) -> str:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
+    def crossed(self, text: str) -> str:
+        """`scrub` that keeps lines and columns: every character of a secret is a cross."""
+        return self._pattern.sub(lambda found: re.sub(r"\S", "x", found[0]), text) if self._pattern else text
+
     def finds(self, text: str) -> bool:
         """Whether `text` holds a secret."""
         return self._pattern is not None and self._pattern.search(text) is not None

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from .ir import CatalogPart, InstanceType, Market, ResourceRequest, decimal_text
+from .ir import CatalogPart, InstanceType, Market, Offering, ResourceRequest, decimal_text
+from .ir.restriction import UNRESTRICTED, Restriction
 from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, node_shape, unmet_label
 
 
-def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int, spot: bool, size: Size) -> str:
+def sentence(
+    rule: Filter,
+    request: ResourceRequest,
+    part: CatalogPart,
+    row: int,
+    spot: bool,
+    size: Size,
+    restriction: Restriction = UNRESTRICTED,
+) -> str:
     """Why one offer is ruled out by one filter, with the numbers."""
     kind = part.instance_type(int(part.offers.type[row]))
     offering = part.offering(row, Market.SPOT if spot else Market.ON_DEMAND)
@@ -54,8 +63,26 @@ def sentence(rule: Filter, request: ResourceRequest, part: CatalogPart, row: int
             return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
+        case Filter.POLICY:
+            return _policy_sentence(restriction, offering, kind)
         case Filter.MACHINES:
             return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."
+
+
+def _policy_sentence(restriction: Restriction, offering: Offering, kind: InstanceType) -> str:
+    for bar in restriction.bars:
+        said = bar.objection(
+            provider=offering.provider,
+            region=offering.region,
+            zone=offering.zone,
+            machine=kind.name,
+            accelerators=[device.name for device in kind.accelerators],
+            spot=offering.market is Market.SPOT,
+            priced=offering.hourly is not None,
+        )
+        if said is not None:
+            return f"Rule `{bar.rule}` ({bar.source}): {said}."
+    raise AssertionError("the offer is ruled out by a bar")
 
 
 def _label_sentence(request: ResourceRequest, part: CatalogPart, row: int) -> str:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .barred import barred_types
 from .ir import Catalog, CatalogPart, Infra, Market, Quota
 from .ir.catalog import UNKNOWN
+from .ir.restriction import Restriction
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -42,6 +44,8 @@ class Shelf:
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
+    _barred: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
+    _barred_types: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
     def counted(self) -> bool:
@@ -57,6 +61,22 @@ class Shelf:
             outside = (not inside(infra, self.part.provider, place.region, place.zone) for place in places)
             self._elsewhere[infra] = numpy.fromiter(outside, dtype=bool, count=len(places))
         return self._elsewhere[infra]
+
+    def barred(self, restriction: Restriction) -> NDArray[Any]:
+        """Place → whether a policy rules it out."""
+        import numpy
+
+        if restriction not in self._barred:
+            places = self.part.offers.places
+            outside = (not restriction.place(self.part.provider, place.region, place.zone) for place in places)
+            self._barred[restriction] = numpy.fromiter(outside, dtype=bool, count=len(places))
+        return self._barred[restriction]
+
+    def barred_types(self, restriction: Restriction) -> NDArray[Any]:
+        """Type → whether a policy rules it out."""
+        if restriction not in self._barred_types:
+            self._barred_types[restriction] = barred_types(restriction, self.part)
+        return self._barred_types[restriction]
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""

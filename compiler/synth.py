@@ -215,7 +215,8 @@ def terraform_value(value: Value) -> Any:
     if isinstance(value, Ref):
         return str(value)
     if isinstance(value, Joined):
-        return "".join(terraform_value(part) for part in value.parts)
+        text = "".join(_quoted(part) if value.base64 else terraform_value(part) for part in value.parts)
+        return f'${{base64encode("{text}")}}' if value.base64 else text
     if isinstance(value, str):
         return value.replace("${", "$${").replace("%{", "%%{")
     if isinstance(value, Decimal):
@@ -226,6 +227,16 @@ def terraform_value(value: Value) -> Any:
     if isinstance(value, tuple):
         return [terraform_value(item) for item in value]
     return value
+
+
+def _quoted(part: str | Ref) -> str:
+    """A part of a text in quotes inside an expression."""
+    text: str = terraform_value(part)
+    if isinstance(part, Ref):
+        return text
+    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        text = text.replace(plain, written)
+    return text
 
 
 def _environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..compiler.diagnostics import Diagnostic, SourceMap
+from ..compiler.diagnostics import Diagnostic, SourceMap, Span
 from ..compiler.ir import (
     DeploymentId,
     Failure,
@@ -52,6 +52,8 @@ class Capability(enum.Enum):
     """Its machines are logged in to over SSH, so lowering needs an `Access`."""
     SPOT = "spot"
     MULTI_NODE = "multi-node"
+    OWN_NETWORK = "own-network"
+    """Its machines can be put into a network of the user's (`LowerContext.network`)."""
     OPEN_PORTS = "open-ports"
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
@@ -70,6 +72,8 @@ class Capability(enum.Enum):
     """Its nodes are part of this machine and this home: from another one they can be neither reached nor removed."""
 
 
+EVERY_ZONE = "*"
+"""Among the subnets of an ExistingNetwork."""
 MARK_FILE = "mark"
 """In a deployment's directory below the home: its own id, which stands in names that must be unique in the world."""
 
@@ -98,7 +102,19 @@ class ExistingNetwork:
     id: str
     """The provider's id of it: of a VPC, a VNet, …"""
     subnets: FrozenMap[str]
-    """Zone → id of the subnet for it."""
+    """Zone → id of the subnet for it; EVERY_ZONE → of one that spans all zones."""
+    public: bool = True
+    """Machines get an address outside of it. Without one they are reached, and fetch packages, through what the network has."""
+    tags: tuple[str, ...] = ()
+    """Marks by which rules of the user's own let in what is needed; then no firewall of ours is made. Few clouds know any."""
+    span: Span | None = field(default=None, compare=False)
+    """Where the configuration names it, for what is wrong with it."""
+
+    def subnet(self, zone: str | None) -> str | None:
+        """The subnet for a zone (None: the provider chooses the zone); None when there is none for it."""
+        if zone is None:
+            return next(iter(self.subnets.values()))
+        return self.subnets.get(zone, self.subnets.get(EVERY_ZONE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,10 +266,13 @@ class BucketProperty:
 class Buckets(Protocol):
     """A module that knows one cloud's buckets, found by the scheme of a URI (`registry.buckets`)."""
 
+    PARTS: int
+    """Names between the scheme and the prefix that are the bucket: at Azure `account/container`, two."""
+
     def create(self, bucket: str, *, region: str | None, endpoint: str | None, key: str | None) -> tuple[str, bool]:
         """Make a bucket that can hold states, or finish one a killed call has begun; do nothing to one that is as it must be. Its
-        region, and whether it was made now. `key`: of the cloud's key service, to encrypt with. Raises SkycError for one that is
-        somebody else's or lacks something."""
+        region (empty where a store needs none), and whether it was made now. `key`: of the cloud's key service, to encrypt with.
+        Raises SkycError for one that is somebody else's or lacks something."""
 
     def properties(self, bucket: str, *, region: str | None, endpoint: str | None) -> tuple[BucketProperty, ...]:
         """How a bucket is, in a fixed order. Raises SkycError when it cannot be asked."""

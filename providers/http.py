@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -37,6 +37,7 @@ T = TypeVar("T")
 LARGEST_JSON = 256 << 20
 """Bytes of one JSON answer. The largest page known is a few MiB."""
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+ANY = frozenset(range(100, 600))
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 LONG_LIST = 1800.0
 """Seconds for an answer of hundreds of megabytes."""
@@ -74,10 +75,20 @@ class Answered(SourceFailure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`body`: its JSON; None where it has none."""
+    """`body`: its JSON; None where it has none. headers: names in lower case; only of what `once` gives back."""
 
     status: int
     body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """An answer as it came. `date`: the server's clock; None where it does not say."""
+
+    status: int
+    body: bytes = field(repr=False)
+    date: datetime | None
 
 
 class Http:
@@ -118,6 +129,17 @@ class Http:
         """Status and body, for services that also answer without one. Raises SourceFailure."""
         return patiently(self.schedule, lambda: self._read(request, bare=True))
 
+    def once(self, request: Request) -> Answer:
+        """One attempt, and whatever status it is answered with: for who repeats more than the request, as what is written is looked for
+        before it is written again. A body that is no JSON is None. Raises Again where nothing was answered, and SourceFailure."""
+        with self._answer(replace(request, accepts=ANY)) as answer:
+            body = self._body(request, answer)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+        try:
+            return Answer(status=answer.status_code, body=json.loads(body, parse_float=Decimal), headers=headers)
+        except (ValueError, RecursionError):
+            return Answer(status=answer.status_code, headers=headers)
+
     def xml(self, request: Request) -> Element:
         """The answer as XML, for the APIs of object stores that speak nothing else. Raises SourceFailure."""
 
@@ -133,14 +155,28 @@ class Http:
 
         return patiently(self.schedule, attempt)
 
+    def whole(self, request: Request) -> Whole:
+        """The answer without a look at what it holds, for a protocol whose bodies are somebody's files. Raises SourceFailure."""
+
+        def attempt() -> Whole:
+            with self._answer(request) as answer:
+                body = self._body(request, answer)
+            return Whole(status=answer.status_code, body=body, date=_date(answer.headers.get("Date")))
+
+        return patiently(self.schedule, attempt)
+
     def _whole(self, request: Request) -> tuple[int, bytes]:
         with self._answer(request) as answer:
-            body = bytearray()
-            for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
-                body += chunk
-                if len(body) > LARGEST_JSON:
-                    raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
-        return answer.status_code, bytes(body)
+            body = self._body(request, answer)
+        return answer.status_code, body
+
+    def _body(self, request: Request, answer: httpx.Response) -> bytes:
+        body = bytearray()
+        for chunk in self._chunks(request, answer.iter_bytes(), self._limit):
+            body += chunk
+            if len(body) > LARGEST_JSON:
+                raise BadAnswer(f"{request.label} answered with more than {LARGEST_JSON >> 20} MiB")
+        return bytes(body)
 
     def _read(self, request: Request, *, bare: bool) -> Answer:
         """`bare`: an empty body is an answer too."""
@@ -242,6 +278,15 @@ class Http:
             if self._clock() - began > limit:
                 raise Again(f"{request.label} was not complete after {limit:.0f} s")
             yield chunk
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(header) if header else None
+    except (ValueError, TypeError):
+        return None
+    # Without a zone it is what HTTP demands.
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
 
 
 def _revealed(headers: Mapping[str, tuple[str, Secret]]) -> dict[str, str]:

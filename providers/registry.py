@@ -6,13 +6,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..compiler.ir import FrozenMap, Meaning, Meanings
 from .base import Buckets, Provider
 
 if TYPE_CHECKING:
     from .refresh import Refresh
+    from .tfplugin.resource import ProviderDefinition
 
 BUILT_IN: dict[str, str] = {
     "aws": "skyc.providers.aws.provider:AwsProvider",
@@ -38,7 +39,7 @@ CLOUDS: dict[str, str] = {
 """Providers with a price list that can be refreshed → their folders. `lambda` is a word of Python's own."""
 
 
-BUCKETS: dict[str, str] = {"s3": "aws"}
+BUCKETS: dict[str, str] = {"az": "azure", "gs": "gcp", "s3": "aws"}
 """URI schemes of buckets that skyc can make for states → the folders whose `bucket` module does."""
 
 
@@ -95,6 +96,36 @@ def write_mirror(directory: Path) -> Path:
     from .tfplugin.mirror import write_mirror as write
 
     return write(directory, DEFINITION)
+
+
+def load_definition_of_ours() -> ProviderDefinition:
+    """What skyc's own Terraform provider serves."""
+    from .local.client import DEFINITION
+    from .tfplugin.definitions import load_definition
+
+    return load_definition(DEFINITION)
+
+
+def example(name: str) -> Provider:
+    """The target as it is for everyone (`examples.py`): not this machine, and no machines of the user's."""
+    from .examples import ExampleMachine, ExampleOwned
+
+    made_up: dict[str, type[Provider]] = {"local": ExampleMachine, "owned": ExampleOwned}
+    return made_up[name]() if name in made_up else load(name)
+
+
+def blocks_of(name: str) -> FrozenMap[Any] | None:
+    """`shapes.blocks_of`: which parts of a resource, or of a provider's configuration, are blocks; None for what nobody here knows."""
+    from .shapes import blocks_of as find
+
+    return find(name)
+
+
+def forces_new(type_: str, path: str) -> bool:
+    """`shapes.forces_new`: whether a change of this argument makes another one of the resource."""
+    from .shapes import forces_new as find
+
+    return find(type_, path)
 
 
 def load_all() -> tuple[Provider, ...]:

@@ -43,7 +43,7 @@ def mark_of(home: Path, deployment: DeploymentId) -> str:
     """The deployment's own id in names that must be unique in the world; made on first use, and kept as long as a bucket is."""
     path = deployment_directory(home, deployment) / MARK_FILE
     if not path.exists():
-        _write_once(path, secrets.token_hex(MARK_BYTES).encode())
+        write_once(path, secrets.token_hex(MARK_BYTES).encode())
     mark = path.read_text(encoding="ascii").strip()
     if not re.fullmatch(rf"[0-9a-f]{{{2 * MARK_BYTES}}}", mark):
         raise SkycError(
@@ -123,7 +123,7 @@ def _key(path: Path, comment: str) -> tuple[str, str]:
     if not path.exists():
         made = Ed25519PrivateKey.generate()
         text = made.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption())
-        _write_once(path, text)
+        write_once(path, text)
     private = path.read_text(encoding="ascii")
     try:
         key = form.load_ssh_private_key(private.encode(), password=None)
@@ -140,7 +140,7 @@ def _key(path: Path, comment: str) -> tuple[str, str]:
     return private, f"{public.decode()} {comment}"
 
 
-def _write_once(path: Path, content: bytes) -> None:
+def write_once(path: Path, content: bytes) -> None:
     """The first writer wins, and nobody sees half a key: a link fails when the name exists."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

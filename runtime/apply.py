@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 
+from ..compiler.artifact.fingerprint import SHORTEST, SHOWN, matches
 from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import DeploymentId, FrozenMap, JobAction, JobPlan, Secret, Task, canonical, holds_storage, task_of
+from ..compiler.ir import DeploymentId, JobAction, JobPlan, Secret, holds_storage, task_of
 from ..compiler.pipeline import Compilation
 from ..compiler.report import environment_of
 from ..compiler.terraform_stream import Event, Phase
@@ -31,10 +30,13 @@ from .attempts import continued, worth_telling
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
 from .failover import is_up, make_site, nodes_of
-from .job import JobGroup, JobId, JobKind, JobRequest, JobState, JobStatus
+from .fingerprints import compiled_only
+from .job import JobId, JobKind, JobRequest, JobState, JobStatus
+from .job_request import hourly_of, job_request
 from .lock import Holder, deployment_lock
 from .mirror import with_mirror
-from .places import checkpoint_place, mounts, note_storages, refuse_unopened
+from .places import note_storages, refuse_unopened
+from .plan_files import is_plan_file
 from .planning import (
     Planned,
     last_run,
@@ -50,16 +52,18 @@ from .planning import (
     span_finder,
     still_running,
 )
+from .policy.judge import DENIED, judged, refuse
+from .policy.judge import record as record_approvals
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
 from .request import Request, compile_request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
+from .reviewed import opened_review, reviewed
 from .runs import plan_job
 from .session import Session
 from .sites import SiteContext
 from .standing import ended, release, settle
 from .waking import start_machines
-from .workdir import workdir_tree
 
 LONGEST_LINE = 1 << 16
 
@@ -72,9 +76,8 @@ OUTCOMES = {
 
 
 OVER_BUDGET = "over-budget"
+POLICY_DENIED = "policy-denied"
 SSH_CLOSED = "ssh-closed"
-DENIED = 3
-"""Exit code of what a budget or a policy forbids."""
 
 
 def compiled(session: Session, request: Request) -> Compilation:
@@ -124,7 +127,7 @@ def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
 
 def refused(compilation: Compilation) -> SkycError:
     """What to raise for a compilation with errors. A budget that cannot be kept is a denial, not a mistake."""
-    denied = any(diagnostic.slug == OVER_BUDGET for diagnostic in compilation.diagnostics)
+    denied = any(diagnostic.slug in (OVER_BUDGET, POLICY_DENIED) for diagnostic in compilation.diagnostics)
     return SkycError(*compilation.diagnostics, exit_code=DENIED if denied else 1)
 
 
@@ -144,9 +147,32 @@ def locked(
         yield lock.fd
 
 
+def refuse_ejected(session: Session, deployment: DeploymentId) -> None:
+    """What plain Terraform has taken over is planned and changed by nobody else. Raises SkycError."""
+    record = session.store.deployment(deployment)
+    if record is not None and record.state is DeploymentState.EJECTED:
+        raise SkycError(
+            error(
+                "deployment-ejected",
+                "The deployment was ejected",
+                f"Plain Terraform works on the states of `{deployment}` now, so skyc plans and changes nothing of it.",
+                hint="use Terraform where it was ejected to, give the task another deployment with `-d NAME`, or take it back",
+                commands=(f"skyc eject {deployment} --undo",),
+            )
+        )
+
+
 def site_context(
-    session: Session, deployment: DeploymentId, lock_fd: int, compilation: Compilation | None = None
+    session: Session,
+    deployment: DeploymentId,
+    lock_fd: int,
+    compilation: Compilation | None = None,
+    *,
+    taking_back: bool = False,
 ) -> SiteContext:
+    """What Terraform's runs at a deployment's sites need. `taking_back`: also of one that was ejected. Raises SkycError."""
+    if not taking_back:
+        refuse_ejected(session, deployment)
     spans = span_finder(compilation) if compilation else {}
     remote = session.remotes.get(deployment)
     if remote is not None:
@@ -184,6 +210,7 @@ def priced(compilation: Compilation) -> Plan:
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
         environment=environment_of(compilation.graph, compilation.deployment),
+        fingerprints=None if compilation.failed else compiled_only(compilation),
     )
 
 
@@ -199,6 +226,8 @@ def plan_result(plan: Planned) -> Plan:
         changes=plan.changes,
         buckets=compilation.buckets,
         jobs=plan.jobs,
+        before=plan.before,
+        fingerprints=plan.fingerprints,
         hours=max(task.hours for task in graph.tasks),
         diagnostics=compilation.diagnostics,
         timings=compilation.timings,
@@ -214,8 +243,9 @@ def apply(
     detach: bool = False,
     wait: float | None = None,
 ) -> ApplyResult:
-    """Plan, ask, make, run. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
-    compilation = compiled(session, request)
+    """Plan, ask, make, run; of a plan file, do what was reviewed. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
+    review = opened_review(session, request) if is_plan_file(request.path) else None
+    compilation = compiled(session, request) if review is None else review.compilation
     refuse_what_cannot_run(session, compilation)
     assert compilation.graph is not None
     refuse_unopened(
@@ -225,6 +255,8 @@ def apply(
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
+        if review is not None and outcome is not Outcome.DECLINED:
+            session.store.end_plan_file(deployment, review.digest)
         attempts = worth_telling(session.store.attempts(deployment))
         return ApplyResult(
             deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics, attempts=attempts
@@ -232,14 +264,23 @@ def apply(
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
         context = site_context(session, deployment, lock_fd, compilation)
-        with planned(session, request, compilation, context) as plan:
+        with (
+            planned(session, request, compilation, context)
+            if review is None
+            else reviewed(session, request, review, context) as plan
+        ):
             refuse_running(session, plan)
-            shown = plan_result(plan)
+            refuse_another(plan, request.fingerprint)
+            shown = judged(session, request, compilation, plan_result(plan))
+            refuse(shown)
             if confirm is not None and shown.has_changes and not confirm(shown):
                 return result(Outcome.DECLINED, None)
             todo = [job for job in plan.jobs if job.action is not JobAction.NOTHING]
+            record_approvals(session, shown)
             if plan.has_changes or todo:
                 plan = _make(session, plan, request)
+            elif review is not None:
+                session.store.begin_plan_file(deployment, review.digest)
         if plan.stopped:
             # After what was approved: nothing starts, and costs, before that.
             start_machines(session, context, plan.stopped)
@@ -262,6 +303,37 @@ def apply(
     return result(OUTCOMES[record.state], record)
 
 
+def refuse_another(plan: Planned, fingerprint: str | None) -> None:
+    """Stop (exit code 4) where the plan is not the one whose fingerprint was approved. None: nobody named one. Raises SkycError."""
+    if fingerprint is None:
+        return
+    found = plan.fingerprints
+    names = [name for name in (found.changes, found.compiled) if name is not None] if found is not None else []
+    if len(fingerprint) < SHORTEST:
+        detail = f"`--plan` takes the first {SHORTEST} digits of a fingerprint, or more. Nothing was changed."
+        raise SkycError(error("short-fingerprint", "The fingerprint is too short to name a plan", detail))
+    if names and matches(names[0], fingerprint):
+        return
+    told = f"Now it would be {names[0][:SHOWN]}." if names else "Now there is no plan to compare it with."
+    same = len(names) > 1 and matches(names[1], fingerprint)
+    raise SkycError(
+        error(
+            "another-plan",
+            "The plan is not the one that was reviewed",
+            f"`--plan {fingerprint}` was approved. {told} "
+            + (
+                "What was approved is the compiled part of it, which was compared with nothing. "
+                if same
+                else "The task, a price ceiling, the envelope, a secret or what exists has changed since. "
+            )
+            + "Nothing was changed.",
+            hint="review the new plan and approve that one",
+            commands=(f"skyc plan {plan.compilation.source.path}",),
+        ),
+        exit_code=4,
+    )
+
+
 def _make(session: Session, plan: Planned, request: Request) -> Planned:
     """Apply every site with changes. The deployment is `failed` when one does not come up. The plan as it was carried out: with the
     placements that could be had."""
@@ -274,7 +346,7 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
         assert placement is not None
         session.store.save_deployment(
             deployment,
-            spec_path=str(request.path.resolve()),
+            spec_path=str(Path(compilation.source.path).resolve()),
             spec_digest=placement.spec_digest,
             plan_digest=placement.digest,
             state=state,
@@ -282,6 +354,8 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
 
     before = nodes_of(session, deployment)
     save(DeploymentState.APPLYING)
+    if plan.plan_file:
+        session.store.begin_plan_file(deployment, plan.plan_file)
     for site, _ in plan.sites:
         if site.graph is not None:
             session.store.save_site(site_record(site.graph, site.directory))
@@ -315,6 +389,8 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
         save(DeploymentState.FAILED)
         raise
     save(DeploymentState.ACTIVE)
+    assert plan.compilation.placement is not None
+    session.store.save_placement(deployment, plan.compilation.placement)
     return plan
 
 
@@ -367,7 +443,7 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
         # A changed task may resume a run; what succeeds is then the changed task.
         digest = plan.task_digests[task.id]
         session.store.set_run_state(deployment, task.id, run, RunState.OPEN, task_digest=digest)
-    record = session.store.begin_job(deployment, task.id, run=run, hourly=_hourly(plan, task))
+    record = session.store.begin_job(deployment, task.id, run=run, hourly=hourly_of(plan, task))
     start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
     return cluster, record
 
@@ -431,41 +507,6 @@ def start(
             session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
         raise
     session.store.record("job-submitted", request.id, deployment=deployment)
-
-
-def job_request(session: Session, plan: Planned, task: Task, record: JobRecord) -> JobRequest:
-    """What the nodes are told. The setup runs again when its text, its variables or the workdir change."""
-    provider = provider_of(task, plan.compilation)
-    return JobRequest(
-        id=record.id,
-        deployment=plan.deployment,
-        task=task.id,
-        groups=tuple(JobGroup(name=group.name, num_nodes=group.num_nodes, run=group.run) for group in task.groups),
-        setup=task.setup,
-        setup_key=_setup_key(session, task),
-        envs=FrozenMap(task.envs),
-        secret_names=task.secrets,
-        workdir=task.workdir,
-        mounts=mounts(session, task, provider),
-        checkpoint=checkpoint_place(session, plan.deployment, task, provider, record.run) if task.checkpoint else None,
-        run_id=f"{plan.deployment}-{task.id}-{record.run}",
-    )
-
-
-def _setup_key(session: Session, task: Task) -> str:
-    workdir = workdir_tree(Path(task.workdir), (session.home,)).digest if task.workdir else ""
-    return hashlib.sha256("\0".join((task.setup, canonical(task.envs).decode(), workdir)).encode()).hexdigest()[:32]
-
-
-def _hourly(plan: Planned, task: Task) -> Decimal | None:
-    assert plan.compilation.placement is not None
-    total = Decimal(0)
-    for placement in plan.compilation.placement.placements:
-        if placement.task == task.id:
-            if placement.hourly is None:
-                return None
-            total += placement.hourly * placement.num_nodes
-    return total
 
 
 def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord) -> JobRecord:

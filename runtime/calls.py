@@ -6,9 +6,10 @@ user stops it half way. What only some of them need is imported there: `plan --e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.diagnostics import SkycError, error, warning
 from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
@@ -19,8 +20,11 @@ from ..providers.base import CheckReport
 from .backend.faults import NotCompared
 from .records import JobRecord
 from .request import Request, compile_request
-from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
+from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
 from .session import Session, open_session
+
+if TYPE_CHECKING:
+    from .eject import EjectResult
 
 Home = Path | str | None
 
@@ -33,6 +37,8 @@ def _request(
     rerun: bool = False,
     objective: str = "cost",
     offline: bool = False,
+    policies: Sequence[Path | str] = (),
+    approve: Sequence[str] = (),
 ) -> Request:
     return Request(
         path=Path(path),
@@ -42,6 +48,8 @@ def _request(
         rerun=rerun,
         objective=Objective(objective),
         offline=offline,
+        policies=tuple(Path(path) for path in policies),
+        approve=tuple(approve),
     )
 
 
@@ -56,15 +64,19 @@ def plan(
     destroy: bool = False,
     objective: str = "cost",
     offline: bool = False,
+    policies: Sequence[Path | str] = (),
+    out: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
 
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
     cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
-    compares with nothing; the result is schema-valid at most.
+    compares with nothing; the result is schema-valid at most. policies: files with rules that hold beside those there are; what a rule
+    forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`.
     """
-    request = _request(path, deployment, env, secrets, objective=objective, offline=offline)
+    file = None if out is None else Path(out)
+    request = _request(path, deployment, env, secrets, objective=objective, offline=offline, policies=policies)
     with open_session(home, on_progress=on_progress) as session:
         if emit is not None and emit != "plan":
             return _emitted(session, request, emit)
@@ -73,30 +85,46 @@ def plan(
         from .apply import locked, plan_result, priced, refused, site_context, warned
         from .offline import plan_offline
         from .planning import cannot_ask, planned
+        from .policy.judge import judged
 
         compilation = compile_request(session, request)
         if compilation.failed:
             if compilation.placement is None:
                 raise refused(compilation)
-            return priced(compilation)
+            return judged(session, request, compilation, priced(compilation))
         compilation = warned(session, request, compilation)
         if offline:
-            return plan_offline(session, compilation)
+            return _kept(session, compilation, judged(session, request, compilation, plan_offline(session, compilation)), file)
         missing = cannot_ask(session, compilation)
         if missing:
-            return priced(replace(compilation, diagnostics=(*compilation.diagnostics, *missing)))
+            compilation = replace(compilation, diagnostics=(*compilation.diagnostics, *missing))
+            return judged(session, request, compilation, priced(compilation))
         name = compilation.deployment
         try:
             with locked(session, name, command=f"skyc plan {path}", wait=None, may_read=True) as lock_fd:
                 context = site_context(session, name, lock_fd, compilation)
                 with planned(session, request, compilation, context) as made:
-                    result = plan_result(made)
+                    result = judged(session, request, compilation, plan_result(made))
                     result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
+                    if file is not None:
+                        from .plan_files import compared_file, write_plan_file
+
+                        write_plan_file(file, compared_file(session, made, result))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result
         except NotCompared as failure:
-            return _not_compared(priced(compilation), compilation, failure)
+            found = judged(session, request, compilation, _not_compared(priced(compilation), compilation, failure))
+            return _kept(session, compilation, found, file)
+
+
+def _kept(session: Session, compilation: Compilation, result: Plan, file: Path | None) -> Plan:
+    """Write a plan that was compared with nothing into a file, for review."""
+    if file is not None:
+        from .plan_files import compiled_file, write_plan_file
+
+        write_plan_file(file, compiled_file(session, compilation, result))
+    return result
 
 
 def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) -> Plan:
@@ -156,11 +184,20 @@ def apply(
     on_progress: Callable[[Progress], None] | None = None,
     home: Home = None,
     wait: float | None = None,
+    policies: Sequence[Path | str] = (),
+    approve: Sequence[str] = (),
+    fingerprint: str | None = None,
 ) -> ApplyResult:
-    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock."""
+    """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock. `policies`:
+    files with rules that hold beside those there are; `approve`: rules that whoever calls this approves.
+
+    path: a task file, or a plan file, which is done as it was reviewed; then only `deployment`, `secrets`, and what is about the call
+    itself, count. fingerprint: the plan that was reviewed, by the first digits of its name; another one is refused (exit code 4).
+    """
     from .apply import apply as apply_request
 
-    request = _request(path, deployment, env, secrets, rerun, objective)
+    request = _request(path, deployment, env, secrets, rerun, objective, policies=policies, approve=approve)
+    request = replace(request, fingerprint=fingerprint)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
 
@@ -265,6 +302,29 @@ def destroy(
         return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
 
 
+def eject(
+    deployment: str,
+    directory: Path | str | None = None,
+    *,
+    undo: bool = False,
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> EjectResult:
+    """Write a deployment to `directory` as plain Terraform that plans to no change, and leave it to that. `dry_run`: write it, and
+    keep the deployment. `undo`: take the states back, without a directory."""
+    from .eject import come_back
+    from .eject import eject as write
+
+    with open_session(home, on_progress=on_progress) as session:
+        if undo:
+            return come_back(session, deployment, wait=wait)
+        if directory is None:
+            raise ValueError("a directory is needed to write to")
+        return write(session, deployment, Path(directory), dry_run=dry_run, wait=wait)
+
+
 def check(*, home: Home = None) -> tuple[CheckReport, ...]:
     """Which targets work here, and why not the others."""
     with open_session(home) as session:
@@ -289,12 +349,17 @@ def mirror(directory: Path | str) -> Path:
         ) from failure
 
 
-def schema(*, report: bool = False) -> JsonObject:
-    """The JSON Schema of a task file, for editors; or of the `report` of a plan as JSON, for programs that read it."""
-    if report:
+def schema(of: SchemaOf = "task") -> JsonObject:
+    """A JSON Schema: of a task file or a `policy` file, for editors; of the `report` of a plan as JSON, or of the `plan-file` that `plan`
+    writes, for programs that read them."""
+    if of == "plan-file":
+        from ..compiler.artifact.plan_file import schema as of_plan_file
+
+        return of_plan_file()
+    if of == "report":
         from ..compiler.report import schema as of_report
 
         return of_report()
-    from ..compiler.schema import json_schema
+    from ..compiler.schema import json_schema, policy_schema
 
-    return json_schema()
+    return policy_schema() if of == "policy" else json_schema()

@@ -46,6 +46,8 @@ def destroy(
     """Remove a deployment. `purge`: its kept storage, logs and history too. Raises SkycError, Interrupted."""
     deployment = known_deployment(session, name)
     with locked(session, deployment, command=f"skyc destroy {deployment}", wait=wait) as lock_fd:
+        if _forget_ejected(session, deployment):
+            return DestroyResult(deployment=deployment, outcome=DestroyOutcome.NOTHING)
         context = site_context(session, deployment, lock_fd)
         usable = _usable_states(session, deployment, context)
         orphans = reconcile(session, deployment, context, storage=False) if usable else ()
@@ -55,7 +57,15 @@ def destroy(
         with contextlib.ExitStack() as stack:
             sites = _plan(session, deployment, context, stack, buckets, staying) if usable else ()
             changes = tuple(plan.changes for plan, _ in sites) if usable else _tagged(session, deployment, purge)
-            shown = Plan(deployment=deployment, placement=None, graphs=(), changes=changes, kept=kept, destroying=True)
+            shown = Plan(
+                deployment=deployment,
+                placement=None,
+                graphs=(),
+                changes=changes,
+                kept=kept,
+                destroying=True,
+                before=session.store.placement(deployment),
+            )
             if confirm is not None and not confirm(shown):
                 return DestroyResult(deployment=deployment, outcome=DestroyOutcome.DECLINED)
             session.store.set_deployment_state(deployment, DeploymentState.DESTROYING)
@@ -70,6 +80,18 @@ def destroy(
         _forget(session, deployment, purge, _staying_sites(session, deployment, staying, usable=usable, purge=purge))
     outcome = DestroyOutcome.DESTROYED if removed else DestroyOutcome.NOTHING
     return DestroyResult(deployment=deployment, outcome=outcome, removed=tuple(sorted(removed)), kept=kept)
+
+
+def _forget_ejected(session: Session, deployment: DeploymentId) -> bool:
+    """Close the record of an ejected deployment of which plain Terraform has left nothing."""
+    record = session.store.deployment(deployment)
+    if record is None or record.state is not DeploymentState.EJECTED:
+        return False
+    if any(_going(session, name, deployment, purge=True) for name in sorted(session.providers)):
+        return False
+    settle(session, deployment, None, JobState.CANCELLED, "The deployment was ejected and destroyed.")
+    _forget(session, deployment, purge=False)
+    return True
 
 
 def _usable_states(session: Session, deployment: DeploymentId, context: SiteContext) -> bool:
@@ -197,6 +219,7 @@ def _forget(session: Session, deployment: DeploymentId, purge: bool, staying: fr
         if record.site not in staying:
             session.store.remove_site(deployment, record.site)
     session.store.end_searches(deployment)
+    session.store.save_placement_text(deployment, "")
     directory = deployment_directory(session.home, deployment)
     # A link would lead the deletes to somewhere else. The lock is ours until the end: removing it would let two commands hold
     # "the" lock at once. The list of storage that was kept is what a later purge goes by.

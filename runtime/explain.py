@@ -1,4 +1,5 @@
-"""`skyc.explain`: the placement of a task file with its reasons, and answers to "why not"."""
+"""`skyc.explain`: the placement of a task file with its reasons, and answers to "why not"; `skyc.explain_field`: what changing a
+field does."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from ..compiler.optimize.explain import WhyNot
 from ..compiler.pipeline import capabilities_of
 from ..compiler.report import proof_line
 from .apply import refused
+from .field_effects import FieldEffect
 from .request import Request, compile_request
 from .session import open_session
 
@@ -58,3 +60,34 @@ def explain(
         return Explanation(
             placement=made.placement, proof=proof_line(made.placement), why_not=answers, diagnostics=made.diagnostics
         )
+
+
+def explain_field(
+    field: str,
+    path: Path | str | None = None,
+    *,
+    value: str | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    objective: str = "cost",
+    home: Home = None,
+) -> tuple[FieldEffect, ...]:
+    """What a change of a field (`resources.disk_size`) does: one answer per target for an example, or the one for a task file.
+
+    value: what a task file's field is changed to, as YAML; without it, to something else than it is. Asks nobody and changes nothing.
+    Raises SkycError for a field that does not exist and a file that cannot be compiled.
+    """
+    from .field_effects import of_targets, of_task
+
+    if path is None:
+        return of_targets(field)
+    request = Request(path=Path(path), env=env or {}, secrets=secrets or {}, objective=Objective(objective))
+    with open_session(home) as session:
+        return (of_task(session, request, field, value),)
+
+
+def explain_fields() -> tuple[FieldEffect, ...]:
+    """The same for every field that does something, by field and target."""
+    from .field_effects import of_all_fields
+
+    return of_all_fields()

@@ -21,6 +21,7 @@ from ..compiler.report import environment_of
 from ..compiler.terraform import Terraform, checked
 from ..providers.base import Attachment
 from ..providers.simulator import SIMULATED, simulate
+from .fingerprints import compiled_only
 from .mirror import mirrored, with_mirror
 from .planning import secret_texts, span_finder
 from .results import Plan
@@ -60,6 +61,7 @@ def plan_offline(session: Session, compilation: Compilation) -> Plan:
         diagnostics=(*compilation.diagnostics, *said),
         timings=compilation.timings,
         environment=environment_of(compilation.graph, compilation.deployment),
+        fingerprints=compiled_only(compilation),
     )
 
 

@@ -17,9 +17,11 @@ from ..compiler.ir import (
     Action,
     ChangeSet,
     DeploymentId,
+    Fingerprints,
     FrozenMap,
     JobAction,
     JobPlan,
+    PlacementPlan,
     Ref,
     ResourceGraph,
     Secret,
@@ -32,6 +34,7 @@ from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
 from ..providers.base import DEAD, STOPPED, Capability
 from .clusters import clusters, healths
+from .fingerprints import fingerprints_of
 from .job import JobState
 from .places import checkpoint_place
 from .reconcile import reconcile
@@ -55,6 +58,11 @@ class Planned:
     task_digests: Mapping[TaskId, str]
     stopped: frozenset[SiteId] = frozenset()
     """Sites with machines that are stopped: an apply starts them."""
+    before: PlacementPlan | None = None
+    """The placement that was applied last."""
+    fingerprints: Fingerprints | None = None
+    plan_file: str = ""
+    """Digest of the reviewed plan file that is carried out; empty without one."""
 
     @property
     def deployment(self) -> DeploymentId:
@@ -150,6 +158,8 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
             jobs=tuple(_plan_jobs(session, request, compilation, context, sites, digests)),
             task_digests=digests,
             stopped=frozenset(stopped),
+            before=session.store.placement(deployment),
+            fingerprints=fingerprints_of(session, compilation, (plan.changes for plan in plans)),
         )
 
 

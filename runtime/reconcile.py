@@ -87,6 +87,16 @@ def reconcile(
     return tuple(removed)
 
 
+def left_behind(session: Session, deployment: DeploymentId) -> tuple[OwnedResource, ...]:
+    """What carries the deployment's tag and is in no state, as `reconcile` would remove it. Changes nothing."""
+    known = known_ids(session, deployment)
+    return tuple(
+        resource
+        for provider in _providers(session, deployment)
+        for resource in orphans(provider.observe(deployment, home=session.home), known)
+    )
+
+
 def _is_ours(session: Session, deployment: DeploymentId) -> bool:
     """Whether this home has made something of the deployment, or knows it from the backend. What carries the tag of another's is no
     orphan: it is that other's."""

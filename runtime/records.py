@@ -28,6 +28,8 @@ class DeploymentState(enum.Enum):
     """An apply stopped with an error; some of its resources may exist."""
     DESTROYING = "destroying"
     """A destroy began and its end was not recorded, or it stopped with an error."""
+    EJECTED = "ejected"
+    """Handed over to plain Terraform (`eject.py`): skyc changes nothing of it."""
     DESTROYED = "destroyed"
     """Nothing of it runs. Its history and persistent storage stay until it is purged."""
 
@@ -78,6 +80,16 @@ class JournalEntry:
     """`apply`, `destroy` or `refresh`."""
     started: datetime
     outcome: str | None = None
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFileRecord:
+    """A plan file that was applied here. `finished` None: its apply was cut off, or failed, and is gone on with."""
+
+    deployment: DeploymentId
+    digest: str
+    began: datetime
     finished: datetime | None = None
 
 

@@ -23,6 +23,7 @@ from .buckets import known_buckets
 from .images import read_images
 from .mirror import mirrored
 from .networks import read_networks
+from .policy.files import policy_files
 from .quotas import read_quotas
 from .session import Session
 from .state import deployment_id
@@ -40,6 +41,14 @@ class Request:
     objective: Objective = Objective.COST
     offline: bool = False
     """Compile for a plan that asks nobody (`offline.py`)."""
+    policies: tuple[Path, ...] = ()
+    """Policy files of the command line. They hold beside the home's, SKYC_POLICY's and the task file's."""
+    policies_alone: bool = False
+    """Hold `policies` and what the task file names, and no others."""
+    approve: tuple[str, ...] = ()
+    """Rules that whoever runs the command approves."""
+    fingerprint: str | None = None
+    """The plan that was reviewed: nothing else is applied. The first digits of its name."""
 
 
 def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
@@ -62,11 +71,12 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
             quotas=read_quotas(session.home),
-            access=partial(access_of, session.home) if request.offline else partial(_access, session),
-            networks=read_networks(session.home),
-            mark=partial(mark_of, session.home) if request.offline else partial(_mark, session),
+            access=partial(access_of, session.home) if request.offline else partial(deployment_keys, session),
+            networks=read_networks(session.home, session.providers),
+            mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),
             known=partial(known_buckets, session),
             images=read_images(session.home),
+            policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
             offline=request.offline,
             versions=mirrored(session.environ),
         ),
@@ -74,12 +84,13 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
     )
 
 
-def _access(session: Session, deployment: DeploymentId) -> Access:
+def deployment_keys(session: Session, deployment: DeploymentId) -> Access:
     """Keys are those of whoever made the deployment first, here or elsewhere."""
     fetch_keys(session, deployment)
     return access_of(session.home, deployment)
 
 
-def _mark(session: Session, deployment: DeploymentId) -> str:
+def deployment_mark(session: Session, deployment: DeploymentId) -> str:
+    """What the names of its buckets end with, here and elsewhere."""
     fetch_keys(session, deployment)
     return mark_of(session.home, deployment)

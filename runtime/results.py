@@ -2,8 +2,9 @@
 
 The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
 
-    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline) -> Plan
-    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait) -> ApplyResult
+    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline, policies) -> Plan
+    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait, policies, approve)
+        -> ApplyResult
     status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
     logs(deployment, job, *, follow, home) -> Iterator[str]
     queue(deployment, *, home) -> tuple[JobRecord, ...]
@@ -14,7 +15,8 @@ The calls live in `skyc` itself and have these signatures (`cli/api.py` states t
     mirror(directory) -> Path
     backend_create(uri, *, region, endpoint, key) -> Backend
     backend_show(*, home) -> Backend | None
-    schema() -> JsonObject
+    schema(*, policy) -> JsonObject
+    policy_check(path, tasks, *, env, home) -> PolicyCheck
 
 Each raises SkycError with diagnostics when it cannot do what it says, and Interrupted when the user stops it half way.
 """
@@ -38,6 +40,7 @@ from ..compiler.ir import (
     JobAction,
     JobPlan,
     PlacementPlan,
+    PolicyEffect,
     PolicyResult,
     ResourceGraph,
     SiteId,
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
     from ..compiler.report import Report
 
 ReportFormat = Literal["text", "markdown", "json", "html"]
+SchemaOf = Literal["task", "policy", "report", "plan-file"]
+"""Of what `skyc schema` prints the JSON Schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,7 @@ class Plan:
     diagnostics: warnings and notes; errors are raised instead, but for a placement that is priced and cannot be compiled.
     timings: (stage, seconds).
     before: the placement that was applied last; None where there is none, or it is not known here.
-    policies: every rule held against the plan. fingerprints: what names it.
+    policies: every rule held against the plan. fingerprints: what names it. policy_digest: names the rules themselves; empty without any.
     environment: `production` where the task file says so, or another name it gives. task_file: its path, as it was given.
     """
 
@@ -88,6 +93,12 @@ class Plan:
     fingerprints: Fingerprints | None = None
     environment: str = ""
     task_file: str = ""
+    policy_digest: str = ""
+
+    @property
+    def denied(self) -> bool:
+        """A rule forbids it, whoever approves."""
+        return any(row.blocks and row.effect is PolicyEffect.DENY for row in self.policies)
 
     @property
     def failed(self) -> bool:

@@ -141,9 +141,11 @@ def remember_state(context: SiteContext, site: SiteId) -> None:
 
 
 @contextlib.contextmanager
-def terraform_at(context: SiteContext, site: SiteId, provider: Provider) -> Iterator[Terraform]:
-    """The driver for a site, with the provider's attachments running."""
-    directory = site_directory(context.home, context.deployment, site)
+def terraform_at(
+    context: SiteContext, site: SiteId, provider: Provider, *, directory: Path | None = None
+) -> Iterator[Terraform]:
+    """The driver for a site, with the provider's attachments running. `directory`: another one that holds the same module."""
+    directory = directory or site_directory(context.home, context.deployment, site)
     with provider.attach(home=context.home) as attachments:
         yield Terraform(
             context.engine,

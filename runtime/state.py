@@ -41,6 +41,7 @@ from .records import (
 )
 from .state_attempts import Attempts
 from .state_failures import cannot_use_home, newer_file, not_private, sqlite_failure
+from .state_plans import Plans
 from .state_schema import MIGRATIONS
 
 FILE_NAME = "state.db"
@@ -95,7 +96,7 @@ def prepare_home(home: Path) -> None:
         raise SkycError(cannot_use_home(home, failure)) from failure
 
 
-class StateStore(Attempts):
+class StateStore(Attempts, Plans):
     """The state of one home. A context manager; may be shared by threads, but not carried across a fork."""
 
     def __init__(self, home: Path, *, now: Callable[[], datetime] = utc_now) -> None:

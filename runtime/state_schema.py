@@ -109,4 +109,20 @@ ATTEMPTS = (
     "CREATE INDEX attempts_of_deployment ON attempts (deployment, number)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, ATTEMPTS)
+PLANS = (
+    # The placement that was applied last, as the codec writes it.
+    """CREATE TABLE placements (
+        deployment TEXT PRIMARY KEY REFERENCES deployments ON DELETE CASCADE,
+        placement TEXT NOT NULL
+    )""",
+    # A plan file is carried out once: what was begun and not finished is gone on with.
+    """CREATE TABLE plan_files (
+        deployment TEXT NOT NULL REFERENCES deployments ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        began TEXT NOT NULL,
+        finished TEXT,
+        PRIMARY KEY (deployment, digest)
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, ATTEMPTS, PLANS)

@@ -2,7 +2,8 @@
 
 Contract: a `Tree` lists regular files, links and directories below its root, and nothing else can be in it: a pipe, a socket or a
 device is a mistake of the user's and is said before anything is made. Symbolic links are sent as links and never followed. The workdir
-leaves out what `.skyignore` in its root names or, without that file, every `.gitignore` in it and `.git/info/exclude`, as SkyPilot does.
+leaves out what `.skyignore` in its root names or, without that file, every `.gitignore` in it and `.git/info/exclude`, as SkyPilot does;
+and plan files, which are about the task and no part of it, and are as secret as states.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..compiler.artifact import BEGINNING
 from ..compiler.diagnostics import SkycError, error
 
 if TYPE_CHECKING:
@@ -79,8 +81,15 @@ def _walk(root: Path, below: str, ignored: _Ignored | None, avoid: set[str]) -> 
         if directory:
             yield shown, "d"
             yield from _walk(root, shown, ignored, avoid)
-        else:
+        elif ignored is None or not _is_plan_file(entry):
             yield name, _content(Path(entry.path), entry.stat(follow_symlinks=False))
+
+
+def _is_plan_file(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_file(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_size < len(BEGINNING):
+        return False
+    with Path(entry.path).open("rb") as file:
+        return file.read(len(BEGINNING)) == BEGINNING
 
 
 def _content(path: Path, facts: os.stat_result) -> str:

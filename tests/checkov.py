@@ -30,8 +30,8 @@ def golden(cloud: str) -> dict[str, str]:
     return found
 
 
-def findings(folder: Path) -> dict[str, set[str]]:
-    """Check → resources that fail it."""
+def findings(folder: Path) -> dict[str, set[tuple[str, str]]]:
+    """Check → what fails it: the folder of a module, and the resource."""
     program = os.environ.get("SKYC_CHECKOV") or (str(INSTALLED) if INSTALLED.exists() else shutil.which("checkov"))
     if program is None:
         pytest.skip("checkov is not installed (`make tools`)")
@@ -42,9 +42,9 @@ def findings(folder: Path) -> dict[str, set[str]]:
         timeout=200,
     )
     answer: Any = json.loads(done.stdout)
-    found: dict[str, set[str]] = {}
+    found: dict[str, set[tuple[str, str]]] = {}
     for part in answer if isinstance(answer, list) else [answer]:
         assert part["summary"]["parsing_errors"] == 0
         for row in part["results"]["failed_checks"]:
-            found.setdefault(row["check_id"], set()).add(row["resource"])
+            found.setdefault(row["check_id"], set()).add((Path(row["file_path"]).parent.name, row["resource"]))
     return found

@@ -33,15 +33,16 @@ from skyc.compiler.parse import parse
 from skyc.compiler.printer import print_ir
 from skyc.compiler.resolve import EnvOverrides, resolve
 
+from .filetests.policy_runner import policy_stage
 from .filetests.stage_runners import PLACED_STAGES
 
 FOLDER = Path(__file__).parent / "filetests"
 SUFFIX = ".yaml.test"
 SEPARATOR = "-----"
-SETTINGS = frozenset({"env", "environ", "secret", "file", "machine", "change", "format", "before"})
+SETTINGS = frozenset({"env", "environ", "secret", "file", "machine", "change", "format", "before", "ssh-from"})
 """Header lines for the stages: `env: A=b` as `--env`, `environ: A=b` in the environment, `secret: A=b` as `--secret`, and
 `file: path` (a directory if it ends in `/`) for what is there beside the task file; `machine`, `change`, `before` and `format`: see
-`filetests/stage_runners.py`."""
+`filetests/stage_runners.py`; `ssh-from`: see `filetests/policy_runner.py`."""
 
 DIRECTORY = "/project"
 """How the task file's directory is called in every answer."""
@@ -202,5 +203,6 @@ STAGES: dict[str, Stage] = {
     "parse": parse_stage,
     "resolve": resolve_stage,
     **PLACED_STAGES,
+    "policy": policy_stage,
 }
 """Each stage of the compiler that file tests exist for, in the compiler's order."""

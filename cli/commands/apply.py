@@ -1,11 +1,11 @@
-"""`skyc apply`: plan, ask, make what is missing, run the job and show its output."""
+"""`skyc apply`: plan, ask, make what is missing, run the job and show its output; or do what a plan file says."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from ..inputs import add_task_inputs, add_waiting, approval, task_inputs, waiting
+from ..inputs import add_policies, add_task_inputs, add_waiting, approval, policies, task_inputs, waiting
 from ..outcome import say_outcome
 
 if TYPE_CHECKING:
@@ -14,16 +14,25 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   skyc apply task.yaml                          show the plan, ask, run
-  skyc apply task.yaml -y --env EPOCHS=5        without asking, with a variable
   skyc apply task.yaml -y --detach              leave the job running; `skyc logs -f` shows it
+  skyc apply plan.skyc                          do exactly what a reviewed plan file says
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_task_inputs(parser)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--plan",
+        metavar="FINGERPRINT",
+        help="the plan that was reviewed (12 digits of its name or more): stop if it is another one",
+    )
     parser.add_argument("--rerun", action="store_true", help="run the task from its beginning even if it succeeded before")
     parser.add_argument("--detach", action="store_true", help="return when the job is running")
+    add_policies(parser)
+    parser.add_argument(
+        "--approve", metavar="RULE", action="append", default=[], help="approve what this rule of a policy asks an approval for"
+    )
     add_waiting(parser)
 
 
@@ -41,6 +50,9 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         on_progress=screen.progress,
         home=arguments.home,
         wait=waiting(arguments),
+        policies=policies(arguments),
+        approve=tuple(arguments.approve),
+        fingerprint=arguments.plan,
     )
     return say_outcome(result, screen)
 

@@ -19,6 +19,7 @@ ACTIONS: dict[str, str] = {
 
 EXAMPLES = """\
   skyc backend create s3://acme-skyc-states/team    make it, and print the lines for config.yaml
+  skyc backend create gs://acme-skyc-states/team --region europe-west4
   skyc backend show                                 is it reachable, what is in it, who works on it
 """
 

@@ -1,18 +1,22 @@
-"""`skyc explain`: why a plan is as it is, and why it is not something else."""
+"""`skyc explain`: why a plan is as it is, why it is not something else, and what changing a field would do."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..encode import explanation_document
+from ...compiler.diagnostics import SkycError, error
+from ..encode import explanation_document, fields_document
 from ..inputs import add_task_inputs, task_inputs
 
 if TYPE_CHECKING:
     from ...compiler.ir import GroupPlacement
     from ...compiler.optimize.explain import WhyNot
     from ...runtime.explain import Explanation
+    from ...runtime.field_effects import FieldEffect
     from ..api import Api
     from ..screen import Screen
 
@@ -20,11 +24,22 @@ EXAMPLES = """\
   skyc explain task.yaml                          every cost line, and the next best machines
   skyc explain task.yaml --why-not aws            what AWS would cost more, or what rules it out
   skyc explain task.yaml --why-not H100:8         the same for an accelerator, a place or a machine type
+  skyc explain resources.disk_size                what changing a field does, at every target
+  skyc explain task.yaml --field resources.disk_size=500
+                                                  what it would do to this task
 """
+SHOWN_CAUSES = 6
+TASK_NAMES = (".yaml", ".yml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_task_inputs(parser)
+    parser.add_argument(
+        "path", metavar="TASK|FIELD", nargs="?", help="the task file (YAML), or a field such as resources.ports"
+    )
+    parser.add_argument("task", metavar="TASK", nargs="?", help="after a FIELD: the task file to change it in")
+    add_task_inputs(parser, given=True)
+    parser.add_argument("--field", metavar="FIELD[=VALUE]", help="what changing this field of the task does")
+    parser.add_argument("--fields", action="store_true", help="what changing any field does, at every target")
     parser.add_argument(
         "--why-not",
         metavar="NAME",
@@ -32,10 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a target, a place (aws/us-east-1), a machine type or an accelerator; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON (skyc.explanation/v1)")
+    parser.add_argument("--json", action="store_true", help="print JSON (skyc.explanation/v1, skyc.fields/v1)")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
+    if arguments.fields:
+        return _show_fields(api.explain_fields(), arguments, screen, table=True)
+    if arguments.path is None:
+        raise SkycError(
+            error(
+                "nothing-to-explain",
+                "There is nothing to explain.",
+                "Name a task file, a field such as `resources.disk_size`, or write --fields.",
+                commands=("skyc explain --help",),
+            )
+        )
+    field, task = _field_and_task(arguments)
+    if field is not None:
+        return _explain_field(field, task, arguments, api, screen)
     inputs = task_inputs(arguments)
     with screen.working("Placing"):
         made = api.explain(
@@ -52,6 +81,72 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
     screen.diagnostics(made.diagnostics)
     screen.document("\n".join(_lines(made)) + "\n")
     return 0
+
+
+def _field_and_task(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    """What stands where a task or a field may: a file is a task, and so is what is called like one."""
+    first: str = arguments.path
+    if arguments.field is not None:
+        return arguments.field, first
+    if arguments.task is not None:
+        return first, arguments.task
+    if first.endswith(TASK_NAMES) or "/" in first or Path(first).exists():
+        return None, first
+    return first, None
+
+
+def _explain_field(field: str, task: str | None, arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
+    name, equals, value = field.partition("=")
+    arguments.path = task
+    inputs = task_inputs(arguments) if task is not None else None
+    with screen.working("Comparing"):
+        found = api.explain_field(
+            name,
+            None if task is None else Path(task),
+            value=value if equals else None,
+            env=inputs.env if inputs else None,
+            secrets=inputs.secrets if inputs else None,
+            objective=arguments.objective,
+            home=arguments.home,
+        )
+    return _show_fields(found, arguments, screen, table=False)
+
+
+def _show_fields(found: Sequence[FieldEffect], arguments: argparse.Namespace, screen: Screen, *, table: bool) -> int:
+    if arguments.json:
+        screen.document(fields_document(found))
+    else:
+        screen.document("\n".join(_table(found) if table else _answers(found)) + "\n")
+    return 0
+
+
+def _table(found: Sequence[FieldEffect]) -> list[str]:
+    """Fields down, targets across."""
+    fields, targets = (list(dict.fromkeys(names)) for names in ((row.field for row in found), (row.where for row in found)))
+    cells = {(row.field, row.where): row.effect for row in found}
+    rows = [["FIELD", *(name.upper() for name in targets)]]
+    rows += [[field, *(cells.get((field, name), "") for name in targets)] for field in fields]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _answers(found: Sequence[FieldEffect]) -> list[str]:
+    lines = [f"skyc explain · {found[0].field}", ""]
+    width = max(len(row.where) for row in found)
+    for row in found:
+        change = f" · {row.before} → {row.after}" if row.before != row.after else ""
+        lines.append(f"  {row.where:<{width}}  {row.effect}{', and the task counts as changed' if row.job else ''}{change}")
+        indent = " " * (width + 4)
+        lines += [f"{indent}{cause}" for cause in row.causes[:SHOWN_CAUSES]]
+        if len(row.causes) > SHOWN_CAUSES:
+            lines.append(f"{indent}and {len(row.causes) - SHOWN_CAUSES} more: --json lists all")
+        if row.lost:
+            lines.append(f"{indent}goes: {', '.join(row.lost)}")
+        if row.stays:
+            lines.append(f"{indent}stays: {', '.join(row.stays)}")
+        if row.detail:
+            lines.append(f"{indent}{row.detail}")
+    return lines
 
 
 def _lines(made: Explanation) -> list[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..inputs import add_task_inputs, task_inputs
+from ...compiler.diagnostics import SkycError, error
+from ..inputs import add_policies, add_task_inputs, policies, task_inputs
 
 if TYPE_CHECKING:
+    from ...runtime.results import Plan
     from ..api import Api
     from ..screen import Screen
 
 EXAMPLES = """\
-  skyc plan task.yaml                                what it would do and cost
   skyc plan task.yaml --format markdown > plan.md    for a pull request
+  skyc plan task.yaml -o plan.skyc                   for `skyc apply plan.skyc`, which does exactly that
   skyc plan task.yaml --offline                      without an account: is it schema-valid?
 """
 
@@ -22,6 +25,7 @@ STAGES = ("parse", "resolve", "candidates", "optimize", "lower", "synth", "plan"
 
 CHANGES = 2
 ERROR = 1
+DENIED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
     how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
+    add_policies(parser)
+    parser.add_argument("-o", "--out", metavar="FILE", help="write the plan into a file, to be reviewed and applied as it is")
     parser.add_argument("--emit", choices=STAGES, help="print what this stage makes instead of the report")
     parser.add_argument("--format", choices=("text", "markdown", "json", "html"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
@@ -38,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
     inputs = task_inputs(arguments)
+    if arguments.out is not None and (arguments.destroy or arguments.emit not in (None, "plan")):
+        raise SkycError(
+            error(
+                "no-plan-file",
+                "There is no plan to write into a file.",
+                "`-o` goes with a plan of what a task file makes, not with `--destroy` or a stage before `plan`.",
+            )
+        )
     with screen.working("Planning"):
         plan = api.plan(
             inputs.path,
@@ -49,6 +63,8 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             destroy=arguments.destroy,
             objective=inputs.objective,
             offline=arguments.offline,
+            policies=policies(arguments),
+            out=None if arguments.out is None else Path(arguments.out),
         )
     if not plan.failed:
         screen.diagnostics(plan.diagnostics)
@@ -58,14 +74,22 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         screen.report(plan.report("text"))
     else:
         screen.document(plan.report(arguments.format))
+    if arguments.out is not None and not plan.failed:
+        screen.note(_next_step(arguments.out, plan))
     if arguments.timings:
         for stage, seconds in plan.timings:
             screen.note(f"{stage:<12}{seconds * 1000:>10.1f} ms")
     if plan.failed:
         # Below the report, which says what the placement would cost.
         screen.diagnostics(plan.diagnostics)
-        return ERROR
+        return DENIED if plan.denied else ERROR
     return CHANGES if arguments.detailed_exitcode and plan.has_changes else 0
+
+
+def _next_step(file: str, plan: Plan) -> str:
+    if not plan.offline:
+        return f"the plan is in {file}, for whoever may read states and keys alone\n\n    skyc apply {file}"
+    return f"{file} is for review alone: it was compared with nothing, and cannot be applied"
 
 
 def still_going_on(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""`skyc schema`: the JSON Schema of the task file, or of a plan's JSON."""
+"""`skyc schema`: the JSON Schema of the task file, of a policy, or of a plan's JSON."""
 
 from __future__ import annotations
 
@@ -12,17 +12,27 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   skyc schema > skyc.schema.json
+  skyc schema --policy > policy.schema.json
   # then, on top of a task file:  # yaml-language-server: $schema=./skyc.schema.json
   skyc schema --report > plan.schema.json    what `skyc plan --format json` prints
 """
 
 
+SCHEMAS = {
+    "policy": "a policy file",
+    "report": "what `skyc plan --format json` prints",
+    "plan-file": "the files that `skyc plan -o` writes",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--report", action="store_true", help="of the plan that `skyc plan --format json` prints, instead")
+    kinds = parser.add_mutually_exclusive_group()
+    for name, what in SCHEMAS.items():
+        kinds.add_argument(f"--{name}", action="store_const", const=name, dest="of", default="task", help=f"of {what}, instead")
 
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    screen.document(json.dumps(api.schema(report=arguments.report), indent=2, ensure_ascii=False))
+    screen.document(json.dumps(api.schema(arguments.of), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .addresses import GroupName, TaskId
 from .frozen import FrozenMap, canonical
 from .placement import Accelerator, InstanceType, Offering, Rejection
+from .restriction import Restriction
 from .task import Market
 
 if TYPE_CHECKING:
@@ -314,6 +315,8 @@ class CandidateSet:
     options: tuple[Options, ...]
     """One per group, in task order."""
     rejections: tuple[Rejection, ...]
+    restrictions: FrozenMap[Restriction] = field(default_factory=FrozenMap)
+    """What a policy leaves of the offers, for the tasks that it limits."""
 
     @property
     def catalog_digest(self) -> str:

@@ -38,12 +38,16 @@ class Joined:
     """Text that holds what is decided at apply. Prints as the Terraform template."""
 
     parts: tuple[str | Ref, ...]
+    base64: bool = False
+    """Written so, as some clouds take what a machine boots with: only Terraform can, when it knows all of it."""
 
     def __str__(self) -> str:
-        return "".join(str(part) for part in self.parts)
+        text = "".join(str(part) for part in self.parts)
+        return f"base64({text})" if self.base64 else text
 
     def __canonical__(self) -> dict[str, object]:
-        return {"$joined": [part.__canonical__() if isinstance(part, Ref) else part for part in self.parts]}
+        parts = [part.__canonical__() if isinstance(part, Ref) else part for part in self.parts]
+        return {"$joined-base64" if self.base64 else "$joined": parts}
 
 
 Value: TypeAlias = Union[bool, int, str, Decimal, Ref, Joined, tuple["Value", ...], FrozenMap["Value"], None]  # noqa: UP007

@@ -144,6 +144,7 @@ class TaskSpec:
     outputs: FrozenMap[str] | None = None
     affinity: AffinitySpec | None = None
     traffic: str | None = None
+    policy: tuple[str, ...] | None = None
     later: FrozenMap[SpecValue] = field(default_factory=FrozenMap)
 
 
@@ -154,6 +155,7 @@ class HeaderSpec:
     origin: SpecPath
     name: str | None = None
     execution: str | None = None
+    policy: tuple[str, ...] | None = None
     later: FrozenMap[SpecValue] = field(default_factory=FrozenMap)
 
 

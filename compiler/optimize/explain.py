@@ -30,6 +30,7 @@ from ..ir import (
 )
 from ..ir.accelerators import asked, canonical, matching
 from ..ir.catalog import UNKNOWN, dollars
+from ..ir.restriction import UNRESTRICTED
 from ..match import Filter, Size, codes_of, requirement_field
 from ..parse.nearest import nearest
 from ..sentences import sentence
@@ -99,7 +100,7 @@ def why_not(
             options = tuple(held if i == index else o for i, o in enumerate(found.options))
             answers.append(_forced(base, graph, dataclasses.replace(found, options=options), plan, sources, len(held)))
         else:
-            hindrances = _hindrances(found.catalog, masks, task, group, capabilities)
+            hindrances = _hindrances(found, masks, task, group, capabilities)
             answers.append(dataclasses.replace(base, hindrances=hindrances))
     return tuple(answers)
 
@@ -208,7 +209,7 @@ def _kind_total(plan: PlacementPlan, kind: str) -> Decimal:
 
 
 def _hindrances(
-    catalog: Catalog,
+    among: CandidateSet,
     masks: list[NDArray[Any]],
     task: Task,
     group: NodeGroup,
@@ -217,8 +218,9 @@ def _hindrances(
     """Every requirement that rules out some of the subject's offers, the one that rules out most first; by the first request."""
     request = group.requests[0]
     size = Size(task_nodes=task.num_nodes, group_nodes=group.num_nodes)
+    catalog, restriction = among.catalog, among.restrictions.get(task.id, UNRESTRICTED)
     found: dict[str, Hindrance] = {}
-    for codes in codes_of(request, catalog, size, capabilities):
+    for codes in codes_of(request, catalog, size, capabilities, restriction):
         part = catalog.parts[codes.part]
         mask = masks[codes.part]
         for spot, values, prices in ((False, codes.on_demand, part.offers.on_demand), (True, codes.spot, part.offers.spot)):
@@ -234,7 +236,7 @@ def _hindrances(
                 known = prices[rows][alone]
                 known = known[known != UNKNOWN]
                 before = found.get(rule.reason)
-                detail = sentence(rule, request, part, int(rows[hit][0]), spot, size)
+                detail = sentence(rule, request, part, int(rows[hit][0]), spot, size, restriction)
                 found[rule.reason] = _added(before, rule, requirement_field(rule, request), detail, hit, alone, known)
     return tuple(sorted(found.values(), key=lambda row: (-row.offers, row.reason)))
 

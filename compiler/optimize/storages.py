@@ -92,9 +92,13 @@ def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, at
     import numpy
 
     places, costs = [], []
+    users = [task.id for task in graph.tasks if any(item.name == storage.name for item in task.storages)]
+    limits_of_users = [found.restrictions[name] for name in users if name in found.restrictions]
     for number, region in enumerate(atlas.regions):
         part = found.catalog.parts[region.part]
         wanted = storage.infra.provider in (None, part.provider) and storage.infra.region in (None, region.name)
+        # What a policy says of places holds for the data too. Data lies in no zone.
+        wanted = wanted and all(item.place(part.provider, region.name, None, zones=False) for item in limits_of_users)
         if wanted and part.rates.storages:
             price = storage_price(graph, storage, part, region.name)
             places.append(atlas.region_place(number))

@@ -314,6 +314,8 @@ _WORKDIR_GIT = Record(
     ),
 )
 
+_POLICY = ListOf(Text(), single=True)
+
 _SKYPILOT_OWN = "changes SkyPilot's own settings"
 
 TASK = Record(
@@ -341,6 +343,7 @@ TASK = Record(
         ),
         Field("affinity", AFFINITY, "Tasks to run at the same place as, or at another."),
         Field("traffic", _amount(amounts.SIZE), "GiB that the task's groups exchange with each other over the run."),
+        Field("policy", _POLICY, "Files with rules that the whole plan must meet, beside those of the organisation."),
         Field("sweep", SWEEP, "Many small trials.", later="runs many small trials"),
         Field("service", SERVICE, "Replicas behind an endpoint.", later="runs replicas behind an endpoint"),
         Field("pool", POOL, "Workers kept ready.", later="keeps workers ready"),
@@ -366,6 +369,7 @@ HEADER = Record(
             Choice(("serial", "parallel")),
             "`serial` (one after the other) or `parallel`, for tasks without `needs`.",
         ),
+        Field("policy", _POLICY, "Files with rules that the whole plan must meet, beside those of the organisation."),
         Field("primary_tasks", ListOf(Text(), single=True), "Tasks whose end ends the rest.", later="ends the other tasks"),
         Field("termination_delay", Anything(), "How long the rest may go on.", later="delays the end of the other tasks"),
     ),

@@ -12,15 +12,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...compiler.diagnostics import Diagnostic, SkycError, error
+from ...compiler.diagnostics import SkycError, error
 from ..base import BucketProperty
+from ..made_buckets import KEPT_DAYS, KEPT_VERSIONS, TAG, failed, fit, taken
 from ..retry import Schedule, SourceFailure
 from .client import Account, Answered, session_here
 
-TAG = "skyc-backend"
-KEPT_DAYS = 90
-KEPT_VERSIONS = 20
-"""Earlier versions of an object stay: the newest so many, and all for so many days."""
+PARTS = 1
 UNSET = frozenset(
     {
         "404",
@@ -49,13 +47,11 @@ def create(bucket: str, *, region: str | None, endpoint: str | None, key: str | 
         if made:
             _make(here, bucket, where)
         elif not _is_ours(here, bucket, where):
-            lacking = [found for found in _look(here, bucket, where, endpoint) if not found.holds and found.name in NEEDED]
-            if lacking:
-                raise SkycError(_lacks(bucket, lacking))
+            fit(bucket, _look(here, bucket, where, endpoint), NEEDED)
             return where, False
         _close(here, bucket, where, key, secure=not (endpoint or "").startswith("http:"))
     except SourceFailure as failure:
-        raise SkycError(_failed(bucket, failure)) from None
+        raise SkycError(failed(bucket, failure)) from None
     return where, made
 
 
@@ -65,7 +61,7 @@ def properties(bucket: str, *, region: str | None, endpoint: str | None) -> tupl
     try:
         return _look(here, bucket, region or here.region, endpoint)
     except SourceFailure as failure:
-        raise SkycError(_failed(bucket, failure)) from None
+        raise SkycError(failed(bucket, failure)) from None
 
 
 def _account(endpoint: str | None) -> Account:
@@ -84,7 +80,7 @@ def _exists(here: Account, bucket: str, region: str, owner: str | None) -> bool:
         if answered.code in ("404", "NoSuchBucket"):
             return False
         if answered.code in ("403", "AccessDenied"):
-            raise SkycError(_others(bucket)) from None
+            raise SkycError(taken(bucket)) from None
         raise
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     found = headers.get("x-amz-bucket-region", region)
@@ -109,7 +105,7 @@ def _make(here: Account, bucket: str, region: str) -> None:
         here.call("s3", region, "create_bucket", Bucket=bucket, **options)
     except Answered as answered:
         if answered.code == "BucketAlreadyExists":
-            raise SkycError(_others(bucket)) from None
+            raise SkycError(taken(bucket)) from None
         if answered.code != "BucketAlreadyOwnedByYou":
             raise
     # First, so that a call that is cut off here can be finished by the next one.
@@ -208,32 +204,3 @@ def _refuses_plain(policy: str) -> bool:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-def _others(bucket: str) -> Diagnostic:
-    return error(
-        "backend-bucket-taken",
-        "The bucket is somebody else's",
-        f"`{bucket}` exists, and it is not of this account, or this account may not see it. States are not put into a bucket of others:"
-        " names of buckets are the same for all of the world.",
-        hint="choose another name, with your organization's in it",
-    )
-
-
-def _lacks(bucket: str, lacking: list[BucketProperty]) -> Diagnostic:
-    what = ", ".join(f"{found.name}: {found.detail}" for found in lacking)
-    return error(
-        "backend-bucket-unfit",
-        "The bucket is not fit to hold states",
-        f"`{bucket}` is yours and skyc did not make it ({what}). skyc does not change buckets it has not made.",
-        hint="set these yourself, or give the name of a bucket that does not exist yet",
-    )
-
-
-def _failed(bucket: str, failure: SourceFailure) -> Diagnostic:
-    text = str(failure)
-    return error(
-        "backend-bucket-failed",
-        "The bucket could not be made or looked at",
-        f"`{bucket}`: {text[:1].upper()}{text[1:]}. What was done so far stays; the same command goes on from there.",
-    )

@@ -25,13 +25,14 @@ from ...compiler.ir import (
 from ..base import LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
 from .images import Image, image_of
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
-from .network import lacking, network
+from .network import FORM, network
 from .resources import Site, requirement
 from .storage import SCHEME, identity, without_bucket
 
@@ -60,7 +61,8 @@ def lower(
     groups, said = lowering.groups_at(task, placements, _group)
     diagnostics += said
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
-    diagnostics += [_no_subnet(site, zone) for zone in lacking(site, [placement.zone for placement in placements])]
+    zones = [placement.zone for placement in placements]
+    diagnostics += problems(context.network, FORM, PROVIDER, site.region, zones)
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
     resources, nodes = _resources(site, task, groups)
@@ -143,19 +145,6 @@ def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
             )
             hint, field = "shorten or rename the label", request.origin.child("labels")
             yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
-
-
-def _no_subnet(site: Site, zone: str) -> Diagnostic:
-    own = site.context.network
-    assert own is not None
-    known = ", ".join(f"`{name}`" for name in own.subnets) or "no zone"
-    return error(
-        "no-subnet",
-        "The network has no subnet where the machines go",
-        f"`networks` in config.yaml puts machines in {PROVIDER}/{site.region} into {own.id}, which has a subnet for {known},"
-        f" and they are placed in `{zone}`. skyc makes no subnet in a network of yours.",
-        hint=f"add a subnet for `{zone}` there, or name a zone that has one with `infra`",
-    )
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -13,7 +13,6 @@ from decimal import ROUND_CEILING
 from ...compiler.ir import (
     FrozenMap,
     GroupPlacement,
-    Joined,
     Market,
     NodeGroup,
     Ref,
@@ -23,8 +22,9 @@ from ...compiler.ir import (
     Task,
     Value,
 )
-from ..rented.cloud_init import user_data
+from ..rented.cloud_init import Boot, user_data
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, tags
+from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, HIGH_SIZES
 from .images import ROOT_DEVICE, Image
@@ -113,7 +113,8 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 site.context,
                 id=ref(node),
                 ip=ref(node, "private_ip"),
-                address=ref(node, "public_ip"),
+                # Without one it is reached at its address in the network.
+                address=ref(node, "public_ip") if shared.network.public else "",
             ),
         )
 
@@ -174,9 +175,9 @@ def _instance(
         # placement_group; and user_data because of the line after it.
         "subnet_id": shared.network.subnets[placement.zone],
         "key_name": ref(shared.key, "key_name"),
-        # There is no NAT gateway: SSH comes in and packages come through the machine's own address.
-        "associate_public_ip_address": True,
-        "user_data": user_data(boot) if boot.head != UNKNOWN_HEAD else _with_head(user_data(boot), shared.head),
+        # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
+        "associate_public_ip_address": shared.network.public,
+        "user_data": _first_boot(shared, boot),
         "user_data_replace_on_change": True,
         "vpc_security_group_ids": (ref(shared.network.group),),
         # A machine that shuts itself down costs nothing any more.
@@ -207,10 +208,10 @@ GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 """A stopped machine has no public address, which the provider reads as if it had been made without one, and would replace the machine
 (hashicorp/terraform-provider-aws#33775). It is the same for all of ours."""
 
-UNKNOWN_HEAD = "head.invalid"
-"""Stands in user data for an address that AWS gives."""
 
-
-def _with_head(text: str, head: ResourceAddress) -> Joined:
-    before, after = text.split(UNKNOWN_HEAD)
-    return Joined((before, Ref(head, "private_ip"), after))
+def _first_boot(shared: Shared, boot: Boot) -> Value:
+    """It says that there is no public address, since the argument that does is not looked at again (GONE_WHILE_STOPPED)."""
+    after = "" if shared.network.public else "# no public address\n"
+    if boot.head != UNKNOWN_HEAD:
+        return user_data(boot) + after
+    return told(boot, Ref(shared.head, "private_ip"), after=after)

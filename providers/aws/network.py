@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ...compiler.ir import ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import ExistingNetwork
+from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -30,6 +31,8 @@ class Network:
     """Zone → the id of its subnet."""
     fixed: bool
     """The ranges are skyc's, so the head has an address that is known before anything exists."""
+    public: bool
+    """Machines have an address outside of it."""
     group: ResourceNode
     """The nodes' security group."""
     way_out: tuple[ResourceAddress, ...]
@@ -55,10 +58,12 @@ def head_address(zone: str | None) -> str:
     return str(zone_range(zone)[_FIRST_HOST])
 
 
-def lacking(site: Site, zones: Sequence[str | None]) -> tuple[str, ...]:
-    """The zones in which the user's own network has no subnet; none without such a network."""
-    own = site.context.network
-    return () if own is None else tuple(sorted({zone for zone in zones if zone is not None and zone not in own.subnets}))
+FORM = IdForm(
+    network=re.compile(r"vpc-[0-9a-f]+"),
+    subnet=re.compile(r"subnet-[0-9a-f]+"),
+    words="`vpc: vpc-…` and `subnets: {use1-az1: subnet-…}`, by zone id",
+    show="aws ec2 describe-subnets --query 'Subnets[].[VpcId,SubnetId,AvailabilityZoneId]'",
+)
 
 
 def existing(
@@ -67,11 +72,11 @@ def existing(
     """The user's network: its ids as they are, no look-up, and a security group of ours."""
     group = _group(site, own.id)
     rules = tuple(_rules(site, group, ports))
-    anywhere = next(iter(own.subnets.values()))
     return Network(
         resources=(group, *rules),
-        subnets={zone: anywhere if zone is None else own.subnets[zone] for zone in zones},
+        subnets={zone: own.subnet(zone) for zone in zones},
         fixed=False,
+        public=own.public,
         group=group,
         way_out=_egress(rules),
     )
@@ -123,6 +128,7 @@ def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortR
         resources=(vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *rules),
         subnets={zone: ref(subnet) for zone, subnet in subnets.items()},
         fixed=True,
+        public=True,
         group=group,
         way_out=_egress((route, *joined, *rules)),
     )

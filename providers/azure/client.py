@@ -24,6 +24,7 @@ VERSIONS = {
     "microsoft.compute/proximityplacementgroups": "2024-03-01",
     "microsoft.compute/virtualmachines": "2024-03-01",
     "microsoft.managedidentity/userassignedidentities": "2023-01-31",
+    "microsoft.network/applicationsecuritygroups": "2024-05-01",
     "microsoft.network/networkinterfaces": "2024-05-01",
     "microsoft.network/networksecuritygroups": "2024-05-01",
     "microsoft.network/publicipaddresses": "2024-05-01",
@@ -89,8 +90,9 @@ class Arm:
             raise BadAnswer("Azure describes a resource otherwise than documented")
         return answer.body
 
-    def put(self, id_: str, body: Row) -> None:
-        self._ask("PUT", id_, body=body)
+    def put(self, id_: str, body: Row, version: str = "", *, method: str = "PUT") -> None:
+        """Make a resource, or with PATCH change it. Azure may accept that and do it later."""
+        self._ask(method, id_, version, body=body)
 
     def act(self, id_: str, verb: str) -> None:
         """`act(id, "start")`: ask for it. Returns when Azure has accepted it, which is before it is done."""

@@ -26,6 +26,10 @@ from ..retry import SourceFailure
 from .client import AUTHORIZATION, RESOURCES, VERSIONS, Arm, Row, kind_of
 
 _TYPES = {
+    "microsoft.network/applicationsecuritygroups": (
+        "azurerm_application_security_group",
+        "Microsoft.Network/applicationSecurityGroups",
+    ),
     "microsoft.compute/disks": ("azurerm_managed_disk", "Microsoft.Compute/disks"),
     "microsoft.compute/proximityplacementgroups": (
         "azurerm_proximity_placement_group",
@@ -146,8 +150,12 @@ class Inventory:
                 ]
             case "microsoft.compute/proximityplacementgroups":
                 users = list(_rows(properties, "virtualMachines"))
+            case "microsoft.network/applicationsecuritygroups":
+                # It does not say whose interfaces are in it. All that can be are the site's, and lie beside it.
+                users = self._beside(id_, "microsoft.network/networkinterfaces")
             case "microsoft.network/networksecuritygroups":
-                users = []
+                # On interfaces it is where the network is the user's. A subnet that has it is ours.
+                users = list(_rows(properties, "networkInterfaces"))
                 for subnet in _rows(properties, "subnets"):
                     self._leave_open(str(subnet.get("id")))
             case "microsoft.managedidentity/userassignedidentities":
@@ -159,6 +167,12 @@ class Inventory:
             if isinstance(user, dict) and user.get("id"):
                 self._remove(written(str(user["id"])), deployment)
         self.arm.delete(id_)
+
+    def _beside(self, id_: str, kind: str) -> list[Any]:
+        """What of a kind is in the same resource group."""
+        group = id_.partition("/providers/")[0]
+        rows = self.arm.rows(f"{group}/resources", RESOURCES)
+        return [row for row in rows if kind_of(written(str(row.get("id")))) == kind]
 
     def _end(self, id_: str, properties: Row) -> None:
         """A machine, and the disk it leaves behind."""

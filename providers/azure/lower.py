@@ -14,6 +14,8 @@ from ...compiler.ir import (
     FrozenMap,
     GroupPlacement,
     NodeGroup,
+    Ref,
+    ResourceAddress,
     ResourceGraph,
     ResourceNode,
     ResourceRequest,
@@ -21,9 +23,10 @@ from ...compiler.ir import (
     Value,
     holds_storage,
 )
-from ..base import LowerContext
+from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -31,7 +34,7 @@ from .buckets import SCHEME
 from .facts import PROVIDER
 from .images import Image, image_of
 from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
-from .network import SUBNET, left_out, network, ssh_ranges
+from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
 from .resources import Site, own_tags, requirement
 from .sizes import Size, size_of
 from .storage import identity
@@ -40,6 +43,8 @@ from .storage import refused as refused_places
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond Azure's limits."""
 
+MEMBERS = "azurerm_application_security_group"
+"""What machines in a network of the user's are known by."""
 MOST_TAGS = 50
 _NEVER_IN_TAGS = frozenset("<>%&\\?/")
 _RESERVED = ("azure", "microsoft", "windows")
@@ -60,9 +65,12 @@ def lower(
     diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
     groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, context, rank))
     diagnostics += said
+    region, own = placements[0].region, context.network
+    diagnostics += problems(own, FORM, PROVIDER, region, [placement.zone for placement in placements])
+    diagnostics += [_stranger(own, why) for why in strangers(own)]
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
-    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    site = Site(context=context, region=region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
     graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
@@ -72,10 +80,16 @@ def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[Resour
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
     made = network(site, sorted(opened.items(), key=lambda item: item[0]))
     rights = identity(site, task)
+    shared = Shared(
+        task=task,
+        network=made,
+        rights=rights,
+        head_interface=ResourceAddress("azurerm_network_interface", f"{groups[0].group.name}-0"),
+    )
     resources = [site.group(), *made.resources, *rights]
     nodes: list[Value] = []
     for group in groups:
-        for resource, output in machines(site, group, Shared(task=task, network=made, rights=rights)):
+        for resource, output in machines(site, group, shared):
             resources.append(resource)
             nodes += [output] if output is not None else []
     return resources, nodes
@@ -95,6 +109,12 @@ def _group(
     if image.own:
         said.append(_own_image(request, size))
     return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)
+
+
+def _stranger(own: ExistingNetwork | None, why: str) -> Diagnostic:
+    assert own is not None
+    detail = f"`networks` in config.yaml: {why}"
+    return error("bad-network", "A network in the configuration cannot be used", detail, span=own.span)
 
 
 def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
@@ -155,19 +175,34 @@ def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Dia
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
     """Against the provider's schema, and closed by default: inbound from outside the subnet only SSH and declared ports, never
-    Ray's, and everything else denied."""
-    return (*check(graph, (load_schema("azurerm"),), sources), *_opened(graph, sources))
+    Ray's, and everything else denied, on every interface."""
+    return (*check(graph, (load_schema("azurerm"),), sources), *_opened(graph, sources), *_without_firewall(graph))
+
+
+def _without_firewall(graph: ResourceGraph) -> Iterator[Diagnostic]:
+    """In a network of the user's the subnet's firewall, if it has any, is not ours."""
+    guarded = {
+        node.arguments.get("network_interface_id")
+        for node in graph.resources
+        if node.address.type == "azurerm_network_interface_security_group_association"
+    }
+    if any(node.address.type == "azurerm_subnet_network_security_group_association" for node in graph.resources):
+        return
+    for node in graph.resources:
+        if node.address.type == "azurerm_network_interface" and Ref(node.address, "id") not in guarded:
+            yield _port_of_ray(f"{node.address} has no firewall of the site's, so whoever is in the network reaches Ray.", None)
 
 
 def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnostic]:
     closed = False
+    inside = {str(SUBNET), *(str(Ref(node.address, "id")) for node in graph.resources if node.address.type == MEMBERS)}
     for node in graph.resources:
         span = sources.find(node.origin) if sources is not None else None
         for rule in _inbound(node):
             source = _source(rule)
             if rule.get("access") == "Deny":
                 closed = closed or (source, rule.get("protocol"), rule.get("destination_port_range")) == ("*", "*", "*")
-            elif source != str(SUBNET) and (rule.get("protocol") != "Tcp" or any(map(_reaches_ray, _port_texts(rule)))):
+            elif source not in inside and (rule.get("protocol") != "Tcp" or any(map(_reaches_ray, _port_texts(rule)))):
                 yield _port_of_ray(f"{node.address} lets {source} reach Ray, which runs commands for whoever does.", span)
     if not closed and not holds_storage(graph.site):
         yield _port_of_ray("No rule denies what none allows, so whatever joins the network reaches Ray.", None)
@@ -187,7 +222,7 @@ def _inbound(node: ResourceNode) -> Iterator[Mapping[str, Value]]:
 
 
 def _source(rule: Mapping[str, Value]) -> str:
-    several = rule.get("source_address_prefixes")
+    several = rule.get("source_address_prefixes") or rule.get("source_application_security_group_ids")
     return ", ".join(map(str, several)) if isinstance(several, tuple) else str(rule.get("source_address_prefix"))
 
 

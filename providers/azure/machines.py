@@ -15,6 +15,8 @@ from ...compiler.ir import (
     GroupPlacement,
     Market,
     NodeGroup,
+    Ref,
+    ResourceAddress,
     ResourceNode,
     ResourceRequest,
     Task,
@@ -23,6 +25,7 @@ from ...compiler.ir import (
 from ..rented import nodes
 from ..rented.cloud_init import USER, user_data
 from ..rented.names import short
+from ..rented.networks import UNKNOWN_HEAD, told
 from .facts import DISK_GB, DISK_SIZES
 from .images import Image
 from .network import HEAD, Network
@@ -61,6 +64,7 @@ class Shared:
     task: Task
     network: Network
     rights: tuple[ResourceNode, ...]
+    head_interface: ResourceAddress
 
 
 def zone_of(zone: str | None) -> str | None:
@@ -100,16 +104,18 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         packed = site.placed("azurerm_proximity_placement_group", name, {"name": short(name, 80)})
         yield packed, None
     for index in range(group.group.num_nodes):
-        address = _address(site, group, shared, index)
+        address = _address(site, group, shared, index) if shared.network.public else None
         interface = _interface(site, group, shared, address, index)
-        machine = _machine(site, group, shared, interface, packed, index)
-        yield address, None
-        yield interface, None
-        yield machine, _output(site, group, shared, (machine, address), index)
+        joined = tuple(_joined(site, group, shared, interface, index))
+        machine = _machine(site, group, shared, (interface, *joined), packed, index)
+        for node in (address, interface, *joined):
+            if node is not None:
+                yield node, None
+        yield machine, _output(site, group, shared, machine, address, index)
 
 
 def _address(site: Site, group: Group, shared: Shared, index: int) -> ResourceNode:
-    """There is no NAT gateway: SSH comes in and packages come through the machine's own address."""
+    """There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address."""
     name = machine_name(shared.task, group, index)
     # ForceNew: name, sku, zones.
     arguments: dict[str, Value] = {"name": f"{name}-ip", "sku": "Standard", "allocation_method": "Static"}
@@ -119,15 +125,16 @@ def _address(site: Site, group: Group, shared: Shared, index: int) -> ResourceNo
     return site.placed("azurerm_public_ip", f"{group.group.name}-{index}", arguments, origin=group.request.origin)
 
 
-def _interface(site: Site, group: Group, shared: Shared, address: ResourceNode, index: int) -> ResourceNode:
+def _interface(site: Site, group: Group, shared: Shared, address: ResourceNode | None, index: int) -> ResourceNode:
     name = machine_name(shared.task, group, index)
     inner: dict[str, Value] = {
         "name": "node",
-        "subnet_id": ref(shared.network.subnet),
+        "subnet_id": shared.network.subnet(group.placement.zone),
         "private_ip_address_allocation": "Dynamic",
-        "public_ip_address_id": ref(address),
     }
-    if _is_head(group, index):
+    if address is not None:
+        inner["public_ip_address_id"] = ref(address)
+    if _is_head(group, index) and shared.network.joins is None:
         inner |= {"private_ip_address_allocation": "Static", "private_ip_address": HEAD}
     arguments: dict[str, Value] = {
         "name": f"{name}-nic",
@@ -144,10 +151,30 @@ def _interface(site: Site, group: Group, shared: Shared, address: ResourceNode, 
     )
 
 
+def _joined(site: Site, group: Group, shared: Shared, interface: ResourceNode, index: int) -> Iterator[ResourceNode]:
+    """In a network of the user's: the firewall of an interface, and what the rules know it by."""
+    joins = shared.network.joins
+    if joins is None:
+        return
+    common: dict[str, Value] = {"network_interface_id": ref(interface)}
+    for type_, attribute, node in (
+        ("azurerm_network_interface_security_group_association", "network_security_group_id", joins.firewall),
+        (
+            "azurerm_network_interface_application_security_group_association",
+            "application_security_group_id",
+            joins.members,
+        ),
+    ):
+        name = f"{group.group.name}-{index}"
+        yield site.untagged(type_, name, {**common, attribute: ref(node)}, origin=group.request.origin)
+
+
 def _machine(
-    site: Site, group: Group, shared: Shared, interface: ResourceNode, packed: ResourceNode | None, index: int
+    site: Site, group: Group, shared: Shared, interfaces: tuple[ResourceNode, ...], packed: ResourceNode | None, index: int
 ) -> ResourceNode:
+    """`interfaces`: its interface, and what must be true of that before the machine is."""
     placement = group.placement
+    interface, *joined = interfaces
     arguments: dict[str, Value] = {
         # ForceNew from here, but size and network_interface_ids.
         "name": machine_name(shared.task, group, index),
@@ -183,17 +210,21 @@ def _machine(
         arguments,
         labels=dict(group.request.labels),
         origin=group.request.origin,
-        after=tuple(node.address for node in shared.rights[1:]),
+        after=tuple(node.address for node in (*joined, *shared.rights[1:])),
     )
 
 
-def _first_boot(site: Site, group: Group, shared: Shared, index: int) -> str:
+def _first_boot(site: Site, group: Group, shared: Shared, index: int) -> Value:
     """The user data in base64, as the provider takes it. It names the size: another one is then another machine, where the provider
     would stop this one and resize it under whatever runs on it."""
-    name, head = node_name(shared.task, group, index), None if _is_head(group, index) else HEAD
+    name, here = node_name(shared.task, group, index), shared.network.joins is None
+    head = None if _is_head(group, index) else HEAD if here else UNKNOWN_HEAD
     boot = nodes.boot_of(name, group.size.arch, group.placement.shape, site.context, head)
-    text = f"{user_data(boot).rstrip()}\n# {group.placement.instance_type}\n"
-    return base64.b64encode(text.encode()).decode()
+    after = f"\n# {group.placement.instance_type}\n"
+    if head == UNKNOWN_HEAD:
+        # An interface has its address before its machine is, and keeps it when that is made anew.
+        return told(boot, Ref(shared.head_interface, "private_ip_address"), after=after, base64=True)
+    return base64.b64encode(f"{user_data(boot).rstrip()}{after}".encode()).decode()
 
 
 def node_name(task: Task, group: Group, index: int) -> str:
@@ -209,8 +240,7 @@ def _is_head(group: Group, index: int) -> bool:
     return group.first_rank == 0 and index == 0
 
 
-def _output(site: Site, group: Group, shared: Shared, parts: tuple[ResourceNode, ResourceNode], index: int) -> Value:
-    machine, address = parts
+def _output(site: Site, group: Group, shared: Shared, machine: ResourceNode, address: ResourceNode | None, index: int) -> Value:
     return nodes.output(
         node_name(shared.task, group, index),
         group.group.name,
@@ -220,5 +250,6 @@ def _output(site: Site, group: Group, shared: Shared, parts: tuple[ResourceNode,
         # A machine made anew has the same resource id, and another one of these.
         id=ref(machine, "virtual_machine_id"),
         ip=ref(machine, "private_ip_address"),
-        address=ref(address, "ip_address"),
+        # Without one it is reached at its address in the network.
+        address=ref(address, "ip_address") if address is not None else "",
     )

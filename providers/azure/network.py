@@ -1,6 +1,8 @@
-"""A site's network: its own, with one subnet and a firewall that is closed by default.
+"""A site's network: its own, with one subnet and a firewall that is closed by default. Or the user's own network, in which nothing is
+made: the firewall is put on each machine's interface, beside what the subnet has.
 
-Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the subnet's own addresses.
+Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the machines themselves: the subnet's own
+addresses, or in a network of the user's, which is shared, the members of an application security group.
 
 The rules are few on purpose. Each has a priority that no other rule of the group may have at any time, so a rule per range or port
 would need priorities that move when a list changes, and Azure refuses two that meet on the way. A rule here holds a whole list.
@@ -9,11 +11,14 @@ would need priorities that move when a list changes, and Azure refuses two that 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import Diagnostic, warning
-from ...compiler.ir import Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ..base import EVERY_ZONE, ExistingNetwork
+from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
 from .resources import GROUP, Site, ref
 
@@ -30,16 +35,74 @@ INTERNET = "Internet"
 """Azure's word for all addresses outside of the network."""
 
 
+_VNET = r"/subscriptions/[0-9a-fA-F-]{36}/resourceGroups/[^/]+/providers/Microsoft\.Network/virtualNetworks/[^/]+"
+FORM = IdForm(
+    network=re.compile(_VNET, re.IGNORECASE),
+    subnet=re.compile(rf"{_VNET}/subnets/[^/]+", re.IGNORECASE),
+    words="`vnet: /subscriptions/…/virtualNetworks/NAME` and `subnet: /subscriptions/…/virtualNetworks/NAME/subnets/NAME`",
+    show="az network vnet list --query '[].subnets[].id'",
+    regional=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joins:
+    """What an interface in a network of the user's belongs to, each by an association of its own."""
+
+    firewall: ResourceNode
+    members: ResourceNode
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     resources: tuple[ResourceNode, ...]
-    subnet: ResourceNode
+    subnets: FrozenMap[Value]
+    """Zone → its subnet; EVERY_ZONE: of all that are not named."""
     firewall: tuple[ResourceAddress, ...]
     """What must be there before an interface is, and go after it."""
+    public: bool = True
+    """Machines have an address outside of it."""
+    joins: Joins | None = None
+    """None: the firewall is the subnet's, and the head's address is HEAD."""
+
+    def subnet(self, zone: str | None) -> Value:
+        return self.subnets.get(zone or EVERY_ZONE, next(iter(self.subnets.values())))
 
 
 def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     """`ports`: what the task opens, each with the place in its file, sorted."""
+    own = site.context.network
+    return _own(site, ports) if own is None else _existing(site, own, ports)
+
+
+def strangers(own: ExistingNetwork | None) -> Iterator[str]:
+    """Subnets of the user's that are not the network's."""
+    for subnet in dict.fromkeys(own.subnets.values()) if own is not None else ():
+        if own is not None and FORM.subnet.fullmatch(subnet) and not subnet.lower().startswith(f"{own.id.lower()}/subnets/"):
+            yield f"{subnet} is no subnet of {own.id}."
+
+
+def _existing(site: Site, own: ExistingNetwork, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    members = site.placed("azurerm_application_security_group", "nodes", {"name": "members"})
+    firewall = site.placed("azurerm_network_security_group", "nodes", {"name": "nodes"})
+    inside: Value = (ref(members),)
+    nodes = _Nodes(
+        source={"source_application_security_group_ids": inside},
+        destination={"destination_application_security_group_ids": inside},
+        # Azure's word for the internet leaves out what comes through a peering or a gateway, as it does where no address is public.
+        everybody=INTERNET if own.public else "*",
+    )
+    rules = tuple(_rules(site, firewall, nodes, ports))
+    return Network(
+        resources=(members, firewall, *rules),
+        subnets=FrozenMap(own.subnets),
+        firewall=tuple(sorted((rule.address for rule in rules), key=str)),
+        public=own.public,
+        joins=Joins(firewall=firewall, members=members),
+    )
+
+
+def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     # ForceNew of all here: name, resource_group_name, location.
     net = site.placed("azurerm_virtual_network", "site", {"name": "network", "address_space": (CIDR,)})
     subnet = site.untagged(
@@ -55,7 +118,7 @@ def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
         },
     )
     firewall = site.placed("azurerm_network_security_group", "nodes", {"name": "nodes"})
-    rules = tuple(_rules(site, firewall, ports))
+    rules = tuple(_rules(site, firewall, OF_SUBNET, ports))
     association = site.untagged(
         "azurerm_subnet_network_security_group_association",
         "nodes",
@@ -65,12 +128,29 @@ def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     )
     return Network(
         resources=(net, subnet, firewall, *rules, association),
-        subnet=subnet,
+        subnets=FrozenMap[Value]({EVERY_ZONE: ref(subnet)}),
         firewall=tuple(sorted((association.address, *(rule.address for rule in rules)), key=str)),
     )
 
 
-def _rules(site: Site, firewall: ResourceNode, ports: Sequence[tuple[PortRange, SpecPath]]) -> Iterator[ResourceNode]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Nodes:
+    """How rules say "the machines", as the source and as the destination, and "everybody"."""
+
+    source: dict[str, Value]
+    destination: dict[str, Value]
+    everybody: str = INTERNET
+
+
+OF_SUBNET = _Nodes(
+    source={"source_address_prefix": str(SUBNET)},
+    destination={"destination_address_prefix": str(SUBNET)},
+)
+
+
+def _rules(
+    site: Site, firewall: ResourceNode, nodes: _Nodes, ports: Sequence[tuple[PortRange, SpecPath]]
+) -> Iterator[ResourceNode]:
     def rule(name: str, priority: int, said: str, origin: SpecPath | None = None, **arguments: Value) -> ResourceNode:
         everything: dict[str, Value] = {
             "name": name,
@@ -85,20 +165,20 @@ def _rules(site: Site, firewall: ResourceNode, ports: Sequence[tuple[PortRange, 
         return site.untagged("azurerm_network_security_rule", name, {**everything, **arguments}, origin=origin)
 
     anywhere: dict[str, Value] = {"protocol": "*", "destination_port_range": "*"}
-    to_nodes: dict[str, Value] = {"destination_address_prefix": str(SUBNET)}
-    yield rule("cluster", CLUSTER, "Nodes among themselves", None, source_address_prefix=str(SUBNET), **anywhere, **to_nodes)
+    to_nodes = nodes.destination
+    yield rule("cluster", CLUSTER, "Nodes among themselves", None, **nodes.source, **anywhere, **to_nodes)
     ranges = ssh_ranges(site.context.access.ssh_from)
     if ranges:
         port = str(SSH)
         opened: dict[str, Value] = {"protocol": "Tcp", "destination_port_range": port}
         # Said in the word that reviewers' tools look for.
         everything = ranges == ("0.0.0.0/0",)
-        opened |= {"source_address_prefix": INTERNET} if everything else {"source_address_prefixes": ranges}
+        opened |= {"source_address_prefix": nodes.everybody} if everything else {"source_address_prefixes": ranges}
         yield rule("ssh", OPEN_SSH, "SSH", None, **opened, **to_nodes)
     if ports:
         opened = {
             "protocol": "Tcp",
-            "source_address_prefix": INTERNET,
+            "source_address_prefix": nodes.everybody,
             "destination_port_ranges": tuple(map(str, _joined(range_ for range_, _ in ports))),
         }
         yield rule("ports", OPEN_PORTS, "Declared by the task", ports[0][1], **opened, **to_nodes)

@@ -121,6 +121,22 @@ class Cloud:
         for page in self._pages(f"{self.storage}/storage/v1/b", {"project": project, "prefix": prefix}):
             yield from objects(page, "items") if "items" in page else ()
 
+    def bucket(self, name: str) -> dict[str, Any] | None:
+        """What a bucket is, or None when there is none of that name. Raises Refused for one of somebody else's."""
+        try:
+            return self._ask("GET", f"{self.storage}/storage/v1/b/{name}", {"projection": "noAcl"})
+        except Answered as answer:
+            if answer.status == NOT_FOUND:
+                return None
+            raise
+
+    def make_bucket(self, project: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises Answered, with 409 where the name is taken."""
+        return self._ask("POST", f"{self.storage}/storage/v1/b", {"project": project}, body=dict(facts))
+
+    def change_bucket(self, name: str, facts: Mapping[str, Any]) -> None:
+        self._ask("PATCH", f"{self.storage}/storage/v1/b/{name}", body=dict(facts))
+
     def empty(self, bucket: str) -> None:
         """Delete all objects of a bucket in all their versions, and abort its unfinished uploads. One that is gone is empty."""
         place = f"{self.storage}/storage/v1/b/{bucket}/o"
@@ -185,9 +201,9 @@ class Cloud:
                 raise BadAnswer(f"the list at {url} goes round in circles")
             seen.add(token)
 
-    def _ask(self, method: str, url: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def _ask(self, method: str, url: str, query: Mapping[str, str] | None = None, *, body: Any = None) -> dict[str, Any]:
         params = tuple(sorted((query or {}).items()))
-        answer = self.http.json(Request(url=url, method=method, params=params, secret_headers=self.secret))
+        answer = self.http.json(Request(url=url, method=method, params=params, secret_headers=self.secret, body=body))
         if not isinstance(answer, dict):
             raise BadAnswer(f"{method} {url} answered with something else than an object")
         return answer

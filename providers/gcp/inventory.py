@@ -11,9 +11,12 @@ A right on a bucket goes when Terraform destroys it. After a sweep it stays in t
 A bucket is removed only when it is empty, which Google itself sees to; `empty` is a call of its own. Buckets are told by their label, and
 by the mark in their name: another home may use the same deployment's name in the same project, and data is not like a machine.
 
-Permissions: `list` and `delete` of `compute.instances`, `disks`, `networks`, `subnetworks`, `firewalls` and `resourcePolicies`, and of
-`iam.serviceAccounts`; for buckets `storage.buckets.list` and `delete`, `storage.objects.list` and `delete`, and of
-`storage.multipartUploads` `list` and `abort`.
+A network of the user's is never listed: it says nothing of us. What of ours is in it does: the firewall rules, which lie in the project of
+a shared network, and there only rules of sites known here count, since many share it; the head's address, which has labels.
+
+Permissions: `list` and `delete` of `compute.instances`, `disks`, `addresses`, `networks`, `subnetworks`, `firewalls` and
+`resourcePolicies`, and of `iam.serviceAccounts`; for buckets `storage.buckets.list` and `delete`, `storage.objects.list` and `delete`,
+and of `storage.multipartUploads` `list` and `abort`.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from typing import Any
 
 from ...compiler.ir import DeploymentId
 from ..base import OwnedResource
-from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, STORAGE_TAG, describes
+from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, STORAGE_TAG, describes, site_in
 from .client import Cloud
 
-INSTANCE, DISK = "google_compute_instance", "google_compute_disk"
+INSTANCE, DISK, ADDRESS = "google_compute_instance", "google_compute_disk", "google_compute_address"
 NETWORK, SUBNETWORK = "google_compute_network", "google_compute_subnetwork"
 FIREWALL, POLICY, ACCOUNT = "google_compute_firewall", "google_compute_resource_policy", "google_service_account"
 BUCKET = "google_storage_bucket"
@@ -39,11 +42,23 @@ class Inventory:
     cloud: Cloud
 
     def observe(
-        self, deployment: DeploymentId, projects: Iterable[str], regions: Iterable[str], mark: str | None = None
+        self,
+        deployment: DeploymentId,
+        projects: Iterable[str],
+        regions: Iterable[str],
+        mark: str | None = None,
+        *,
+        shared: Iterable[str] = (),
+        sites: Iterable[str] = (),
     ) -> tuple[OwnedResource, ...]:
         """Everything of the deployment in these projects and regions, sorted by id. `detail` is the project. mark: ends the names of its
-        buckets; None: it has none."""
-        found: list[OwnedResource] = []
+        buckets; None: it has none. shared: projects of networks that others use too, where only what is of these sites counts."""
+        found = [
+            OwnedResource(id=_id(row["selfLink"]), type=FIREWALL, name=str(row["name"]), deployment=deployment, detail=project)
+            for project in sorted(set(shared) - set(projects))
+            for row in self.cloud.rows(f"projects/{project}/global/firewalls")
+            if describes(row.get("description"), deployment) and site_in(row.get("description")) in set(sites)
+        ]
         for project in sorted(set(projects)):
             for type_, row in self._listed(deployment, project, sorted(set(regions))):
                 id_ = f"projects/{project}/serviceAccounts/{row['email']}" if type_ == ACCOUNT else _id(row["selfLink"])
@@ -56,6 +71,7 @@ class Inventory:
     def _listed(self, deployment: DeploymentId, project: str, regions: list[str]) -> Iterator[tuple[str, Row]]:
         yield from ((INSTANCE, row) for row in self._labelled(deployment, project, "instances"))
         yield from ((DISK, row) for row in self._labelled(deployment, project, "disks") if not row.get("users"))
+        yield from ((ADDRESS, row) for row in self._labelled(deployment, project, "addresses"))
         described = [(NETWORK, "global/networks"), (FIREWALL, "global/firewalls")]
         for region in regions:
             described += [(SUBNETWORK, f"regions/{region}/subnetworks"), (POLICY, f"regions/{region}/resourcePolicies")]
@@ -91,7 +107,7 @@ class Inventory:
         if resource.type == BUCKET:
             self.cloud.delete_bucket(resource.id)
             return
-        if resource.type in (NETWORK, SUBNETWORK, POLICY):
+        if resource.type in (NETWORK, SUBNETWORK, POLICY, ADDRESS):
             self._clear(resource)
         self.cloud.delete(resource.id)
 
@@ -101,8 +117,11 @@ class Inventory:
 
     def _clear(self, resource: OwnedResource) -> None:
         project, deployment = resource.detail, resource.deployment
+        users = (
+            {_id(link) for link in (self.cloud.row(resource.id) or {}).get("users", ())} if resource.type == ADDRESS else set()
+        )
         for row in list(self._labelled(deployment, project, "instances")):
-            if resource.id in _used(row):
+            if resource.id in _used(row) or _id(row["selfLink"]) in users:
                 self.cloud.delete(_id(row["selfLink"]))
         if resource.type != NETWORK:
             return

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
 from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
-from ..base import LowerContext
+from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -21,13 +22,17 @@ from .facts import PROVIDER
 from .images import Image, image_of
 from .labels import Labels, labels_of
 from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
-from .network import network, ssh_ranges
+from .network import FORM, elsewhere, network, ssh_ranges
 from .resources import Site, requirement, zone_of
 from .series import ARM, boot_disks, is_tpu, series
 from .storage import SCHEME, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, TPUs, tier `ultra`, labels that Google would not take."""
+
+
+USUAL_PRIORITY = 1000
+"""Of a firewall rule that says none."""
 
 
 def check_tables() -> tuple[str, ...]:
@@ -42,9 +47,12 @@ def lower(
     diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
     groups, said = lowering.groups_at(task, placements, _group)
     diagnostics += said
+    region, own = placements[0].region, context.network
+    zones = [zone_of(placement.region, placement.zone) for placement in placements]
+    diagnostics += [*problems(own, FORM, PROVIDER, region, zones), *_about_network(own, region)]
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
-    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    site = Site(context=context, region=region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
     graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
@@ -52,7 +60,8 @@ def lower(
 
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
-    made = network(site, sorted(opened.items(), key=lambda item: item[0]))
+    head = groups[0].placement
+    made = network(site, zone_of(head.region, head.zone), sorted(opened.items(), key=lambda item: item[0]))
     rights = identity(site, task)
     shared = Shared(task=task, network=made, account=rights[0] if rights else None)
     resources = [*made.resources, *rights]
@@ -168,6 +177,24 @@ def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
         yield warning("ignored-here", "The target ignores this field", detail)
 
 
+def _about_network(own: ExistingNetwork | None, region: str) -> Iterator[Diagnostic]:
+    if own is None:
+        return
+    for why in elsewhere(own, region):
+        detail = f"`networks` in config.yaml, {PROVIDER}/{region}: {why}"
+        yield error("bad-network", "A network in the configuration cannot be used", detail, span=own.span)
+    if own.tags:
+        yield warning(
+            "firewall-not-ours",
+            "Another firewall decides who reaches the machines",
+            f"`tags` in config.yaml: the machines carry {', '.join(own.tags)}, and skyc makes no rule in {own.id}. Rules of yours must"
+            " let them reach each other on every port, and SSH in from where you work. Ray's ports"
+            f" ({', '.join(map(str, ports.RAY))}) must stay closed to all others: whoever reaches Ray runs commands."
+            " `access.ssh_from` and the task's `ports` open nothing.",
+            span=own.span,
+        )
+
+
 def _no_tpu(request: ResourceRequest, placement: GroupPlacement) -> Diagnostic:
     return error(
         "cannot-compile-yet",
@@ -184,8 +211,11 @@ def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagno
 
 
 def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnostic]:
+    yield from _left_open(graph)
     for node in graph.resources:
         if node.address.type != "google_compute_firewall" or node.arguments.get("direction") == "EGRESS":
+            continue
+        if "deny" in node.arguments:
             continue
         by_tag = node.arguments.get("source_tags") or node.arguments.get("source_service_accounts")
         # A rule that names no source at all means everybody; ranges beside tags widen it.
@@ -202,6 +232,31 @@ def _opened(graph: ResourceGraph, sources: SourceMap | None) -> Iterator[Diagnos
                 span=span,
                 hint="have the task listen on another port; skyc reaches Ray itself through SSH",
             )
+
+
+def _left_open(graph: ResourceGraph) -> Iterator[Diagnostic]:
+    """In a network of somebody's the last word of our rules must be no."""
+    rules = [node for node in graph.resources if node.address.type == "google_compute_firewall"]
+    if not rules or any(node.address.type == "google_compute_network" for node in graph.resources):
+        return
+    allowing = [_priority(node) for node in rules if "allow" in node.arguments]
+    denying = [_priority(node) for node in rules if _denies_all(node)]
+    if not denying or max(allowing) >= min(denying) or min(denying) >= USUAL_PRIORITY:
+        yield error(
+            "port-of-ray",
+            "A port that must stay closed",
+            "No rule of the site's denies what the others do not allow, so the network's own may let somebody reach Ray, which runs"
+            " commands for whoever does.",
+        )
+
+
+def _priority(rule: ResourceNode) -> int:
+    return int(str(rule.arguments.get("priority", USUAL_PRIORITY)))
+
+
+def _denies_all(rule: ResourceNode) -> bool:
+    everything = (FrozenMap[Value]({"protocol": "all"}),)
+    return rule.arguments.get("deny") == everything and rule.arguments.get("source_ranges") == ("0.0.0.0/0",)
 
 
 def _is_bounded(allowed: Value) -> bool:

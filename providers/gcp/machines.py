@@ -16,6 +16,7 @@ from ...compiler.ir import (
     GroupPlacement,
     Market,
     NodeGroup,
+    Ref,
     ResourceNode,
     ResourceRequest,
     Task,
@@ -24,10 +25,11 @@ from ...compiler.ir import (
 )
 from ..rented.cloud_init import user_data
 from ..rented.names import description
+from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output, whole
 from .facts import DISK_GB
 from .images import Image
-from .network import HEAD_ADDRESS, Network
+from .network import Network
 from .resources import Site, ref, zone_of
 from .series import COMPACT, boot_disks, is_metal, series
 from .storage import SCOPE
@@ -144,7 +146,8 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 # Not `id`, which is made of names: a node that replaces another has those again.
                 id=ref(node, "instance_id"),
                 ip=ref(node, "network_interface[0].network_ip"),
-                address=ref(node, "network_interface[0].access_config[0].nat_ip"),
+                # Without one it is reached at its address in the network.
+                address=ref(node, "network_interface[0].access_config[0].nat_ip") if shared.network.public else "",
             ),
         )
 
@@ -157,7 +160,7 @@ def _instance(site: Site, group: Group, shared: Shared, policy: ResourceNode | N
         "name": site.called(f"{group.group.name}-{index}"),
         "zone": zone_of(placement.region, placement.zone),
         "machine_type": placement.instance_type,
-        "tags": (shared.network.tag,),
+        "tags": shared.network.tags,
         "metadata": _metadata(site, group, shared, index, is_head),
         "scheduling": _scheduling(group),
         "boot_disk": FrozenMap[Value](
@@ -194,18 +197,21 @@ def _instance(site: Site, group: Group, shared: Shared, policy: ResourceNode | N
         labels=group.labels,
         origin=group.request.origin,
     )
-    return replace(node, ignore_changes=(*node.ignore_changes, *AS_MADE))
+    return replace(node, ignore_changes=(*node.ignore_changes, *AS_MADE), depends_on=shared.network.firewall)
 
 
 def _metadata(site: Site, group: Group, shared: Shared, index: int, is_head: bool) -> Value:
     name = node_name(shared.task.id, group.group.name, index)
-    boot = boot_of(name, group.arch, group.placement.shape, site.context, None if is_head else HEAD_ADDRESS)
+    head = shared.network.head
+    known = None if is_head else head if isinstance(head, str) else UNKNOWN_HEAD
+    boot = boot_of(name, group.arch, group.placement.shape, site.context, known)
+    boot = replace(boot, login_key=site.context.access.login_key, files=AGENT)
     # The login key is part of the first boot and not of the metadata: whether that is looked at is a setting of the project (OS Login).
     return FrozenMap[Value](
         {
             "block-project-ssh-keys": "true",
             "serial-port-enable": "false",
-            "user-data": user_data(replace(boot, login_key=site.context.access.login_key, files=AGENT)),
+            "user-data": told(boot, head) if boot.head == UNKNOWN_HEAD and isinstance(head, Ref) else user_data(boot),
         }
     )
 
@@ -233,13 +239,12 @@ def _shielded(group: Group) -> Value:
 
 
 def _interface(shared: Shared, group: Group, is_head: bool) -> Value:
-    # There is no NAT: SSH comes in and packages come through the machine's own address.
-    given: dict[str, Value] = {
-        "subnetwork": ref(shared.network.subnetwork),
-        "access_config": FrozenMap[Value]({"network_tier": "PREMIUM"}),
-    }
+    given: dict[str, Value] = {"subnetwork": shared.network.subnet(zone_of(group.placement.region, group.placement.zone))}
+    if shared.network.public:
+        # There is no NAT of ours: SSH comes in and packages come through the machine's own address.
+        given["access_config"] = FrozenMap[Value]({"network_tier": "PREMIUM"})
     if is_head:
-        given["network_ip"] = HEAD_ADDRESS
+        given["network_ip"] = shared.network.head
     if is_metal(group.placement.instance_type):
         given["nic_type"] = "IDPF"
     elif group.request.network_tier == "best" and not group.image.own:

@@ -1,16 +1,23 @@
-"""A site's network: a VPC of its own with one subnetwork, and a firewall that is closed by default.
+"""A site's network: a VPC of its own with one subnetwork, and a firewall that is closed by default. Or the user's own network, in which
+only the firewall is made, and an address kept for the head.
 
-Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the cluster itself; a VPC of one's own
-has no other rule, and lets everything out. Rules apply by network tag: nothing but the site's machines is in its network.
+Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the cluster itself; a VPC of skyc's own
+has no other rule, and lets everything out. Rules apply by network tag, so in a network of the user's they are about the site's machines
+alone. There Google's ready-made rules, and many a company's, let in whatever is in the network: one rule of ours, which counts before
+those of the usual priority, denies the rest.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import FrozenMap, ResourceNode, SpecPath, Value
+from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ..base import EVERY_ZONE, ExistingNetwork
+from ..rented.names import description
+from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -21,16 +28,85 @@ HEAD_ADDRESS = str(CIDR[-16])
 low end of the range, so that no other machine of the site takes it first; the last two are Google's own."""
 
 
+OURS, REST = 900, 901
+"""Priorities in a network of the user's. A rule that says none has 1000."""
+_PROJECT = r"projects/(?P<project>[a-z][a-z0-9.:-]*)"
+FORM = IdForm(
+    network=re.compile(rf"(?:https://[^/]+/compute/v1/)?{_PROJECT}/global/networks/[a-z0-9-]+"),
+    subnet=re.compile(rf"(?:https://[^/]+/compute/v1/)?{_PROJECT}/regions/(?P<region>[a-z0-9-]+)/subnetworks/[a-z0-9-]+"),
+    words="`network: projects/PROJECT/global/networks/NAME` and `subnet: projects/PROJECT/regions/REGION/subnetworks/NAME`",
+    show="gcloud compute networks subnets list --format='value(network,selfLink)'",
+    regional=True,
+    tags=True,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     resources: tuple[ResourceNode, ...]
-    subnetwork: ResourceNode
-    tag: str
-    """The nodes' network tag."""
+    subnets: FrozenMap[Value]
+    """Zone → its subnetwork; EVERY_ZONE: of all that are not named."""
+    head: str | Ref
+    """The head's address: known before anything exists, or that of a resource."""
+    public: bool
+    """Machines have an address outside of it."""
+    tags: tuple[str, ...]
+    """The nodes' network tags."""
+    firewall: tuple[ResourceAddress, ...] = ()
+    """What must be there before a machine is, and go after it: in a network with rules of somebody else's."""
+
+    def subnet(self, zone: str | None) -> Value:
+        return self.subnets.get(zone or EVERY_ZONE, next(iter(self.subnets.values())))
 
 
-def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
-    """`ports`: what the task opens, each with the place in its file."""
+def network(site: Site, head_zone: str | None, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    """`ports`: what the task opens, each with the place in its file. `head_zone`: where the head is."""
+    own = site.context.network
+    return _own(site, ports) if own is None else _existing(site, own, head_zone, ports)
+
+
+def elsewhere(own: ExistingNetwork | None, region: str) -> Iterator[str]:
+    """Subnetworks of the user's that are no place for machines in this region."""
+    for subnet in dict.fromkeys(own.subnets.values()) if own is not None else ():
+        found, above = FORM.subnet.fullmatch(subnet), FORM.network.fullmatch(own.id if own is not None else "")
+        if found is not None and found["region"] != region:
+            yield f"{subnet} is in {found['region']}, and the machines are in {region}."
+        elif found is not None and above is not None and found["project"] != above["project"]:
+            yield f"{subnet} is in another project than the network {own.id if own is not None else ''}."
+
+
+def _existing(site: Site, own: ExistingNetwork, head_zone: str | None, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    found = FORM.network.fullmatch(own.id)
+    assert found is not None, "checked before"
+    # The head has it before it exists, and a new head has it again. ForceNew: all of it.
+    address = site.labelled(
+        "google_compute_address",
+        "head",
+        {
+            "name": site.called("head"),
+            "region": site.region,
+            "address_type": "INTERNAL",
+            "subnetwork": own.subnet(head_zone),
+            "description": description(site.context),
+        },
+        labels={},
+        origin=site.origin,
+    )
+    tag = site.called("node")
+    # A shared network is another project's, and so are its rules.
+    place = _Place(network=own.id, project=found["project"], tag=tag, priority=OURS)
+    rules = () if own.tags else (*_rules(site, place, ports), _rest(site, place))
+    return Network(
+        resources=(address, *rules),
+        subnets=FrozenMap(own.subnets),
+        head=ref(address, "address"),
+        public=own.public,
+        tags=own.tags or (tag,),
+        firewall=tuple(sorted((rule.address for rule in rules), key=str)),
+    )
+
+
+def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     # ForceNew: name, description. Automatic subnetworks would be one in every region of the world.
     vpc = site.described(
         "google_compute_network",
@@ -52,8 +128,14 @@ def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
         },
     )
     tag = site.called("node")
-    rules = tuple(_rules(site, vpc, tag, ports))
-    return Network(resources=(vpc, subnetwork, *rules), subnetwork=subnetwork, tag=tag)
+    rules = tuple(_rules(site, _Place(network=ref(vpc), tag=tag), ports))
+    return Network(
+        resources=(vpc, subnetwork, *rules),
+        subnets=FrozenMap[Value]({EVERY_ZONE: ref(subnetwork)}),
+        head=HEAD_ADDRESS,
+        public=True,
+        tags=(tag,),
+    )
 
 
 def ssh_ranges(ssh_from: Sequence[str]) -> tuple[str, ...]:
@@ -61,30 +143,49 @@ def ssh_ranges(ssh_from: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in ssh_from if ":" not in text))
 
 
-def _rules(site: Site, vpc: ResourceNode, tag: str, ports: Sequence[tuple[PortRange, SpecPath]]) -> Iterator[ResourceNode]:
-    yield _rule(site, vpc, tag, "cluster", {"source_tags": (tag,), "allow": _allowed("all")})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where rules are made, and for which machines."""
+
+    network: Value
+    tag: str
+    project: str | None = None
+    """None: the one Terraform works in."""
+    priority: int | None = None
+    """None: as the provider has it."""
+
+
+def _rules(site: Site, place: _Place, ports: Sequence[tuple[PortRange, SpecPath]]) -> Iterator[ResourceNode]:
+    yield _rule(site, place, "cluster", {"source_tags": (place.tag,), "allow": _matching("all")})
     ranges = ssh_ranges(site.context.access.ssh_from)
     if ranges:
-        yield _rule(site, vpc, tag, "ssh", {"source_ranges": ranges, "allow": _allowed("tcp", str(SSH))})
+        yield _rule(site, place, "ssh", {"source_ranges": ranges, "allow": _matching("tcp", str(SSH))})
     for range_, origin in ports:
-        opened: dict[str, Value] = {"source_ranges": ("0.0.0.0/0",), "allow": _allowed("tcp", str(range_))}
-        yield _rule(site, vpc, tag, f"port-{range_}", opened, origin)
+        opened: dict[str, Value] = {"source_ranges": ("0.0.0.0/0",), "allow": _matching("tcp", str(range_))}
+        yield _rule(site, place, f"port-{range_}", opened, origin)
 
 
-def _rule(
-    site: Site, vpc: ResourceNode, tag: str, what: str, arguments: dict[str, Value], origin: SpecPath | None = None
-) -> ResourceNode:
-    # ForceNew: name, network, direction.
+def _rest(site: Site, place: _Place) -> ResourceNode:
+    closed: dict[str, Value] = {"source_ranges": ("0.0.0.0/0",), "deny": _matching("all"), "priority": REST}
+    return _rule(site, place, "rest", closed)
+
+
+def _rule(site: Site, place: _Place, what: str, arguments: dict[str, Value], origin: SpecPath | None = None) -> ResourceNode:
+    # ForceNew: name, network, direction, project.
     common: dict[str, Value] = {
         "name": site.called(what),
-        "network": ref(vpc),
+        "network": place.network,
         "direction": "INGRESS",
-        "target_tags": (tag,),
+        "target_tags": (place.tag,),
     }
+    if place.project is not None:
+        common["project"] = place.project
+    if place.priority is not None:
+        common["priority"] = place.priority
     return site.described("google_compute_firewall", what, {**common, **arguments}, origin=origin)
 
 
-def _allowed(protocol: str, *ports: str) -> Value:
+def _matching(protocol: str, *ports: str) -> Value:
     given: dict[str, Value] = {"protocol": protocol}
     if ports:
         given["ports"] = ports

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Storage, Task
+from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, SiteId, Storage, Task, holds_storage
 from ..base import Capability, LowerContext, OwnedResource
 from ..http import Answered
 from ..rented.buckets import known_mark, not_empty
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from .inventory import Inventory
 
 _IN_PROJECT = re.compile(
-    rb'"projects/([a-z][a-z0-9.:-]*)/(?:zones/[^/"]+/instances|regions/[^/"]+/subnetworks|global/networks)/'
-    rb'|"project": *"([a-z][a-z0-9.:-]*)"'
+    rb'"id": *"projects/([a-z][a-z0-9.:-]*)/(?:zones/[^/"]+/instances|regions/[^/"]+/(?:addresses|subnetworks)|global/networks)/'
 )
-"""In a state: the id of something skyc made; or the project of a bucket, whose id does not tell it."""
-
+"""In a state: the id of something skyc made."""
+_BUCKETS_IN = re.compile(rb'"project": *"([a-z][a-z0-9.:-]*)"')
+"""The project of a bucket, whose id does not tell it."""
+_RULES_IN = re.compile(rb'"network": *"(?:https://[^/"]+/compute/v1/)?projects/([a-z][a-z0-9.:-]*)/global/networks/')
+"""In a state or a module: the project of a network that something names by its path."""
+FILE_NAME = "cdk.tf.json"
+"""Of a site's module."""
 CONFLICT = 409
 """How Cloud Storage refuses to remove a bucket that is not empty."""
 
@@ -106,7 +110,14 @@ class GcpProvider(RentedProvider):
             raise SkycError(_cannot_look("GOOGLE_CLOUD_PROJECT is not set, and no state names a project."))
         regions = [site.name.partition(f".{PROVIDER}-")[2] for site in sites]
         with _inventory() as inventory:
-            return inventory.observe(deployment, projects, regions, known_mark(deployment, home))
+            return inventory.observe(
+                deployment,
+                projects,
+                regions,
+                known_mark(deployment, home),
+                shared=_network_projects(sites),
+                sites=[site.name for site in sites],
+            )
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         with _inventory() as inventory:
@@ -151,7 +162,21 @@ def _projects(sites: list[Path]) -> set[str]:
                 text = state.read_bytes()
             except OSError:
                 continue
-            found |= {(made or of_bucket).decode() for made, of_bucket in _IN_PROJECT.findall(text)}
+            # A machine's site may also name the project of a network that is the user's, where nothing but rules is ours.
+            pattern = _BUCKETS_IN if holds_storage(SiteId(site.name)) else _IN_PROJECT
+            found |= {project.decode() for project in pattern.findall(text)}
+    return found
+
+
+def _network_projects(sites: list[Path]) -> set[str]:
+    """Projects of networks of the user's that firewall rules were, or may have been, made in: a module says so before anything is."""
+    found: set[str] = set()
+    for site in sites:
+        for file in (*sorted(site.glob("terraform.tfstate*")), site / FILE_NAME):
+            try:
+                found |= {project.decode() for project in _RULES_IN.findall(file.read_bytes())}
+            except OSError:
+                continue
     return found
 
 

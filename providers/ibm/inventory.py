@@ -11,6 +11,10 @@ A bucket has no tags; the instance of the service that it lies in has them, and 
 instance's name too: another home may use the same deployment's name in the same account, and data is not like a machine. Neither is removed
 while there is something in it; `empty` is a call of its own.
 
+In a VPC of the user's nothing tells what is ours but our security group, which carries the tag: interfaces in it are the deployment's, with
+their machines and addresses, tagged or not. A group that a killed run left without its tag is not found; it costs nothing, and the next
+apply says that its name is taken.
+
 `remove` also removes what is inside a network, a subnet, a group or an ACL, since those cannot go before; it waits until it is gone.
 
 Roles: Editor on VPC Infrastructure Services; Viewer on tagging; Operator on the IAM Identity Service for trusted profiles; for
@@ -96,6 +100,9 @@ class Inventory:
                 if row["id"] not in _own_parts(networks[row["vpc"]["id"]]):
                     interfaces |= {row["id"]} if type_ == "ibm_is_virtual_network_interface" else set()
                     yield owned(type_, row)
+        for type_, row in self._in_groups(region, deployment, set(networks)):
+            interfaces |= {row["id"]} if type_ == "ibm_is_virtual_network_interface" else set()
+            yield owned(type_, row)
         for row in self.account.rows(region, "floating_ips"):
             bound = (row.get("target") or {}).get("id")
             if bound in interfaces or self._named_and_carries(row, deployment):
@@ -106,6 +113,25 @@ class Inventory:
         for row in self.account.rows(region, "keys"):
             if self._named_and_carries(row, deployment):
                 yield owned("ibm_is_ssh_key", row)
+
+    def _in_groups(self, region: str, deployment: DeploymentId, networks: set[str]) -> Iterator[tuple[str, Row]]:
+        """The deployment's security groups in other networks than its own, and what is in them. `networks`: its own."""
+        groups = {
+            row["id"]: row
+            for row in self.account.rows(region, "security_groups")
+            if _id_of(row.get("vpc")) not in networks and self._named_and_carries(row, deployment)
+        }
+        if not groups:
+            return
+        yield from (("ibm_is_security_group", row) for row in groups.values())
+        ours = {
+            row["id"]: row
+            for row in self.account.rows(region, "virtual_network_interfaces")
+            if _groups_of(row) & set(groups) and str(row["name"]).startswith(OURS)
+        }
+        yield from (("ibm_is_virtual_network_interface", row) for row in ours.values())
+        machines = self.account.rows(region, "instances")
+        yield from (("ibm_is_instance", row) for row in machines if _interfaces_of(row) & set(ours))
 
     def _within(self, region: str, type_: str, networks: set[str]) -> list[Row]:
         return [row for row in self.account.rows(region, _COLLECTIONS[type_]) if _id_of(row.get("vpc")) in networks]
@@ -187,7 +213,11 @@ class Inventory:
                 self._end(region, "ibm_is_instance", [row["id"] for row in machines if id_ in _interfaces_of(row)])
             case "ibm_is_subnet" | "ibm_is_security_group":
                 for row in list(self.account.rows(region, "virtual_network_interfaces")):
-                    if id_ in (_id_of(row.get("subnet")), *map(_id_of, row.get("security_groups") or ())):
+                    if id_ == _id_of(row.get("subnet")) or id_ in _groups_of(row):
+                        if not str(row["name"]).startswith(OURS):
+                            raise SourceFailure(
+                                f"{row['name']} uses what is the deployment's and is not skyc's, so neither is removed"
+                            )
                         self._empty(region, "ibm_is_virtual_network_interface", row["id"])
                         self._end(region, "ibm_is_virtual_network_interface", [row["id"]])
             case "ibm_is_network_acl":
@@ -219,6 +249,10 @@ def _own_parts(network: Row) -> tuple[str | None, ...]:
 
 def _interfaces_of(machine: Row) -> set[str | None]:
     return {_id_of(row.get("virtual_network_interface")) for row in machine.get("network_attachments") or ()}
+
+
+def _groups_of(interface: Row) -> set[str | None]:
+    return {_id_of(row) for row in interface.get("security_groups") or ()}
 
 
 def _id_of(reference: Row | None) -> str | None:

@@ -28,13 +28,14 @@ from ..base import LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG
+from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, Weight, gaps, unclassified
 from .facts import PROVIDER
 from .images import LIST, NoImage, image_of
 from .machines import LEAST_GB, MOST_GB, Group, Shared, disk_gb, machines
-from .network import ipv4, network
+from .network import FORM, ipv4, network, zone_of
 from .resources import TAG_LIMIT, Site, label_tag, requirement
 from .storage import SCHEME, identity, without_bucket
 
@@ -67,9 +68,12 @@ def lower(
     diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
     groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, rank, context))
     diagnostics += said
+    region, own = placements[0].region, context.network
+    zones = [zone_of(placement.region, placement.zone) for placement in placements]
+    diagnostics += problems(own, FORM, PROVIDER, region, zones)
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
-    site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
+    site = Site(context=context, region=region, origin=task.groups[0].requests[0].origin)
     resources, nodes = _resources(site, task, groups)
     graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))

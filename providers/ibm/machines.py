@@ -11,8 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_CEILING
 
-from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceAddress, ResourceNode, ResourceRequest, Task, Value
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    NodeGroup,
+    Ref,
+    ResourceAddress,
+    ResourceNode,
+    ResourceRequest,
+    Task,
+    Value,
+)
 from ..rented.cloud_init import user_data
+from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB
 from .network import Network, head_address, zone_of
@@ -30,6 +41,8 @@ TIERS = {
 }
 """3, 5 and 10 IOPS per GB, 3,000 at least. Source: cloud.ibm.com/docs/vpc, "Block Storage for VPC profiles"."""
 
+ADDRESS = "primary_ip[0].address"
+"""Of an interface, as Terraform writes it."""
 METADATA: FrozenMap[Value] = FrozenMap({"enabled": True, "protocol": "https", "response_hop_limit": 1})
 """For the machine itself: a container a hop away does not get the identity's token."""
 AVAILABILITY: FrozenMap[Value] = FrozenMap({"host_failure": "restart"})
@@ -76,13 +89,9 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         label = f"{group.group.name}-{index}"
         interface = _interface(site, group, shared, label, is_head=group.first_rank == 0 and index == 0)
         yield interface, None
-        public = site.tagged(
-            "ibm_is_floating_ip",
-            label,
-            {"name": site.named(label), "target": ref(interface)},
-            origin=group.request.origin,
-        )
-        yield public, None
+        public = _floating(site, group, interface, label) if shared.network.public else None
+        if public is not None:
+            yield public, None
         node = _instance(site, group, shared, interface, public, index)
         yield (
             node,
@@ -93,18 +102,24 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 group.placement.shape,
                 site.context,
                 id=ref(node),
-                ip=ref(interface, "primary_ip[0].address"),
-                address=ref(public, "address"),
+                ip=ref(interface, ADDRESS),
+                # Without one it is reached at its address in the network.
+                address=ref(public, "address") if public is not None else "",
             ),
         )
 
 
+def _floating(site: Site, group: Group, interface: ResourceNode, label: str) -> ResourceNode:
+    given: dict[str, Value] = {"name": site.named(label), "target": ref(interface)}
+    return site.tagged("ibm_is_floating_ip", label, given, origin=group.request.origin)
+
+
 def _interface(site: Site, group: Group, shared: Shared, label: str, *, is_head: bool) -> ResourceNode:
-    address: dict[str, Value] = {"address": head_address(group.zone)} if is_head else {}
+    address: dict[str, Value] = {"address": head_address(group.zone)} if is_head and shared.network.fixed else {}
     # ForceNew: subnet.
     arguments: dict[str, Value] = {
         "name": site.named(label),
-        "subnet": ref(shared.network.subnets[group.zone]),
+        "subnet": shared.network.subnets[group.zone],
         "security_groups": (ref(shared.network.group),),
         "primary_ip": FrozenMap[Value]({"name": site.named(label), "auto_delete": True, **address}),
         "allow_ip_spoofing": False,
@@ -122,23 +137,25 @@ def _interface(site: Site, group: Group, shared: Shared, label: str, *, is_head:
 
 
 def _instance(
-    site: Site, group: Group, shared: Shared, interface: ResourceNode, public: ResourceNode, index: int
+    site: Site, group: Group, shared: Shared, interface: ResourceNode, public: ResourceNode | None, index: int
 ) -> ResourceNode:
     request, label = group.request, f"{group.group.name}-{index}"
     is_head = group.first_rank == 0 and index == 0
-    head = None if is_head else head_address(shared.head_zone)
+    head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     name = node_name(shared.task.id, group.group.name, index)
+    boot = boot_of(name, ARCH, group.placement.shape, site.context, head)
     arguments: dict[str, Value] = {
         "name": site.named(label),
         "profile": group.placement.instance_type,
         # ForceNew from here: image, vpc, zone, the interface, user_data, default_trusted_profile_target.
         "image": group.image,
-        "vpc": ref(shared.network.vpc),
+        "vpc": shared.network.vpc,
         "zone": group.zone,
         "primary_network_attachment": FrozenMap[Value](
             {"name": "primary", "virtual_network_interface": FrozenMap[Value]({"id": ref(interface)})}
         ),
-        "user_data": user_data(boot_of(name, ARCH, group.placement.shape, site.context, head)),
+        # An interface has its address before its machine is, and keeps it when that is made anew.
+        "user_data": told(boot, Ref(shared.head_interface, ADDRESS)) if head == UNKNOWN_HEAD else user_data(boot),
         "keys": (ref(shared.key),),
         "boot_volume": boot_volume(site, request, label),
         "metadata_service": METADATA,
@@ -153,7 +170,16 @@ def _instance(
         arguments,
         labels=tuple(label_tag(key, value) for key, value in request.labels.items()),
         origin=request.origin,
-        after=tuple(sorted((public.address, *shared.network.way_out, *shared.policies), key=str)),
+        after=tuple(
+            sorted(
+                (
+                    *(() if public is None else (public.address,)),
+                    *shared.network.way_out,
+                    *shared.policies,
+                ),
+                key=str,
+            )
+        ),
     )
 
 

@@ -1,4 +1,5 @@
-"""A site's network: its own VPC, one subnet per zone in use, and two firewalls that are closed by default.
+"""A site's network: its own VPC, one subnet per zone in use, and two firewalls that are closed by default. Or the user's own VPC, in which
+only the security group is made.
 
 Contract: pure. The security group, which knows connections, admits SSH from the declared ranges, the ports the task declares, and
 the nodes among themselves. The subnets' network ACL knows single packets only: it repeats that, and has to admit what may be an
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...compiler.ir import FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
+from ..base import ExistingNetwork
+from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -29,11 +32,25 @@ EVERYWHERE = "0.0.0.0/0"
 _ANSWERS = PortRange(1024, 65535)
 
 
+FORM = IdForm(
+    network=re.compile(r"(?:r[0-9]{3}-)?[0-9a-f-]{36}"),
+    # Most begin with the number of their zone.
+    subnet=re.compile(r"(?:[0-9a-z]{4}-)?[0-9a-f-]{36}"),
+    words="`vpc: r006-…` and `subnets: {us-south-1: 0717-…}`",
+    show="ibmcloud is subnets --output JSON",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     resources: tuple[ResourceNode, ...]
-    vpc: ResourceNode
-    subnets: dict[str, ResourceNode]
+    vpc: Value
+    subnets: dict[str, Value]
+    """Zone → the id of its subnet."""
+    fixed: bool
+    """The ranges are skyc's, so the head has an address that is known before anything exists."""
+    public: bool
+    """Machines have an address outside of it."""
     group: ResourceNode
     """The nodes' security group."""
     way_out: tuple[ResourceAddress, ...]
@@ -63,6 +80,29 @@ def ipv4(ranges: Sequence[str]) -> tuple[str, ...]:
 
 def network(site: Site, zones: Sequence[str], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     """`ports`: what the task opens, each with the place in its file."""
+    own = site.context.network
+    return _own(site, zones, ports) if own is None else _existing(site, own, zones, ports)
+
+
+def _existing(site: Site, own: ExistingNetwork, zones: Sequence[str], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    group = site.tagged("ibm_is_security_group", "nodes", {"name": site.named("nodes"), "vpc": own.id})
+    rules = tuple(_rules(site, group, ports))
+    return Network(
+        resources=(group, *rules),
+        vpc=own.id,
+        subnets={zone: own.subnet(zone) for zone in zones},
+        fixed=False,
+        public=own.public,
+        group=group,
+        way_out=_outbound(rules),
+    )
+
+
+def _outbound(rules: Sequence[ResourceNode]) -> tuple[ResourceAddress, ...]:
+    return tuple(sorted((rule.address for rule in rules if rule.arguments["direction"] == "outbound"), key=str))
+
+
+def _own(site: Site, zones: Sequence[str], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     # ForceNew: address_prefix_management.
     vpc = site.tagged(
         "ibm_is_vpc",
@@ -106,10 +146,12 @@ def network(site: Site, zones: Sequence[str], ports: Sequence[tuple[PortRange, S
     rules = tuple(_rules(site, group, ports))
     return Network(
         resources=(vpc, acl, group, *prefixes, *subnets.values(), *rules),
-        vpc=vpc,
-        subnets=subnets,
+        vpc=ref(vpc),
+        subnets={zone: ref(subnet) for zone, subnet in subnets.items()},
+        fixed=True,
+        public=True,
         group=group,
-        way_out=tuple(sorted((rule.address for rule in rules if rule.arguments["direction"] == "outbound"), key=str)),
+        way_out=_outbound(rules),
     )
 
 

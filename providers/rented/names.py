@@ -41,6 +41,11 @@ def describes(text: object, deployment: DeploymentId) -> bool:
     return f"{DEPLOYMENT_TAG}={deployment}" in str(text).split()
 
 
+def site_in(text: object) -> str | None:
+    """The site a description names."""
+    return next((word.partition("=")[2] for word in str(text).split() if word.startswith(f"{SITE_TAG}=")), None)
+
+
 def site_name(context: LowerContext, limit: int) -> str:
     """`skyc-<deployment>-<site>` in lower-case letters, digits and hyphens; one that is too long ends with a hash of all of it."""
     return short(f"skyc-{context.deployment}-{context.site}", limit)

@@ -43,6 +43,7 @@ RENTED = frozenset(
         Capability.MULTI_NODE,
         Capability.DISK_SIZE,
         Capability.OPEN_PORTS,
+        Capability.OWN_NETWORK,
         Capability.CUSTOM_IMAGE,
         Capability.STOP,
     }

@@ -20,9 +20,13 @@ from .index import FILE as INDEX
 from .index import NewerFormat, read_index
 from .lease import who_holds
 from .opening import listed
-from .settings import conditional, configured
+from .settings import OPTIONS, conditional, configured
 
 Home = Path | str | None
+_READ_BY_MANY = frozenset({"http", "https"})
+"""Schemes of servers whose readers are chosen for something else than states."""
+_REGIONAL = frozenset({"s3"})
+"""Schemes whose stores must know a region; others need one only to be made."""
 
 
 def backend_create(uri: str, *, region: str | None = None, endpoint: str | None = None, key: str | None = None) -> Backend:
@@ -32,17 +36,22 @@ def backend_create(uri: str, *, region: str | None = None, endpoint: str | None 
     options = {name: values[0] for name, values in given.items()}
     options |= {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value}
     plain = uri.partition("?")[0].rstrip("/")
-    conditional(_uri(plain, options))  # A URI that cannot be used is refused before anything is made.
     maker, made = buckets(urlsplit(plain).scheme), False
+    where = options.get("region")
+    if urlsplit(plain).scheme not in _REGIONAL:
+        options.pop("region", None)
+    conditional(_uri(plain, options))  # A URI that cannot be used is refused before anything is made.
     if maker is not None:
-        found, made = maker.create(
-            urlsplit(plain).netloc, region=options.get("region"), endpoint=options.get("endpoint"), key=key
-        )
-        options["region"] = found
+        found, made = maker.create(_bucket(plain, maker.PARTS), region=where, endpoint=options.get("endpoint"), key=key)
+        options |= {"region": found} if found else {}
     objects = conditional(_uri(plain, options))
-    with faults.explained(objects):
+    try:
         _prove_conditions(objects)
-    return Backend(uri=plain, properties=_properties(plain, options), made=made, setting=_setting(plain, options))
+    except StoreError as failure:
+        raise SkycError(faults.not_proven(objects, failure)) from None
+    said = (faults.readers(objects),) if urlsplit(plain).scheme in _READ_BY_MANY else ()
+    properties = _properties(plain, options)
+    return Backend(uri=plain, properties=properties, made=made, setting=_setting(plain, options), diagnostics=said)
 
 
 def backend_show(*, home: Home = None) -> Backend | None:
@@ -113,11 +122,24 @@ def _prove_conditions(objects: ConditionalStore) -> None:
 
 
 def _properties(plain: str, options: dict[str, str]) -> tuple[BucketProperty, ...]:
-    parts = urlsplit(plain)
-    maker = buckets(parts.scheme)
-    if maker is None:
+    scheme = urlsplit(plain).scheme
+    maker = buckets(scheme)
+    if maker is not None:
+        return maker.properties(_bucket(plain, maker.PARTS), region=options.get("region"), endpoint=options.get("endpoint"))
+    if scheme == "file":
         return (BucketProperty(name="versions", holds=False, detail="a directory keeps none"),)
-    return maker.properties(parts.netloc, region=options.get("region"), endpoint=options.get("endpoint"))
+    # A protocol that can be asked for objects and locks, and for nothing else. Locks were proven before the first write.
+    return (
+        BucketProperty(name="locks", holds=True, detail="kept, and heeded by writes"),
+        BucketProperty(name="TLS only", holds=scheme == "https", detail="yes" if scheme == "https" else "this machine alone"),
+        BucketProperty(name="versions", holds=None, detail="not told; GitLab keeps them"),
+        BucketProperty(name="encryption", holds=None, detail="not told; GitLab encrypts"),
+    )
+
+
+def _bucket(plain: str, parts: int) -> str:
+    """Of `az://account/container/prefix` and two parts: `account/container`."""
+    return "/".join(plain.partition("://")[2].split("/")[:parts])
 
 
 def _uri(plain: str, options: dict[str, str]) -> str:
@@ -128,4 +150,4 @@ def _setting(plain: str, options: dict[str, str]) -> str:
     if not options:
         return f"state: {plain}\n"
     rows = {"uri": plain, **options}
-    return "state:\n" + "".join(f"  {name}: {rows[name]}\n" for name in ("uri", "region", "endpoint") if name in rows)
+    return "state:\n" + "".join(f"  {name}: {rows[name]}\n" for name in OPTIONS if name in rows)

@@ -53,6 +53,32 @@ def unavailable(objects: ConditionalStore, why: str) -> Diagnostic:
     )
 
 
+def not_proven(objects: ConditionalStore, failure: StoreError) -> Diagnostic:
+    parts = place(objects).partition("://")[2].split("/")
+    grant: tuple[str, ...] = ()
+    if place(objects).startswith("az://") and failure.kind is StoreFault.DENIED:
+        scope = f"$(az storage account show --name {shlex.quote(parts[0])} --query id --output tsv)"
+        who = '"$(az ad signed-in-user show --query id --output tsv)"'
+        grant = (f'az role assignment create --role "Storage Blob Data Contributor" --assignee {who} --scope "{scope}"',)
+    return error(
+        "backend-not-usable",
+        "The place for states is there and cannot be used from here",
+        f"{failure.message} Nothing is kept there yet.",
+        hint="set that right, then run the same command again: it goes on from here (a role may take minutes to count)",
+        commands=grant,
+    )
+
+
+def readers(objects: ConditionalStore) -> Diagnostic:
+    return warning(
+        "backend-readers",
+        "Whoever may read these states can log in to the machines",
+        f"{place(objects)}: the deployments' private SSH keys lie beside the states. At GitLab everybody with the role Developer in the"
+        " project reads them.",
+        hint="use a project of its own for states",
+    )
+
+
 def stale(failure: SkycError) -> Diagnostic:
     """What is shown without the backend's word."""
     return warning(
@@ -134,17 +160,34 @@ def state_refused(
     objects: ConditionalStore, deployment: DeploymentId, site: SiteId, why: str, backup: Path | None
 ) -> SkycError:
     target = f"{place(objects)}/{deployment}/{site}.tfstate"
-    copy = "cp" if target.startswith("file://") else "aws s3 cp"
+    commands = _put_back(backup, target) if backup else ()
     return SkycError(
         error(
             "backend-state-refused",
             "A shared Terraform state is not the one that was written last",
             f"{target}: {why} Planning on it would create again what exists."
             " Put the newest version of the object back; the bucket keeps them."
-            + (" Or upload the newest this home has, with the command below." if backup else ""),
-            commands=(f"{copy} {shlex.quote(str(backup))} {shlex.quote(target.removeprefix('file://'))}",) if backup else (),
+            + (" Or upload the newest this home has, with the command below." if commands else ""),
+            commands=commands,
         )
     )
+
+
+def _put_back(backup: Path, target: str) -> tuple[str, ...]:
+    """The command that uploads a state over the one at `target`; none where no tool does."""
+    source, (scheme, _, rest) = shlex.quote(str(backup)), target.partition("://")
+    match scheme:
+        case "file":
+            return (f"cp {source} {shlex.quote(rest)}",)
+        case "s3":
+            return (f"aws s3 cp {source} {shlex.quote(target)}",)
+        case "gs":
+            return (f"gcloud storage cp {source} {shlex.quote(target)}",)
+        case "az":
+            account, container, name = (shlex.quote(word) for word in rest.split("/", 2))
+            words = f"--account-name {account} --container-name {container} --name {name} --file {source}"
+            return (f"az storage blob upload --overwrite --auth-mode login {words}",)
+    return ()
 
 
 def two_deployments(objects: ConditionalStore, deployment: DeploymentId, site: SiteId) -> SkycError:

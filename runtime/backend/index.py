@@ -72,6 +72,8 @@ class Index:
     """Name and SHA-256 of every file below `ssh/`."""
     mark: str = ""
     """What the names of its buckets end with (`access.mark_of`); empty before one was compiled."""
+    placement: str = ""
+    """The placement that was applied last, as `compiler.artifact.codec` writes it; empty where nothing is applied."""
     runs: tuple[RunRecord, ...] = field(default=())
     jobs: tuple[JobRecord, ...] = field(default=())
 
@@ -99,6 +101,7 @@ def read_index(data: bytes) -> Index:
                 "sites": tuple(_site(row) for row in document["sites"]),
                 "intents": tuple(Intent(**{**_known(Intent, row), **_times(row, "started")}) for row in document["intents"]),
                 "mark": _mark(document.get("mark", "")),
+                "placement": str(document.get("placement", "")),
                 "ssh": tuple((_file_name(name), str(digest)) for name, digest in document["ssh"]),
                 "runs": tuple(_run(row) for row in document["runs"]),
                 "jobs": tuple(_job(row) for row in document["jobs"]),

@@ -2,7 +2,8 @@
 
     state: s3://bucket/prefix
 
-or, for a server that is not AWS's or a region that the AWS tools do not know:
+or gs://bucket/prefix, az://account/container/prefix, an address of Terraform's HTTP protocol (https://…), a shared directory
+(file:///…); and with what the URI leaves open:
 
     state: {uri: s3://bucket/prefix, region: eu-west-1, endpoint: https://s3.example.com}
 """
@@ -13,10 +14,15 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error
+from ...compiler.ir import DeploymentId, JsonObject, SiteId
+from ..storage.az import AzStore
 from ..storage.base import ConditionalStore, open_store
+from ..storage.file import FileStore
+from ..storage.s3 import S3Store
 
 CONFIG = "config.yaml"
-_OPTIONS = ("uri", "region", "endpoint")
+OPTIONS = ("uri", "region", "endpoint", "lock", "lock_method", "unlock_method")
+"""Of all kinds; which of them a kind has, its store says."""
 
 
 def configured(home: Path) -> ConditionalStore | None:
@@ -62,10 +68,10 @@ def _uri(path: Path) -> str | None:
         return None
     if isinstance(given, str):
         return given
-    fits = isinstance(given, dict) and set(given) <= set(_OPTIONS) and all(isinstance(value, str) for value in given.values())
+    fits = isinstance(given, dict) and set(given) <= set(OPTIONS) and all(isinstance(value, str) for value in given.values())
     if not fits or "uri" not in given:
-        raise SkycError(_bad(path, "It is a URI, or a mapping of `uri` and, where needed, `region` and `endpoint`."))
-    options = urlencode({name: given[name] for name in ("endpoint", "region") if name in given}, safe=":/")
+        raise SkycError(_bad(path, "It is a URI, or a mapping of `uri` and, where needed, `region`, `endpoint`, `lock`, …"))
+    options = urlencode({name: given[name] for name in sorted(given) if name != "uri"}, safe=":/")
     return f"{given['uri']}?{options}" if options else str(given["uri"])
 
 
@@ -74,5 +80,39 @@ def _bad(path: Path, why: str) -> Diagnostic:
         "bad-state-setting",
         "The setting of the state backend cannot be used",
         f"`state` in {path}: {why}",
-        hint="write `state: s3://bucket/prefix`, or leave it out to keep states on this machine",
+        hint="write `state: s3://bucket/prefix` (or gs://, az://, https://), or leave it out to keep states on this machine",
     )
+
+
+def terraform_block(uri: str, deployment: DeploymentId, site: SiteId) -> JsonObject | None:
+    """What stands in `terraform.backend` of a root module so that plain Terraform works on the site's state where it lies: the kind of
+    backend → its settings. No secrets. Pure.
+
+    None where it cannot: Google's has no name for an object but a workspace's, and what skyc keeps behind Terraform's HTTP protocol is not
+    a bare state. Plain Terraform takes no notice of the lease, so nobody may use both at once.
+    """
+    store = open_store(uri)
+    key = f"{deployment}/{site}.tfstate"
+    settings: JsonObject
+    match store:
+        case FileStore():
+            return {"local": {"path": str(store.root / key)}}
+        case S3Store():
+            settings = {"bucket": store.bucket, "key": f"{store.prefix}{key}", "encrypt": True, "use_lockfile": True}
+            if store.region:
+                settings["region"] = store.region
+            if store.endpoint:
+                # As the store speaks to it; what only AWS has is not asked of others.
+                skipped = ("credentials_validation", "region_validation", "requesting_account_id", "metadata_api_check")
+                settings |= {"endpoints": {"s3": store.endpoint}, "use_path_style": True, "skip_s3_checksum": True}
+                settings |= {f"skip_{name}": True for name in skipped}
+            return {"s3": settings}
+        case AzStore():
+            settings = {
+                "storage_account_name": store.account,
+                "container_name": store.container,
+                "key": f"{store.prefix}{key}",
+                "use_azuread_auth": True,
+            }
+            return {"azurerm": settings}
+    return None

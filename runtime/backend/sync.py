@@ -145,6 +145,7 @@ class Remote:
                 plan_digest=index.plan_digest,
                 state=index.state,
             )
+            self.store.save_placement_text(self.deployment, index.placement)
         for entry in index.sites:
             self._take_site(entry)
         self._drop_sites({entry.site for entry in index.sites})
@@ -397,7 +398,17 @@ class Remote:
             if self.index is None:
                 return None
             # Purged: what is left says so, or another home would miss the deployment and think it lost.
-            return replace(self.index, state=DeploymentState.DESTROYED, sites=(), intents=(), ssh=(), mark="", runs=(), jobs=())
+            return replace(
+                self.index,
+                state=DeploymentState.DESTROYED,
+                sites=(),
+                intents=(),
+                ssh=(),
+                mark="",
+                placement="",
+                runs=(),
+                jobs=(),
+            )
         before = {entry.site: entry for entry in self.index.sites} if self.index else {}
         return Index(
             deployment=self.deployment,
@@ -411,6 +422,7 @@ class Remote:
             intents=(*self._foreign, *self._intents()),
             ssh=tuple((name, mark.digest) for name in self._ssh_files() if (mark := self._marks.objects.get(f"{SSH}/{name}"))),
             mark=self._mark() or (self.index.mark if self.index else ""),
+            placement=self.store.placement_text(self.deployment),
             runs=self.store.runs(self.deployment),
             jobs=self.store.jobs(self.deployment),
         )

@@ -204,7 +204,11 @@ def store_error(failure: OSError, place: str) -> StoreError:
 
 
 _SCHEMES = {
+    "az": ("az", "AzStore"),
     "file": ("file", "FileStore"),
+    "gs": ("gs", "GsStore"),
+    "http": ("tfhttp", "HttpStore"),
+    "https": ("tfhttp", "HttpStore"),
     "s3": ("s3", "S3Store"),
 }
 """URI scheme → module of this package and its class, whose `from_uri` opens a store. A new store adds one line."""

@@ -3,9 +3,7 @@
 Invariants:
 
 - One object is one PUT (or one completed multipart upload), so a reader sees it whole or not at all.
-- Conditions are the server's: `If-None-Match` and `If-Match`. A conditional write whose answer was lost is looked up before it is
-  called a failure, because the second attempt would be refused by what the first one wrote.
-- botocore's own retries are off: they are random, and they would hide that an answer was lost.
+- Conditions are the server's: `If-None-Match` and `If-Match`. What follows from them is in `remote.py`.
 
 Credentials come from where the AWS tools take them. Permissions: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` below the prefix and
 `s3:ListBucket`. Only this module of `runtime` imports boto3, and only when a bucket is asked.
@@ -13,27 +11,19 @@ Credentials come from where the AWS tools take them. Permissions: `s3:GetObject`
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ...compiler.diagnostics import SkycError, error
-from .base import AlreadyExists, Changed, NotFound, StoreError, StoreFault, Version, check_key, store_error
-from .file import sync_directory
+from . import remote
+from .base import Changed, NotFound, StoreError, StoreFault, check_key
+from .remote import BLOCK, IS_THERE, Again, Condition, RemoteStore
 
-PAUSES: tuple[float, ...] = (0.2, 1.0, 3.0)
-"""Seconds before the second, third, … attempt."""
-AT_ONCE = 64 << 20
-"""Bytes. A larger file is sent in parts."""
-_BLOCK = 1 << 20
 _OPTIONS = ("endpoint", "region")
 _LOGIN_ENDED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 _AGAIN = frozenset({"InternalError", "RequestTimeout", "SlowDown", "ServiceUnavailable", "ConditionalRequestConflict"})
@@ -41,19 +31,13 @@ _DENIED = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AllAccessDisabled", "AccountProblem"}
 )
 
-T = TypeVar("T")
 
-
-class _Again(Exception):
-    """This attempt failed in a way that another may not; whether it had an effect is not known."""
-
-
-class S3Store:
+class S3Store(RemoteStore):
     """See the module. May be shared by threads."""
 
     def __init__(self, bucket: str, prefix: str = "", *, region: str | None = None, endpoint: str | None = None) -> None:
+        super().__init__(f"s3://{bucket}", prefix)
         self.bucket = bucket
-        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.region = region
         self.endpoint = endpoint
 
@@ -81,131 +65,37 @@ class S3Store:
         options = urlencode({name: value for name, value in given.items() if value}, safe=":/")
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/") + (f"?{options}" if options else "")
 
-    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
-        if not if_absent:
-            self._ask("put_object", Key=self._key(key), Body=data)
-            return
-        try:
-            self.swap(key, data, None)
-        except Changed:
-            raise AlreadyExists(f"{self._name(key)} exists already.") from None
+    def _send(self, name: str, content: BinaryIO, size: int, condition: Condition) -> str:
+        if size > remote.AT_ONCE and condition is IS_THERE:
+            self._once("upload_fileobj", content, Key=name)
+            return ""
+        conditions: dict[str, str] = {}
+        if condition is None:
+            conditions = {"IfNoneMatch": "*"}
+        elif isinstance(condition, str):
+            conditions = {"IfMatch": condition}
+        return str(self._once("put_object", Key=name, Body=content, **conditions)["ETag"])
 
-    def put_file(self, key: str, path: Path) -> None:
-        name = self._key(key)
-        try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size <= AT_ONCE:
-                    self._patiently(lambda: (file.seek(0), self._once("put_object", Key=name, Body=file)))
-                else:
-                    self._patiently(lambda: (file.seek(0), self._once("upload_fileobj", file, Key=name)))
-        except OSError as failure:
-            raise store_error(failure, str(path)) from failure
+    def _fetch(self, name: str, into: BinaryIO) -> tuple[str, float]:
+        answer = self._once("get_object", Key=name)
+        for block in _blocks(answer["Body"]):
+            into.write(block)
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return str(answer["ETag"]), (now - answer["LastModified"]).total_seconds()
 
-    def get(self, key: str) -> bytes:
-        return self.read(key).data
+    def _measure(self, name: str) -> int:
+        return int(self._once("head_object", Key=name)["ContentLength"])
 
-    def get_file(self, key: str, path: Path) -> None:
-        name = self._key(key)
-        temporary = path.with_name(f".{path.name[:200]}.skyc-{secrets.token_hex(6)}")
+    def _page(self, start: str, token: str) -> tuple[list[str], str]:
+        page = self._once("list_objects_v2", Prefix=start, **({"ContinuationToken": token} if token else {}))
+        following = page["NextContinuationToken"] if page.get("IsTruncated") else ""
+        return [str(row["Key"]) for row in page.get("Contents", ())], following
 
-        def attempt() -> None:
-            answer = self._once("get_object", Key=name)
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-                for block in _blocks(answer["Body"]):
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-
-        try:
-            self._patiently(attempt)
-            temporary.rename(path)
-            sync_directory(path.parent)
-        except OSError as failure:
-            raise store_error(failure, str(path)) from failure
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def size(self, key: str) -> int | None:
-        try:
-            return int(self._ask("head_object", Key=self._key(key))["ContentLength"])
-        except NotFound:
-            return None
-
-    def list(self, prefix: str) -> Iterator[str]:
-        token: dict[str, str] = {}
-        while True:
-            page = self._ask("list_objects_v2", Prefix=self.prefix + prefix, **token)
-            for row in page.get("Contents", ()):
-                yield str(row["Key"]).removeprefix(self.prefix)
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def delete(self, key: str) -> None:
-        with contextlib.suppress(NotFound):
-            self._ask("delete_object", Key=self._key(key))
-
-    def read(self, key: str) -> Version:
-        name = self._key(key)
-
-        def attempt() -> Version:
-            answer = self._once("get_object", Key=name)
-            data = b"".join(_blocks(answer["Body"]))
-            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-            return Version(data=data, tag=answer["ETag"], age=max(0.0, (now - answer["LastModified"]).total_seconds()))
-
-        return self._patiently(attempt)
-
-    def swap(self, key: str, data: bytes, tag: str | None) -> str:
-        name = self._key(key)
-        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
-        lost = False
-
-        def attempt() -> str:
-            nonlocal lost
-            try:
-                return str(self._once("put_object", Key=name, Body=data, **condition)["ETag"])
-            except _Again:
-                lost = True
-                raise
-            except (Changed, NotFound):
-                # What stands in the way may be what the attempt before has written.
-                if lost and (there := self._found(key)) is not None and there.data == data:
-                    return there.tag
-                raise Changed(f"{self._name(key)} is not what was read before.") from None
-
-        return self._patiently(attempt)
-
-    def _found(self, key: str) -> Version | None:
-        try:
-            return self.read(key)
-        except NotFound:
-            return None
-
-    def _key(self, key: str) -> str:
-        return check_key(self.prefix + check_key(key))
-
-    def _name(self, key: str) -> str:
-        return f"s3://{self.bucket}/{self.prefix}{key}"
-
-    def _ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._patiently(lambda: self._once(operation, **arguments))
-        return answer
-
-    def _patiently(self, attempt: Callable[[], T]) -> T:
-        for pause in (*PAUSES, None):
-            try:
-                return attempt()
-            except _Again as failure:
-                if pause is None:
-                    raise StoreError(
-                        StoreFault.UNREACHABLE, f"s3://{self.bucket}: {failure} ({len(PAUSES) + 1} attempts)."
-                    ) from None
-                time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+    def _erase(self, name: str) -> None:
+        self._once("delete_object", Key=name)
 
     def _once(self, operation: str, *values: Any, **arguments: Any) -> Any:
-        """One call. Raises StoreError, or `_Again`."""
+        """One call. Raises StoreError, or `Again`."""
         from botocore import exceptions
 
         try:
@@ -228,7 +118,7 @@ class S3Store:
             said = "this bucket, region or endpoint cannot be used."
             raise StoreError(StoreFault.INVALID, f"s3://{self.bucket}: {said}") from None
         except exceptions.BotoCoreError as failure:
-            raise _Again(f"it does not answer ({type(failure).__name__})") from None
+            raise Again(f"it does not answer ({type(failure).__name__})") from None
 
     def _refusal(self, response: dict[str, Any], key: str) -> Exception:
         code = str(response.get("Error", {}).get("Code", "an error"))
@@ -248,21 +138,21 @@ class S3Store:
         if code in _DENIED or status in (401, 403):
             return StoreError(StoreFault.DENIED, f"{place}: refused ({code}).")
         if code in _AGAIN or status >= 500 or status in (409, 429):
-            return _Again(f"it answered {code}")
+            return Again(f"it answered {code}")
         if status in (301, 307):
             return StoreError(StoreFault.INVALID, f"{place}: the bucket is in another region; name it with `?region=`.")
         return StoreError(StoreFault.INVALID, f"{place}: the request was answered with {code}.")
 
 
 def _blocks(body: Any) -> Iterator[bytes]:
-    """What was promised, or `_Again`: a connection that breaks must not look like a short object."""
+    """What was promised, or `Again`: a connection that breaks must not look like a short object."""
     from botocore import exceptions
 
     try:
-        while block := body.read(_BLOCK):
+        while block := body.read(BLOCK):
             yield block
     except (exceptions.BotoCoreError, exceptions.HTTPClientError, OSError) as failure:
-        raise _Again(f"an answer was cut off ({type(failure).__name__})") from None
+        raise Again(f"an answer was cut off ({type(failure).__name__})") from None
 
 
 def _environment() -> tuple[tuple[str, str], ...]:

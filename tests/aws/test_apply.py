@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.aws.booting import BootingCloud
+from tests.backend.conftest import until
 from tests.lengths import LONG, takes_minutes
 from tests.rented.machines import BRIDGE_ADDRESS, Machines, machines, stock
 from tests.simulator.real_provider import mirror
@@ -37,11 +38,12 @@ run: |
 class Cli:
     """`skyc` with a home of its own and the pretended account in its environment."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
+    def __init__(self, folder: Path, endpoint: str, state: str = "") -> None:
+        """`state`: the lines of config.yaml that say where states are kept."""
         self.folder, self.home = folder / "project", folder / "home"
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         self.home.mkdir()
-        (self.home / "config.yaml").write_text("access: {ssh_from: [198.51.100.0/24]}\n")
+        (self.home / "config.yaml").write_text(f"access: {{ssh_from: [198.51.100.0/24]}}\n{state}")
         self.environ = {
             **os.environ,
             "SKYC_HOME": str(self.home),
@@ -159,4 +161,55 @@ def test_data_and_checkpoints_in_buckets(tmp_path: Path, account: Any, moto: str
             skyc("destroy", "-y", "learn")
     finally:
         server.stop()
+    assert not machines.running
+
+
+def addresses(ec2: Any) -> dict[str, str]:
+    """Machine → public address, of those that run."""
+    return {row["InstanceId"]: row["PublicIpAddress"] for row in instances(ec2) if row["State"]["Name"] == "running"}
+
+
+@takes_minutes
+@pytest.mark.ray
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+@pytest.mark.xdist_group("machines")
+def test_stopped_by_one_and_started_by_another(tmp_path: Path, account: Any, moto: str, machines: Machines) -> None:
+    """Two homes share a backend. Machines really go down and boot from their disks, at other addresses; Ray comes up again by itself."""
+    ec2 = account("ec2")
+    account("s3").create_bucket(Bucket="team-states")
+    state = f"state: {{uri: s3://team-states/all, region: us-east-1, endpoint: {moto}}}\n"
+    first, second = Cli(tmp_path / "first", moto, state), Cli(tmp_path / "second", moto, state)
+    (first.folder / "task.yaml").write_text(TASK)
+    (first.folder / "data.txt").write_text("some data")
+    with BootingCloud(ec2, machines).running() as cloud:
+        try:
+            first("apply", "-y", "task.yaml", PASSWORD="opensesame")
+            before = addresses(ec2)
+            assert len(before) == 2 and second("status", "hello").count("healthy") == 2
+            assert "hello from rank 1 of 2" in second("logs", "hello")
+
+            assert "2 machines stopped" in first("stop", "hello")
+            until(lambda: not machines.running)
+            assert second("status", "hello").count("stopped") >= 2
+
+            # Whoever was never told of it starts them.
+            assert "2 machines started" in second("start", "hello")
+            after = addresses(ec2)
+            assert after.keys() == before.keys() == machines.running.keys()
+            assert not set(after.values()) & set(before.values())
+            assert second("status", "hello").count("healthy") == 2
+            # The disks are the same ones, and so are the keys they are known by.
+            assert second("ssh", "hello", "1", "--", "cat data.txt; whoami") == "some dataskyc\n"
+            assert first("ssh", "hello", "1", "--", "cat data.txt; whoami") == "some dataskyc\n"
+            # Ray is really up again, on both, and takes work from either home.
+            for home in (second, first):
+                said = home("exec", "hello", "--", "echo now from $SKYC_NODE_RANK")
+                assert "now from 0" in said and "now from 1" in said
+            assert "hello from rank 0 of 2" in second("logs", "hello", "hello-1-1")
+        except AssertionError as failure:
+            logs = [machine.log() for machine in machines.running.values()]
+            raise AssertionError("\n".join([str(failure), *cloud.failures, *logs])) from failure
+        finally:
+            first("destroy", "-y", "hello")
     assert not machines.running

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from skyc.compiler.diagnostics import SkycError, SourceFile
+from skyc.compiler.diagnostics import SkycError, SourceFile, Span
 from skyc.compiler.ir import DeploymentId, FrozenMap, Joined, NodeRuntime, Ref, ResourceGraph
-from skyc.compiler.pipeline import CompileOptions, compile_source
+from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.compiler.synth import terraform_value
 from skyc.providers.aws.lower import check_graph
 from skyc.providers.aws.provider import AwsProvider
-from skyc.providers.base import ExistingNetwork
+from skyc.providers.base import EVERY_ZONE, ExistingNetwork, Provider
+from skyc.providers.gcp.provider import GcpProvider
+from skyc.providers.local.client import LocalProvider
 from skyc.runtime.networks import read_networks
 from tests.aws.conftest import ACCESS, compiled
 from tests.simulator.conftest import opened
@@ -27,6 +31,7 @@ run: echo hi
 """
 OWN = ExistingNetwork(id="vpc-0aa", subnets=FrozenMap({"use1-az1": "subnet-0a1", "use1-az4": "subnet-0a4"}))
 NETWORKS = {("aws", "us-east-1"): OWN}
+SPAN = Span(file="config.yaml", line=3, column=5, end_line=3, end_column=14)
 
 
 def resources(graph: ResourceGraph) -> dict[str, FrozenMap[Any]]:
@@ -68,22 +73,27 @@ def test_other_regions_have_networks_of_their_own(tmp_path: Path) -> None:
     assert resources(compiled(TASK, tmp_path, networks=elsewhere)) == resources(compiled(TASK, tmp_path))
 
 
-def test_a_zone_without_a_subnet_is_said(tmp_path: Path) -> None:
-    made = compile_source(
-        SourceFile(path="task.yaml", text=TASK.replace("use1-az1", "use1-az2")),
+def compilation(text: str, home: Path, networks: Mapping[tuple[str, str], ExistingNetwork]) -> Compilation:
+    return compile_source(
+        SourceFile(path="task.yaml", text=text),
         CompileOptions(
             providers={"aws": AwsProvider()},
-            home=tmp_path,
+            home=home,
             runtime=NodeRuntime(python="3.11"),
             overrides=EnvOverrides.of(environ={}),
             deployment=DeploymentId("demo"),
             access=lambda _: ACCESS,
-            networks=NETWORKS,
+            networks=networks,
         ),
         until="lower",
     )
+
+
+def test_a_zone_without_a_subnet_is_said(tmp_path: Path) -> None:
+    networks = {("aws", "us-east-1"): replace(OWN, span=SPAN)}
+    made = compilation(TASK.replace("use1-az1", "use1-az2"), tmp_path, networks)
     (said,) = [item for item in made.diagnostics if item.slug == "no-subnet"]
-    assert "`use1-az1`, `use1-az4`" in said.detail and "`use1-az2`" in said.detail
+    assert "`use1-az1`, `use1-az4`" in said.detail and "`use1-az2`" in said.detail and said.span == SPAN
 
 
 @pytest.mark.terraform
@@ -102,13 +112,54 @@ networks:
     us-east-1:
       vpc: vpc-0aa
       subnets: {use1-az1: subnet-0a1, use1-az4: subnet-0a4}
+  gcp:
+    us-central1: {network: projects/p/global/networks/n, subnet: s, public: false, tags: [a, b]}
 """
 
 
+def test_without_a_public_address(tmp_path: Path) -> None:
+    private = {("aws", "us-east-1"): replace(OWN, public=False)}
+    graph = compiled(TASK, tmp_path, networks=private)
+    found, usual = resources(graph), resources(compiled(TASK, tmp_path, networks=NETWORKS))
+    for index in (0, 1):
+        machine = found[f"aws_instance.main-{index}"]
+        assert machine["associate_public_ip_address"] is False
+        # The provider does not look at that argument again, so the first boot says it, and is another machine's.
+        assert machine["user_data"] != usual[f"aws_instance.main-{index}"]["user_data"]
+    nodes = graph.outputs["nodes"]
+    assert isinstance(nodes, tuple) and [row["address"] for row in nodes if isinstance(row, FrozenMap)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("own", "why"),
+    [
+        (replace(OWN, id="shared"), "`shared` names no network"),
+        (replace(OWN, subnets=FrozenMap({"use1-az1": "training"})), "`training` names no subnet"),
+        (replace(OWN, subnets=FrozenMap({EVERY_ZONE: "subnet-0a1"})), "lies in one zone"),
+        (replace(OWN, tags=("nodes",)), "do not know any"),
+    ],
+)
+def test_what_is_no_network_of_aws_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, why: str) -> None:
+    made = compilation(TASK, tmp_path, {("aws", "us-east-1"): replace(own, span=SPAN)})
+    (said,) = [item for item in made.diagnostics if item.slug == "bad-network"]
+    assert why in said.detail and said.span == SPAN and made.graphs == ()
+
+
+PROVIDERS: dict[str, Provider] = {"aws": AwsProvider(), "gcp": GcpProvider(), "local": LocalProvider()}
+
+
 def test_networks_are_read_from_the_configuration(tmp_path: Path) -> None:
-    assert read_networks(tmp_path) == {}
+    assert read_networks(tmp_path, PROVIDERS) == {}
     (tmp_path / "config.yaml").write_text(CONFIG)
-    assert read_networks(tmp_path) == NETWORKS
+    found = read_networks(tmp_path, PROVIDERS)
+    assert found == {
+        **NETWORKS,
+        ("gcp", "us-central1"): ExistingNetwork(
+            id="projects/p/global/networks/n", subnets=FrozenMap({EVERY_ZONE: "s"}), public=False, tags=("a", "b")
+        ),
+    }
+    span = found["aws", "us-east-1"].span
+    assert span is not None and (span.line, span.column) == (3, 5)
 
 
 @pytest.mark.parametrize(
@@ -116,17 +167,23 @@ def test_networks_are_read_from_the_configuration(tmp_path: Path) -> None:
     [
         ("networks: [aws]", "`networks`"),
         ("networks: {aws: {us-east-1: vpc-1}}", "`networks.aws.us-east-1`"),
-        ("networks: {aws: {us-east-1: {vpc: vpc-1}}}", "`networks.aws.us-east-1.subnets`"),
+        ("networks: {aws: {us-east-1: {vpc: vpc-1}}}", "names no subnet"),
         ("networks: {aws: {us-east-1: {vpc: vpc-1, subnets: {}}}}", "`networks.aws.us-east-1`"),
         ("networks: {aws: {us-east-1: {subnets: {a: b}}}}", "`networks.aws.us-east-1`"),
         ("networks: {aws: {us-east-1: {vpc: v, vnet: w, subnets: {a: b}}}}", "`networks.aws.us-east-1`"),
         ("networks: {aws: {us-east-1: {vpc: v, subnets: {a: 7}}}}", "`networks.aws.us-east-1.subnets.a`"),
-        ("networks: {aws: {us-east-1: {vpc: v, subnet: {a: b}}}}", "`subnet` is no field"),
+        ("networks: {aws: {us-east-1: {vpc: v, subnet: {a: b}}}}", "`networks.aws.us-east-1.subnet`"),
+        ("networks: {aws: {us-east-1: {vpc: v, subnet: s, subnets: {a: b}}}}", "only one of them"),
+        ("networks: {aws: {us-east-1: {vpc: v, subnett: s}}}", "`subnett` is no field"),
+        ("networks: {aws: {us-east-1: {vpc: v, subnet: s, public: 7}}}", "`true` or `false`"),
+        ("networks: {aws: {us-esat-1: {vpc: v, subnet: s}}}", "no region"),
+        ("networks: {local: {local: {vpc: v, subnet: s}}}", "`aws`, `gcp` can"),
     ],
 )
 def test_what_is_no_network_is_said(tmp_path: Path, text: str, where: str) -> None:
     (tmp_path / "config.yaml").write_text(text + "\n")
     with pytest.raises(SkycError) as caught:
-        read_networks(tmp_path)
+        read_networks(tmp_path, PROVIDERS)
     (said,) = caught.value.diagnostics
     assert said.slug == "bad-network" and where in said.detail
+    assert said.span is not None and said.span.line == 1

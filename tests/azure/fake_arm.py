@@ -170,6 +170,11 @@ class FakeArm:
             row for subnet in properties.get("subnets", ()) for row in subnet.get("properties", {}).get("ipConfigurations", ())
         ]
         kind = row["type"].lower()
+        if kind == "microsoft.network/applicationsecuritygroups":
+            nics = [row for row in self.things.values() if str(row.get("type")).lower().endswith("/networkinterfaces")]
+            return any(path in json.dumps(nic["properties"]).lower() for nic in nics)
+        if kind == "microsoft.network/networksecuritygroups" and properties.get("networkInterfaces"):
+            return True
         if kind == "microsoft.network/networksecuritygroups":
             nets = [row["properties"].get("networkSecurityGroup") for id_, row in self.things.items() if "/subnets/" in id_]
             return any(net and net["id"].lower() == path for net in nets)

@@ -89,6 +89,50 @@ def leave(arm: FakeArm, deployment: str) -> str:
     return made
 
 
+def join(arm: FakeArm, deployment: str) -> tuple[str, str]:
+    """What a deployment has in a network of the user's, and that network and its subnet's own firewall."""
+    theirs, group = "resourceGroups/company/providers/Microsoft.Network", f"resourceGroups/skyc-{deployment}"
+    network = f"{group}/providers/Microsoft.Network"
+    machine = {"id": f"{ROOT}/{group}/providers/Microsoft.Compute/virtualMachines/train-main-0"}
+    interface = f"{ROOT}/{network}/networkInterfaces/train-main-0-nic"
+    inner = {"id": f"{interface}/ipConfigurations/node"}
+    subnet = {"id": f"{ROOT}/{theirs}/virtualNetworks/hub/subnets/training", "properties": {"ipConfigurations": [inner]}}
+    hub = arm.put(f"{theirs}/virtualNetworks/hub", None, subnets=[subnet])
+    closed = arm.put(f"{theirs}/networkSecurityGroups/closed", None, subnets=[subnet])
+    arm.put(group, deployment)
+    firewall = arm.put(f"{network}/networkSecurityGroups/nodes", deployment, networkInterfaces=[{"id": interface}])
+    members = arm.put(f"{network}/applicationSecurityGroups/members", deployment)
+    arm.put(
+        f"{network}/networkInterfaces/train-main-0-nic",
+        deployment,
+        virtualMachine=machine,
+        networkSecurityGroup={"id": firewall},
+        ipConfigurations=[{**inner, "properties": {"applicationSecurityGroups": [{"id": members}]}}],
+    )
+    arm.put(f"{group}/providers/Microsoft.Compute/virtualMachines/train-main-0", deployment, storageProfile={})
+    return hub, closed
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["as-listed", "backwards"])
+def test_what_is_ours_in_a_network_of_the_users_goes_and_the_network_stays(
+    tmp_path: Path, arm: FakeArm, backwards: bool
+) -> None:
+    stay = join(arm, DEPLOYMENT)
+    place(tmp_path)
+    provider = AzureProvider()
+    found = [item for item in provider.observe(DEPLOYMENT, home=tmp_path) if item.type != "azurerm_resource_group"]
+    assert sorted(item.type for item in found) == [
+        "azurerm_application_security_group",
+        "azurerm_linux_virtual_machine",
+        "azurerm_network_interface",
+        "azurerm_network_security_group",
+    ]
+    for item in found[::-1] if backwards else found:
+        provider.remove(item, home=tmp_path)
+    left = {row["id"] for row in arm.things.values()}
+    assert left == {*stay, f"{ROOT}/resourceGroups/skyc-{DEPLOYMENT}"}
+
+
 @pytest.mark.parametrize("order", ["as-listed", "backwards", "group-first"])
 def test_what_is_left_is_found_and_removed(tmp_path: Path, arm: FakeArm, order: str) -> None:
     leave(arm, DEPLOYMENT)

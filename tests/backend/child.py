@@ -9,7 +9,7 @@ import os
 import sys
 
 from skyc.cli.main import main
-from skyc.runtime.storage import s3
+from skyc.runtime.storage import remote
 from skyc.runtime.storage.base import store_error
 from skyc.runtime.storage.file import FileStore
 from tests.backend.cloud import install
@@ -24,7 +24,7 @@ def refuse(store: FileStore, *_: object, **__: object) -> str:
 if __name__ == "__main__":
     install()
     if "SKYC_TEST_QUICK" in os.environ:
-        s3.PAUSES = (0.0,)
+        remote.PAUSES = (0.0,)
     if READ_ONLY:
         FileStore.swap = FileStore.put = FileStore.delete = refuse  # type: ignore[method-assign, assignment]
         FileStore._clock = lambda self: __import__("time").time()  # type: ignore[method-assign]

@@ -18,8 +18,14 @@ import pytest
 
 from skyc.providers.simulator import World, WorldResource
 from skyc.runtime.backend.settings import conditional
+from skyc.runtime.storage import az
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.cloud import WORLD
+from tests.lengths import takes_minutes
+from tests.storage.azurite import ACCOUNT, KEY, azurite
+from tests.storage.fake_gcs import FakeGcs
+from tests.storage.fake_gitlab import BASE, FakeGitLab
+from tests.storage.serving import serving
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hidden-backend-secret"
@@ -31,6 +37,7 @@ resources:
   labels: {team: TEAM}
 run: echo hi
 """
+OTHERS = ("gs", "az", "http")
 _numbers = itertools.count()
 
 
@@ -62,21 +69,78 @@ def _heed_conditions(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(IAMPolicyStatement, "is_action_permitted", judge)
 
 
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[tuple[FakeGcs, str]]:
+    fake = FakeGcs()
+    with serving(fake.answer) as served:
+        yield fake, served.url
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Iterator[str]:
+    with azurite() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def gitlab() -> Iterator[str]:
+    with serving(FakeGitLab(users={"skyc": SECRET}).answer) as served:
+        yield served.url
+
+
+every_kind = pytest.mark.parametrize("kind", ["s3", *(pytest.param(kind, marks=takes_minutes) for kind in OTHERS)])
+"""The test is one of every kind of backend; with `make test`, of S3."""
+
+
 @pytest.fixture
-def uri(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A bucket of its own, and an environment in which it can be used."""
+def kind() -> str:
+    return "s3"
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """A place of its own for states, of a kind, and an environment in which it can be used."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "TF_CLI_CONFIG_FILE", "SKYC_PROVIDER_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    name = f"states-{next(_numbers)}"
+
+    def make(kind: str) -> str:
+        match kind:
+            case "s3":
+                return _bucket(request.getfixturevalue("s3"), name, monkeypatch)
+            case "gs":
+                fake, url = request.getfixturevalue("gcs")
+                fake.buckets[name] = {"name": name}
+                return f"gs://{name}/team?endpoint={url}"
+            case "az":
+                url = request.getfixturevalue("blobs")
+                monkeypatch.setenv("AZURE_STORAGE_KEY", KEY)
+                az._client(ACCOUNT, url, az._environment()).create_container(name)
+                return f"az://{ACCOUNT}/{name}/team?endpoint={url}"
+            case "http":
+                monkeypatch.setenv("TF_HTTP_USERNAME", "skyc")
+                monkeypatch.setenv("TF_HTTP_PASSWORD", SECRET)
+                return f"{request.getfixturevalue('gitlab')}{BASE}{name}"
+        raise AssertionError(kind)
+
+    return make
+
+
+def _bucket(server: str, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     import boto3
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "TF_CLI_CONFIG_FILE", "SKYC_PROVIDER_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    bucket = f"states-{next(_numbers)}"
-    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
-    client.create_bucket(Bucket=bucket)
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    return f"s3://{bucket}/team?region=us-east-1&endpoint={s3}"
+    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return f"s3://{name}/team?region=us-east-1&endpoint={server}"
+
+
+@pytest.fixture
+def uri(place: Callable[[str], str], kind: str) -> str:
+    return place(kind)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_a_directory_does_too(tmp_path: Path) -> None:
     assert made.setting == f"state: {(tmp_path / 'shared').as_uri()}\n"
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "bucket", "s3://b/p?region=x&secret=y"])
+@pytest.mark.parametrize("uri", ["oss://bucket/x", "s3://", "bucket", "s3://b/p?region=x&secret=y"])
 def test_refuses_what_is_no_place(uri: str) -> None:
     with pytest.raises(SkycError):
         skyc.backend_create(uri)
@@ -147,7 +147,7 @@ def test_refuses_what_is_no_place(uri: str) -> None:
 @pytest.mark.parametrize(
     ("text", "slug"),
     [
-        ("state: gs://bucket/x", "bad-state-setting"),
+        ("state: oss://bucket/x", "bad-state-setting"),
         ("state: [s3://b]", "bad-state-setting"),
         ("state: {uri: 's3://b', password: x}", "bad-state-setting"),
         ("state: {region: x}", "bad-state-setting"),

@@ -10,7 +10,7 @@ import pytest
 
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
-from tests.backend.conftest import Home, MakeHome, index_of, machines, terraforms, until
+from tests.backend.conftest import Home, MakeHome, every_kind, index_of, machines, terraforms, until
 from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(500)]
@@ -39,6 +39,7 @@ def made(world: World) -> int:
     return sum((call["call"], call["type"]) == ("create", "aws_instance") for call in world.calls())
 
 
+@every_kind
 @takes_minutes
 def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects: ConditionalStore, tmp_path: Path) -> None:
     done = slow_machines(world, tmp_path)
@@ -61,6 +62,7 @@ def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects:
     assert "train-main-0" in second("status", "train")
 
 
+@every_kind
 def test_everything_killed_and_another_home_goes_on(
     home: MakeHome, world: World, objects: ConditionalStore, tmp_path: Path
 ) -> None:
@@ -87,6 +89,7 @@ def test_everything_killed_and_another_home_goes_on(
     assert world.resources() == ()
 
 
+@every_kind
 @takes_minutes
 def test_sixteen_homes_apply_at_once(home: MakeHome, world: World, objects: ConditionalStore) -> None:
     homes = [home(f"home-{number}") for number in range(16)]

@@ -21,6 +21,8 @@ from skyc.runtime.backend.lease import Lease, hold, read_tenant, tenant_text, wh
 from skyc.runtime.backend.settings import conditional
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.storage.base import ConditionalStore
+from tests.backend.conftest import OTHERS
+from tests.lengths import takes_minutes
 
 DEMO = DeploymentId("demo")
 KEY = "demo/lease.json"
@@ -57,12 +59,11 @@ with deployment_lock(home, demo, command="skyc apply task.yaml") as lock:
 """
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", "s3", *(pytest.param(kind, marks=takes_minutes) for kind in OTHERS)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ConditionalStore:
     if request.param == "file":
         return conditional((tmp_path / "shared").as_uri())
-    found: ConditionalStore = request.getfixturevalue("objects")
-    return found
+    return conditional(request.getfixturevalue("place")(request.param))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import yaml
 
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
-from tests.backend.conftest import MakeHome, index_of, machines
+from tests.backend.conftest import MakeHome, every_kind, index_of, machines
 
 pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
@@ -76,6 +76,7 @@ def test_a_reader_plans_against_the_real_state_and_writes_nothing(
     assert {found.id for found in machines(world)} == {orphan.id, "i-new"}
 
 
+@every_kind
 def test_a_lost_or_damaged_state_does_not_stop_a_destroy(home: MakeHome, world: World, objects: ConditionalStore) -> None:
     first, second = home("first"), home("second")
     first.apply()
@@ -89,6 +90,7 @@ def test_a_lost_or_damaged_state_does_not_stop_a_destroy(home: MakeHome, world: 
     assert index_of(objects)["sites"] == []
 
 
+@every_kind
 def test_the_setting_taken_away(home: MakeHome) -> None:
     first = home("first")
     first.apply()

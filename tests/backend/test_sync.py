@@ -29,7 +29,7 @@ from skyc.runtime.job import JobState, JobStatus
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.records import DeploymentState, RunState, SiteRecord
 from skyc.runtime.state import StateStore
-from skyc.runtime.storage.base import Version
+from skyc.runtime.storage.base import ConditionalStore, Version
 from skyc.runtime.storage.file import FileStore
 
 DEMO = DeploymentId("demo")
@@ -72,7 +72,7 @@ class Home:
         self.notes: list[str] = []
 
     @contextmanager
-    def command(self, objects: Objects | None = None, *, bound: bool = False) -> Iterator[Remote]:
+    def command(self, objects: ConditionalStore | None = None, *, bound: bool = False) -> Iterator[Remote]:
         """What `locked` does. A killed one releases nothing."""
         store = objects or Objects(self.shared)
         with StateStore(self.path) as records, deployment_lock(self.path, DEMO, command="skyc apply", wait=0):
@@ -100,7 +100,7 @@ class Home:
                 raise
             holding.__exit__(None, None, None)
 
-    def apply(self, objects: Objects | None = None, resources: int = 3, **options: Any) -> None:
+    def apply(self, objects: ConditionalStore | None = None, resources: int = 3, **options: Any) -> None:
         """A whole apply: written down, told, made, pushed."""
         with self.command(objects, **options) as remote:
             records = remote.store

@@ -10,12 +10,13 @@ import pytest
 
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
-from tests.backend.conftest import SECRET, MakeHome, index_of, machines
+from tests.backend.conftest import SECRET, MakeHome, every_kind, index_of, machines
 from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
 
+@every_kind
 @takes_minutes
 def test_a_life_in_two_homes(home: MakeHome, world: World, objects: ConditionalStore) -> None:
     first, second = home("first"), home("second")
@@ -72,6 +73,7 @@ def test_a_life_in_two_homes(home: MakeHome, world: World, objects: ConditionalS
     assert "train-main-0" in first("status", "train")
 
 
+@every_kind
 def test_secrets_are_in_no_file(home: MakeHome, objects: ConditionalStore, tmp_path: Path) -> None:
     first = home("first")
     said = first.apply()

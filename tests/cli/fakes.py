@@ -25,13 +25,18 @@ from skyc.compiler.ir import (
     SiteId,
     TaskId,
 )
+from skyc.compiler.revisions import Revision, RevisionDiff
 from skyc.providers.base import BucketProperty, CheckReport
 from skyc.providers.refresh import RefreshProgress
 from skyc.runtime.catalog import CatalogSummary
 from skyc.runtime.catalog_refresh import CloudRefresh
+from skyc.runtime.comments import CommentResult, Written
+from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
+from skyc.runtime.field_effects import FieldEffect
 from skyc.runtime.job import JobId, JobKind, JobState
 from skyc.runtime.offers import Offer, OfferList
+from skyc.runtime.policy.check import PolicyCheck
 from skyc.runtime.records import DeploymentState, JobRecord
 from skyc.runtime.results import (
     ApplyResult,
@@ -44,6 +49,7 @@ from skyc.runtime.results import (
     Outcome,
     Plan,
     Progress,
+    SchemaOf,
     SharedDeployment,
     SiteStatus,
     SwitchResult,
@@ -147,6 +153,17 @@ OFFER = Offer(
     interruption_rate=None,
     capacity=None,
 )
+FIELD_EFFECT = FieldEffect(
+    field="resources.disk_size",
+    where="local",
+    before="100",
+    after="200",
+    effect="replaces all nodes",
+    job=True,
+    causes=("replace skyc_node.main-0 (disk)",),
+    lost=("disks and local data of those nodes",),
+    stays=("checkpoints",),
+)
 SUMMARY = CatalogSummary(
     provider="rented",
     types=1386,
@@ -164,12 +181,21 @@ SUMMARY = CatalogSummary(
 )
 
 
+NO_DIFFERENCE = RevisionDiff(
+    base=Revision(label="main", commit="ab" * 20, merge_base=True),
+    head=Revision(label="working tree", commit=None),
+    deployments=(),
+    unchanged=2,
+)
+
+
 @dataclass
 class FakeApi:
     """`fails` is raised by every call; the other fields are what the calls give back."""
 
     fails: BaseException | None = None
     planned: Plan = field(default_factory=lambda: plan(Action.CREATE))
+    differing: RevisionDiff = field(default_factory=lambda: NO_DIFFERENCE)
     progress: tuple[Progress, ...] = ()
     outcome: Outcome = Outcome.SUCCEEDED
     destroy_outcome: DestroyOutcome = DestroyOutcome.DESTROYED
@@ -182,8 +208,11 @@ class FakeApi:
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    policies: tuple[Path, ...] = ()
+    approved: tuple[str, ...] = ()
+    checked: PolicyCheck = field(default_factory=lambda: PolicyCheck(digest="ab" * 32, rules=(), tasks=(), diagnostics=()))
 
-    def _called(self, name: str, **given: Any) -> None:
+    def _called(self, name: str, /, **given: Any) -> None:
         self.calls.append((name, given))
         if self.fails is not None:
             raise self.fails
@@ -200,9 +229,31 @@ class FakeApi:
         destroy: bool,
         objective: str,
         offline: bool,
+        policies: Sequence[Path],
+        out: Path | None,
     ) -> Plan:
-        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
+        told = {"emit": emit, "destroy": destroy, **({} if out is None else {"out": out})}
+        self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, **told)
+        self.policies, self.approved = tuple(policies), ()
         return self.planned
+
+    def diff(
+        self,
+        base: str,
+        head: str | None,
+        *,
+        paths: Sequence[str],
+        exact: bool,
+        env: Mapping[str, str] | None,
+        objective: str,
+        home: Path | None,
+    ) -> RevisionDiff:
+        self._called("diff", base=base, head=head, paths=paths, exact=exact, env=env, objective=objective)
+        return self.differing
+
+    def comment(self, found: RevisionDiff, *, name: str) -> CommentResult:
+        self._called("comment", found=found, name=name)
+        return CommentResult(written=Written.EDITED, url="https://example.invalid/c/1", summary=True)
 
     def apply(
         self,
@@ -218,7 +269,11 @@ class FakeApi:
         on_progress: Callable[[Progress], None] | None,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
+        fingerprint: str | None,
     ) -> ApplyResult:
+        self.policies, self.approved = tuple(policies), tuple(approve)
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
@@ -292,6 +347,19 @@ class FakeApi:
         kept = (KeptStorage(name="results", uri="file:///s/results"),)
         return DestroyResult(deployment=DIGITS, outcome=self.destroy_outcome, removed=("skyc_node.main-0",), kept=kept)
 
+    def eject(self, deployment: str, directory: Path | None, **given: Any) -> EjectResult:
+        self._called("eject", deployment=deployment, directory=directory, **given)
+        site = EjectedSite(
+            site=SiteId("digits.local"), provider="local", resources=1, files=("main.tf",), state="terraform.tfstate"
+        )
+        return EjectResult(
+            deployment=DIGITS,
+            directory=str(directory or "/elsewhere"),
+            engine="terraform 1.15.5",
+            sites=(site,),
+            recorded=not given["dry_run"],
+        )
+
     def check(self, *, home: Path | None) -> tuple[CheckReport, ...]:
         self._called("check", home=home)
         problems: tuple[Diagnostic, ...] = () if self.usable else (error("no-engine", "No Terraform.", "Install it."),)
@@ -301,6 +369,14 @@ class FakeApi:
     def explain(self, path: Path, **given: Any) -> Explanation:
         self._called("explain", path=path, **given)
         raise AssertionError("what it prints is tested with the real catalog")
+
+    def explain_field(self, field: str, path: Path | None, **given: Any) -> tuple[FieldEffect, ...]:
+        self._called("explain_field", field=field, path=path, **given)
+        return (FIELD_EFFECT,)
+
+    def explain_fields(self) -> tuple[FieldEffect, ...]:
+        self._called("explain_fields")
+        return (FIELD_EFFECT, replace(FIELD_EFFECT, where="rented", effect="in place"))
 
     def offers(self, **given: Any) -> OfferList:
         self._called("offers", **given)
@@ -322,9 +398,13 @@ class FakeApi:
         self._called("backend_show", home=home)
         return self.backend
 
-    def schema(self, *, report: bool) -> JsonObject:
-        self._called("schema", report=report)
+    def schema(self, of: SchemaOf) -> JsonObject:
+        self._called("schema", of=of)
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+    def policy_check(self, path: Path, tasks: Sequence[Path], *, home: Path | None) -> PolicyCheck:
+        self._called("policy_check", path=path, tasks=tuple(tasks), home=home)
+        return self.checked
 
     def catalog_refresh(
         self,

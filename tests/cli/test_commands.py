@@ -17,7 +17,7 @@ from skyc.compiler.ir import Action, JobAction, Secret
 from skyc.runtime.job import JobKind
 from skyc.runtime.results import DestroyOutcome, Outcome, Progress, ProgressKind
 
-from .fakes import JOB, STATUS, FakeApi, plan
+from .fakes import FIELD_EFFECT, JOB, STATUS, FakeApi, plan
 
 
 class Terminal(io.StringIO):
@@ -377,9 +377,10 @@ def test_mirror_prints_lines_for_a_shell(fake: FakeApi, capsys: pytest.CaptureFi
 
 def test_schema_is_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"], api=fake) == 0
-    assert json.loads(capsys.readouterr().out) == fake.schema(report=False)
-    assert main(["schema", "--report"], api=fake) == 0
-    assert fake.calls[-1] == ("schema", {"report": True})
+    assert json.loads(capsys.readouterr().out) == fake.schema("task")
+    for of in ("report", "policy", "plan-file"):
+        assert main(["schema", f"--{of}"], api=fake) == 0
+        assert fake.calls[-1] == ("schema", {"of": of})
 
 
 # options of every command
@@ -429,6 +430,8 @@ def test_ctrl_c_says_what_goes_on(fake: FakeApi, capsys: pytest.CaptureFixture[s
         argv = []
     if name in ("backend", "catalog"):
         argv = ["show"]
+    if name == "eject":
+        argv = ["digits", "--undo"]
     assert main([name, *argv], api=fake) == 130
     err = capsys.readouterr().err
     assert err.startswith("\ninterrupted: ")
@@ -514,3 +517,50 @@ def test_stop_and_start_say_which_way(fake: FakeApi, capsys: pytest.CaptureFixtu
     assert "all machines of digits were stopped already" in capsys.readouterr().err
     assert main(["start", "digits"], api=fake) == 0
     assert "all machines were running" in capsys.readouterr().err
+
+
+def test_eject(fake: FakeApi, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["eject", "digits", "-o", str(tmp_path / "away")], api=fake) == 0
+    name, given = fake.calls[-1]
+    assert (name, given["directory"], given["undo"], given["dry_run"]) == ("eject", tmp_path / "away", False, False)
+    out = capsys.readouterr().out
+    assert f"digits is written to {tmp_path / 'away'}; terraform 1.15.5 would change nothing" in out
+    assert "digits.local · 1 resource · state: terraform.tfstate" in out and "README.md" in out
+    assert main(["eject", "digits", "-o", "away", "--dry-run", "--json"], api=fake) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "skyc.eject/v1" and document["recorded"] is False
+    assert document["sites"][0]["files"] == ["main.tf"]
+    assert main(["eject", "digits", "--undo"], api=fake) == 0
+    assert "skyc's again" in capsys.readouterr().out
+    assert main(["eject", "digits", "--undo", "-o", "x"], api=fake) == 1
+
+
+def test_explain_a_field(fake: FakeApi, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["explain", "resources.disk_size"], api=fake) == 0
+    assert fake.calls[-1][1]["field"] == "resources.disk_size" and fake.calls[-1][1]["path"] is None
+    assert capsys.readouterr().out == (
+        "skyc explain · resources.disk_size\n\n"
+        "  local  replaces all nodes, and the task counts as changed · 100 → 200\n"
+        "         replace skyc_node.main-0 (disk)\n"
+        "         goes: disks and local data of those nodes\n"
+        "         stays: checkpoints\n"
+    )
+    for words in (["t.yaml", "--field", "resources.disk_size=300"], ["resources.disk_size=300", "t.yaml"]):
+        assert main(["explain", *words], api=fake) == 0
+        name, given = fake.calls[-1]
+        assert (name, given["field"], given["path"], given["value"]) == (
+            "explain_field",
+            "resources.disk_size",
+            Path("t.yaml"),
+            "300",
+        )
+    capsys.readouterr()
+    assert main(["explain", "--fields"], api=fake) == 0
+    assert capsys.readouterr().out == (
+        "FIELD                LOCAL               RENTED\nresources.disk_size  replaces all nodes  in place\n"
+    )
+    assert main(["explain", "--fields", "--json"], api=fake) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "skyc.fields/v1" and document["effects"][0]["goes"] == list(FIELD_EFFECT.lost)
+    assert main(["explain"], api=fake) == 1
+    assert "error[nothing-to-explain]" in capsys.readouterr().err

@@ -3,21 +3,26 @@
 import argparse
 import re
 import shlex
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from tests.docs.blocks import PAGES, ROOT, Block, blocks
 
+import skyc
 from skyc.cli.main import COMMANDS, Command, Parser, _add_shared
 from skyc.compiler.diagnostics import SourceFile
-from skyc.compiler.ir import NodeRuntime
+from skyc.compiler.ir import NodeRuntime, PolicyResult
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
+from skyc.compiler.policy.evaluate import PolicyInput
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.base import Access
 from skyc.providers.registry import load_all
 
-TASKS = [block for block in blocks() if block.language == "yaml" and block.note != "not a task"]
+YAML = [block for block in blocks() if block.language == "yaml" and block.note != "not a task"]
+POLICIES = [block for block in YAML if block.note.startswith("policy")]
+TASKS = [block for block in YAML if block not in POLICIES]
 EXAMPLES = sorted((ROOT / "examples").glob("**/*.yaml"))
 PROMPT = {"": "skyc ", "sh": "skyc ", "console": "$ skyc "}
 """How a command line begins; in a `console` block what has no prompt is output."""
@@ -53,6 +58,42 @@ def test_a_task_in_a_page_compiles(block: Block, tmp_path: Path) -> None:
     kind, _, slug = block.note.partition(": ")
     assert said == ([slug] if kind == "error" else [])
     assert kind == "error" or made.placement is not None
+
+
+JUDGED = """\
+name: train
+hours: 40
+resources: {infra: aws/us-east-1, accelerators: "A10G:4", use_spot: true, labels: {team: ml-vision, cost-center: "7"}}
+run: python train.py
+"""
+"""What the policies in pages are held against."""
+
+
+@pytest.mark.parametrize("block", POLICIES, ids=str)
+def test_a_policy_in_a_page_says_what_its_comment_says(block: Block, tmp_path: Path) -> None:
+    """`<!-- policy: a, b -->` after it: the rules that the task above does not meet."""
+    (tmp_path / "policy.yaml").write_text(block.text)
+    (tmp_path / "train.yaml").write_text(JUDGED)
+    (tmp_path / "policy").mkdir()
+    rego = next((other.text for other in blocks() if other.language == "rego" and other.page == block.page), "")
+    (tmp_path / "policy" / "page.rego").write_text(rego)
+    found = skyc.policy_check(tmp_path / "policy.yaml", [tmp_path / "train.yaml"], home=tmp_path / "home")
+    (task,) = found.tasks
+    assert not task.failed, task.diagnostics
+    said = {name for row in task.diagnostics for name in re.findall(r"^Rule `([a-z-]+)`", row.detail, re.MULTILINE)}
+    compared = {row.rule for row in task.results if "nothing was compared" in row.message}
+    assert said - compared == {name.strip() for name in block.note.partition(":")[2].split(",")}
+
+
+def test_the_plug_in_in_the_page_is_one() -> None:
+    from tests.policy.cases import TASK, an_input
+
+    names: dict[str, Callable[[PolicyInput], Iterable[PolicyResult]]] = {}
+    (block,) = (block for block in blocks() if block.page.name == "policy.md" and block.language == "python")
+    exec(block.text, names)
+    assert list(names["judge"](an_input())) == []
+    (result,) = names["judge"](an_input(f"num_nodes: 3\n{TASK}"))
+    assert result.message == "train has 3 nodes without accelerators."
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

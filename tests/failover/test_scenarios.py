@@ -109,6 +109,18 @@ def test_the_next_zone_is_taken_and_kept(account: Account) -> None:
     assert account.machines() == [(zone(places[0]), "g5.xlarge")] * 2
 
 
+def test_failover_stays_within_a_policy(account: Account) -> None:
+    """A zone that a rule takes away is not in the envelope, so it is not tried."""
+    places = names(account)
+    policy = account.session.home / "policy.yaml"
+    policy.write_text(f"rules:\n  - {{name: zones, allow: {{zones: ['!{zone(places[1])}']}}}}\n")
+    assert [zone(name) for name in names(account)] == [zone(name) for name in places if zone(name) != zone(places[1])]
+    account.faults("fault: no-capacity, times: 1")
+    account.up(TASK)
+    assert account.machines() == [(zone(places[2]), "g5.xlarge")] * 2
+    assert [row[:2] for row in tried(account)] == [(places[0], "failed"), (places[2], "up")]
+
+
 @both
 def test_what_half_came_up_moves_along(account: Account) -> None:
     """One of two machines was made, and a refused call left another one behind that no state knows."""

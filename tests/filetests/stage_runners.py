@@ -2,9 +2,9 @@
 
 Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
 an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4), `rented` (a made-up cloud with
-several machines), `owned` (that and three machines of one's own) or `aws`, `# objective: time`, and for a report `# change:` (one
-of `changes.CHANGES`, or `graph` for everything the task needs), `# before:` (another report's test, whose task was applied before; without
-one nothing is there yet) and `# format:` (text, markdown or json).
+several machines), `owned` (that and three machines of one's own) or `aws`, `# objective: time`, `# network: own` (machines go into networks
+of the user's), and for a report `# change:` (one of `changes.CHANGES`, or `graph` for everything the task needs), `# before:` (another
+report's test, whose task was applied before; without one nothing is there yet) and `# format:` (text, markdown or json).
 """
 
 import re
@@ -46,7 +46,7 @@ from skyc.compiler.report import Report, build, comment, compose, environment_of
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform_engine import Engine
-from skyc.providers.base import Access
+from skyc.providers.base import EVERY_ZONE, Access, ExistingNetwork
 from skyc.providers.local.catalog import Machine as LocalMachine
 from skyc.providers.local.catalog import Price, snapshot
 from skyc.providers.owned.machines import Machine, part_of
@@ -152,6 +152,7 @@ ACCESS = Access(
     ),
 )
 """What a deployment's own would be."""
+_COMPANY = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/company/providers/Microsoft.Network"
 IMAGES = FrozenMap(
     {
         "ibm/us-south": "r006-00000000-0000-4000-a000-000000000001",
@@ -159,6 +160,26 @@ IMAGES = FrozenMap(
     }
 )
 """As config.yaml would name them."""
+
+
+NETWORKS = {
+    ("aws", "us-east-1"): ExistingNetwork(
+        id="vpc-0123456789abcdef0", subnets=FrozenMap({"use1-az1": "subnet-0123456789abcdef0"}), public=False
+    ),
+    ("azure", "eastus"): ExistingNetwork(
+        id=f"{_COMPANY}/virtualNetworks/hub",
+        subnets=FrozenMap({EVERY_ZONE: f"{_COMPANY}/virtualNetworks/hub/subnets/training"}),
+    ),
+    ("gcp", "us-central1"): ExistingNetwork(
+        id="projects/net-host/global/networks/shared",
+        subnets=FrozenMap({EVERY_ZONE: "projects/net-host/regions/us-central1/subnetworks/training"}),
+    ),
+    ("ibm", "us-south"): ExistingNetwork(
+        id="r006-4727d842-f94f-4a2d-824a-9bc9b02c523b",
+        subnets=FrozenMap({"us-south-1": "0717-14b1bc80-07ec-86d4-a234-f46d1a1b2c3d"}),
+    ),
+}
+"""As config.yaml would name them, for `# network: own`."""
 
 
 class Refused(Exception):
@@ -227,6 +248,7 @@ def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
         access=lambda _: ACCESS,
         buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK),
         images=IMAGES,
+        networks=NETWORKS if setting(source.text, "network", "") == "own" else {},
     )
     _checked(said, source)
     return graphs
@@ -276,7 +298,7 @@ def _older(source: SourceFile) -> SourceFile | None:
     return SourceFile(path=source.path, text=text + "\n")
 
 
-def _without_digests(text: str) -> str:
+def without_digests(text: str) -> str:
     """A digest changes with every field of the IR; whether it is a function of the input is tested elsewhere."""
     text = re.sub(r"^ *(spec|catalog)_digest: .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r'(skyc-plan"?: "?)[0-9a-f]{12}', r"\1…", text)
@@ -289,7 +311,7 @@ def _stage(make: Callable[[SourceFile], str]) -> Callable[[str, str], str]:
             made = make(SourceFile(path=path, text=text))
         except Refused as refused:
             made = str(refused)
-        return _without_digests(made.rstrip("\n") + "\n")
+        return without_digests(made.rstrip("\n") + "\n")
 
     return run
 

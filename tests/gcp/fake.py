@@ -168,6 +168,7 @@ class FakeGoogle:
             return Reply(status=404)
         link = f"{LINK}/{path}"
         used = any(_uses(row, link) for key, row in self.resources.items() if key != path)
+        used |= any(f"{LINK}/{key}" in self.resources[path].get("users", ()) for key in self.resources)
         error = {"error": {"errors": [{"code": IN_USE, "message": "in use"}]}} if used else {}
         if not used:
             del self.resources[path]
@@ -181,7 +182,7 @@ class FakeGoogle:
 
 
 def _uses(row: Any, link: str) -> bool:
-    """Whether anything in a row but its own link is this link."""
+    """Whether anything in a row is this link, but its own and those of who uses it."""
     if isinstance(row, dict):
-        return any(_uses(value, link) for key, value in row.items() if key != "selfLink")
+        return any(_uses(value, link) for key, value in row.items() if key not in ("selfLink", "users"))
     return any(_uses(item, link) for item in row) if isinstance(row, list) else bool(row == link)

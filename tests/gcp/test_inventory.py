@@ -74,11 +74,13 @@ def leave(google: FakeGoogle, deployment: str, project: str = "mine") -> None:
     google.add_account(project, deployment, said)
 
 
-def place(home: Path, deployment: str, state: str = "") -> None:
-    folder = home / "deployments" / deployment / "sites" / f"train.gcp-{REGION}"
+def place(home: Path, deployment: str, state: str = "", *, task: str = "train", module: str = "") -> None:
+    folder = home / "deployments" / deployment / "sites" / f"{task}.gcp-{REGION}"
     folder.mkdir(parents=True)
     if state:
         (folder / "terraform.tfstate").write_text(state)
+    if module:
+        (folder / "cdk.tf.json").write_text(module)
 
 
 @pytest.mark.parametrize("backwards", [False, True], ids=["as-listed", "backwards"])
@@ -242,7 +244,49 @@ def test_the_project_of_a_bucket_is_found_in_the_state(tmp_path: Path, google: F
     """A bucket's id is its name, and the site of buckets has nothing else."""
     google.add_bucket("skyc-left-out-0123456789", project="before", skyc_deployment="left", skyc_storage="out")
     state = {"resources": [{"instances": [{"attributes": {"id": "skyc-left-out-0123456789", "project": "before"}}]}]}
-    place(tmp_path, "left", json.dumps(state))
+    place(tmp_path, "left", json.dumps(state), task="_storage")
     (tmp_path / "deployments" / "left" / "mark").write_text("0123456789")
     (found,) = GcpProvider().observe(DeploymentId("left"), home=tmp_path)
     assert found.detail == "before"
+
+
+def share(google: FakeGoogle, deployment: str) -> str:
+    """A network of somebody's in another project, with what a deployment has in it."""
+    shared = google.add("projects/host/global/networks/shared")
+    subnet = google.add(f"projects/host/regions/{REGION}/subnetworks/training", network=shared)
+    for site in (f"train.gcp-{REGION}", "theirs.gcp-europe-west4"):
+        said = f"skyc-deployment={deployment} skyc-site={site}"
+        google.add(f"projects/host/global/firewalls/{site}-ssh".replace(".", "-"), description=said, network=shared)
+    google.add("projects/host/global/firewalls/theirs", network=shared)
+    labels = {"skyc-deployment": deployment}
+    machine = google.add(
+        f"projects/mine/{ZONE}/instances/{deployment}-0", labels=labels, networkInterfaces=[{"subnetwork": subnet}]
+    )
+    head = f"projects/mine/regions/{REGION}/addresses/{deployment}-head"
+    google.add(head, labels=labels, users=[machine])
+    return head
+
+
+@pytest.mark.parametrize("known", ["module", "state"])
+def test_what_is_ours_in_a_network_of_the_users_goes_and_the_network_stays(
+    tmp_path: Path, google: FakeGoogle, known: str
+) -> None:
+    share(google, "left")
+    text = json.dumps({"network": "projects/host/global/networks/shared", "project": "host"})
+    place(tmp_path, "left", **{known: text})
+    provider, before = GcpProvider(), dict(google.resources)
+    found = provider.observe(DeploymentId("left"), home=tmp_path)
+    assert sorted(item.id.rpartition("/")[2] for item in found) == ["left-0", "left-head", f"train-gcp-{REGION}-ssh"]
+    for item in found:
+        provider.remove(item, home=tmp_path)
+    assert provider.observe(DeploymentId("left"), home=tmp_path) == ()
+    gone = set(before) - set(google.resources)
+    assert gone == {item.id for item in found}, "what others have in the network stays, and so does the network"
+
+
+def test_the_project_of_the_users_network_is_not_searched_for_machines(tmp_path: Path, google: FakeGoogle) -> None:
+    share(google, "left")
+    google.add(f"projects/host/{ZONE}/instances/theirs", labels={"skyc-deployment": "left"})
+    place(tmp_path, "left", module=json.dumps({"network": "projects/host/global/networks/shared", "project": "host"}))
+    found = GcpProvider().observe(DeploymentId("left"), home=tmp_path)
+    assert not [item for item in found if item.id.startswith("projects/host/") and item.type != "google_compute_firewall"]

@@ -92,6 +92,52 @@ ALL = [
 ]
 
 
+def join(cloud: FakeCloud, deployment: str, *, tagged: bool = True) -> Left:
+    """What a deployment has in a network of the user's. `tagged`: of what lies in its security group."""
+    mine = (f"skyc-deployment:{deployment}", f"skyc-site:train.ibm-{REGION}")
+    inside = mine if tagged else ()
+    name = f"skyc-{deployment}"
+    vpc = cloud.add("vpcs", "company")
+    here: dict[str, Any] = {"vpc": {"id": vpc}}
+    own = cloud.add("security_groups", "company-default", **here), cloud.add("network_acls", "company-default", **here)
+    cloud.rows["vpcs"][vpc] |= {"default_security_group": {"id": own[0]}, "default_network_acl": {"id": own[1]}}
+    subnet = cloud.add("subnets", "training", **here, network_acl={"id": own[1]})
+    theirs = cloud.add("virtual_network_interfaces", "db", **here, subnet={"id": subnet}, security_groups=[{"id": own[0]}])
+    cloud.add("instances", "db", **here, network_attachments=[{"virtual_network_interface": {"id": theirs}}])
+    group = cloud.add("security_groups", f"{name}-nodes", mine, **here)
+    groups = {"subnet": {"id": subnet}, "security_groups": [{"id": group}]}
+    interface = cloud.add("virtual_network_interfaces", f"{name}-0", inside, **here, **groups)
+    attached = {"network_attachments": [{"virtual_network_interface": {"id": interface}}]}
+    machine = cloud.add("instances", f"{name}-0", inside, **here, **attached)
+    return Left(vpc, interface, machine, cloud.add("floating_ips", f"{name}-0", inside, target={"id": interface}))
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["as-listed", "backwards"])
+@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "killed-before-its-tags"])
+def test_what_is_ours_in_a_network_of_the_users_goes_and_the_network_stays(
+    cloud: FakeCloud, inventory: Inventory, backwards: bool, tagged: bool
+) -> None:
+    left = join(cloud, "left", tagged=tagged)
+    before = {id_ for rows in cloud.rows.values() for id_ in rows}
+    found = inventory.observe(LEFT, (REGION,))
+    assert {left.interface, left.machine, left.address} < {item.id for item in found} and len(found) == 4
+    for item in sorted(found, key=lambda item: item.id, reverse=backwards):
+        inventory.remove(item)
+    assert inventory.observe(LEFT, (REGION,)) == ()
+    assert before - {id_ for rows in cloud.rows.values() for id_ in rows} == {item.id for item in found}
+
+
+def test_what_somebody_has_put_into_our_group_is_not_removed(cloud: FakeCloud, inventory: Inventory) -> None:
+    left = join(cloud, "left")
+    (group,) = [item for item in inventory.observe(LEFT, (REGION,)) if item.type == "ibm_is_security_group"]
+    (theirs,) = [row for row in cloud.rows["virtual_network_interfaces"].values() if row["name"] == "db"]
+    theirs["security_groups"].append({"id": group.id})
+    assert theirs["id"] not in {item.id for item in inventory.observe(LEFT, (REGION,))}
+    with pytest.raises(SourceFailure, match="db uses what is the deployment's"):
+        inventory.remove(group)
+    assert theirs["id"] in cloud.rows["virtual_network_interfaces"] and left.vpc in cloud.rows["vpcs"]
+
+
 @pytest.mark.parametrize("backwards", [False, True], ids=["as-listed", "backwards"])
 @pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "killed-before-its-tags"])
 def test_what_is_left_is_found_and_removed(cloud: FakeCloud, inventory: Inventory, backwards: bool, tagged: bool) -> None:

@@ -2,7 +2,8 @@
 
 A fake of what an image with cloud-init and systemd does with exactly the keys our template uses; any other key is an error. It runs in
 namespaces of its own (processes, mounts, network, name) over a copy-on-write view of this machine's files, so users, services and ports
-are its own. `systemctl`, `journalctl` and the services they start are imitated by `FAKES`.
+are its own. `systemctl`, `journalctl` and the services they start are imitated by fakes. Where the folder has a disk already it boots from
+that: cloud-init has done its work, so what runs is sshd and what was enabled.
 
 Usage: machine_init.py ROOT_FOLDER SPEC, where SPEC is a JSON file: user_data, authorized_key, name, mounts,
 copies, environment.
@@ -34,7 +35,7 @@ KNOWN = {
 SYSTEMCTL = r"""#!/bin/bash
 # A fake: paths that exist start their service, which is started again when it ends.
 case "$1 $2" in
-"enable --now") unit=${3%.path}
+"enable --now") unit=${3%.path}; mkdir -p /etc/skyc-test-enabled; touch "/etc/skyc-test-enabled/$3"
   setsid bash -c '
     path=$(sed -n "s/^PathExists=//p" /etc/systemd/system/'$unit'.path)
     while [ ! -e "$path" ]; do sleep 0.1; done
@@ -90,7 +91,23 @@ CREDENTIALS = {
 
 
 def main(folder: Path, spec: dict[str, Any]) -> None:
-    _enter(folder, spec["mounts"], spec["copies"])
+    again = (folder / "upper").exists()
+    _enter(folder, spec["mounts"], {} if again else spec["copies"])
+    Thread(target=ThreadingHTTPServer(("169.254.169.254", 80), Metadata).serve_forever, daemon=True).start()
+    if again:
+        _sshd()
+        for unit in sorted(Path("/etc/skyc-test-enabled").iterdir()):
+            _run("systemctl", "enable", "--now", unit.name)
+    else:
+        _first_boot(spec)
+    while True:
+        # Process 1 collects what others leave behind.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        time.sleep(0.05)
+
+
+def _first_boot(spec: dict[str, Any]) -> None:
     config = yaml.safe_load(spec["user_data"])
     unknown = set(config) - KNOWN
     assert not unknown, f"the pretended machine does not know {sorted(unknown)}"
@@ -110,22 +127,16 @@ def main(folder: Path, spec: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(row["content"])
         path.chmod(int(row.get("permissions", "0644"), 8))
-    Thread(target=ThreadingHTTPServer(("169.254.169.254", 80), Metadata).serve_forever, daemon=True).start()
     for command in config["runcmd"]:
         # cloud-init goes on with the next one when one fails.
         subprocess.run(command, env=spec["environment"], check=False, stdin=subprocess.DEVNULL)
-    while True:
-        # Process 1 collects what others leave behind.
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-        time.sleep(0.05)
 
 
 def _enter(folder: Path, mounts: dict[str, str], copies: dict[str, str]) -> None:
     """Make the copy-on-write view this process's root. `mounts`: folder of this machine → where it is seen."""
     upper, work, root = folder / "upper", folder / "work", folder / "root"
     for directory in (upper, work, root):
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
     _run("mount", "--make-rprivate", "/")
     _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", str(root))
     for name in ("dev", "sys"):
@@ -160,6 +171,10 @@ def _host_keys(config: dict[str, Any]) -> None:
     private.write_text(keys["ed25519_private"])
     Path(f"{private}.pub").write_text(keys["ed25519_public"] + "\n")
     Path("/etc/ssh/sshd_skyc").write_text(SSHD)
+    _sshd()
+
+
+def _sshd() -> None:
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     assert sshd is not None
     subprocess.run([sshd, "-E", "/var/log/sshd.log", "-f", "/etc/ssh/sshd_skyc"], check=True)

@@ -54,6 +54,8 @@ class Machine:
     addresses: tuple[str, ...]
     process: subprocess.Popen[bytes]
     folder: Path
+    """Its disk, and what it says."""
+    net: str
 
     def log(self) -> str:
         return (self.folder / "console.log").read_text(errors="replace")
@@ -68,12 +70,15 @@ class Machines:
     running: dict[str, Machine] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def boot(self, name: str, user_data: str, authorized_key: str, addresses: tuple[str, ...]) -> Machine:
-        """`addresses`: the private one first."""
+    def boot(
+        self, name: str, user_data: str, authorized_key: str, addresses: tuple[str, ...], *, disk: Path | None = None
+    ) -> Machine:
+        """`addresses`: the private one first. `disk`: the folder of a machine that was powered off, which boots again with what is there;
+        what runs then is what was enabled, and nothing of its user data."""
         # The kernel takes a moment to take a network away: every machine has names of its own.
         number = secrets.token_hex(3)
-        folder = self.folder / number
-        folder.mkdir()
+        folder = disk or self.folder / number
+        folder.mkdir(exist_ok=True)
         net, ours, theirs = f"{BRIDGE}-{number}", f"skv{number}a", f"skv{number}b"
         _ip("netns", "add", net)
         _ip("link", "add", ours, "type", "veth", "peer", "name", theirs)
@@ -103,7 +108,7 @@ class Machines:
         }
         (folder / "spec.json").write_text(json.dumps(spec))
         command = ["ip", "netns", "exec", net, "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
-        with (folder / "console.log").open("wb") as console:
+        with (folder / "console.log").open("ab") as console:
             process = subprocess.Popen(
                 [*command, sys.executable, str(INIT), str(folder), str(folder / "spec.json")],
                 stdin=subprocess.DEVNULL,
@@ -111,20 +116,21 @@ class Machines:
                 stderr=console,
                 start_new_session=True,
             )
-        machine = Machine(name=name, addresses=addresses, process=process, folder=folder)
+        machine = Machine(name=name, addresses=addresses, process=process, folder=folder, net=net)
         with self._guard:
             self.running[name] = machine
         return machine
 
-    def power_off(self, name: str) -> None:
-        """At once, with everything on it."""
+    def power_off(self, name: str) -> Path:
+        """At once, with everything on it. Its disk."""
         with self._guard:
             machine = self.running.pop(name)
         machine.process.kill()
         machine.process.wait()
         for address in machine.addresses[1:]:
             subprocess.run(["ip", "route", "del", f"{address}/32", "dev", BRIDGE], check=False, capture_output=True)
-        subprocess.run(["ip", "netns", "del", f"{BRIDGE}-{machine.folder.name}"], check=False, capture_output=True)
+        subprocess.run(["ip", "netns", "del", machine.net], check=False, capture_output=True)
+        return machine.folder
 
     def close(self) -> None:
         for name in list(self.running):

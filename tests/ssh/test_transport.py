@@ -118,14 +118,12 @@ def test_a_program_ends_at_its_time_limit_with_what_it_started(node: Node) -> No
 
 def test_a_node_that_keeps_its_connection_and_does_nothing_is_given_up(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without memory: its kernel answers, and none of its programs does."""
-    monkeypatch.setattr("skyc.providers.ssh.transport.STALL_SECONDS", 0.5)
+    monkeypatch.setattr("skyc.providers.ssh.transport.STALL_SECONDS", 1)
     with transport(node) as way:
-        began = time.monotonic()
         with pytest.raises(TransportError, match="did nothing"):
             # Its parent is the far end, which keeps the time limit.
-            way.run(["sh", "-c", "echo $PPID > ../far; kill -STOP $PPID; sleep 5"], timeout=0.5)
+            way.run(["sh", "-c", "echo $PPID > ../far; kill -STOP $PPID; sleep 60"], timeout=3)
         os.kill(int(Path(node.directory, "..", "far").read_text()), signal.SIGKILL)
-        assert time.monotonic() - began < 4
 
 
 def test_a_program_ends_with_its_connection(node: Node, sshd: Sshd) -> None:

@@ -139,7 +139,7 @@ def test_system_errors_have_kinds(number: int, kind: StoreFault) -> None:
     assert "/some/place" in failure.diagnostics[0].detail
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/x", "/plain/path", "gopher://x"])
+@pytest.mark.parametrize("uri", ["oss://bucket/x", "/plain/path", "gopher://x"])
 def test_unknown_schemes_are_named(uri: str) -> None:
     with pytest.raises(SkycError) as caught:
         open_store(uri)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import SkycError
-from skyc.runtime.storage import s3
+from skyc.runtime.storage import remote, s3
 from skyc.runtime.storage.base import Changed, Store, StoreError, StoreFault, open_store
 from skyc.runtime.storage.conformance import ConditionalConformance, StoreConformance
 from skyc.runtime.storage.s3 import S3Store
@@ -77,7 +77,7 @@ def test_a_bucket_that_is_gone_is_not_an_empty_one(server: str) -> None:
 
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PAUSES", (0.0,))
+    monkeypatch.setattr(remote, "PAUSES", (0.0,))
     with pytest.raises(StoreError) as caught:
         S3Store("bucket", region="us-east-1", endpoint="http://127.0.0.1:1").get("k")
     assert caught.value.kind is StoreFault.UNREACHABLE
@@ -119,7 +119,7 @@ class Losing:
 def test_what_was_written_was_written_even_if_the_answer_was_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(store, S3Store)
     real = s3._client(store.region, store.endpoint, s3._environment())
-    monkeypatch.setattr(s3, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(remote, "PAUSES", (0.0, 0.0))
     losing = Losing(real, 1)
     monkeypatch.setattr(s3, "_client", lambda *_: losing)
     first = store.swap("k", b"mine", None)
@@ -134,7 +134,7 @@ def test_what_was_written_was_written_even_if_the_answer_was_lost(store: Store, 
 
 
 def test_a_large_file_goes_in_parts(store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "AT_ONCE", 1 << 20)
+    monkeypatch.setattr(remote, "AT_ONCE", 1 << 20)
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(bytes(range(256)) * 40_000)
     store.put_file("big", source)

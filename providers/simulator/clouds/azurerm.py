@@ -13,6 +13,7 @@ from ..making import Cloud, Making, Refusal
 NETWORK, COMPUTE, STORAGE = "Microsoft.Network", "Microsoft.Compute", "Microsoft.Storage"
 
 PATHS = {
+    "azurerm_application_security_group": (NETWORK, "applicationSecurityGroups"),
     "azurerm_linux_virtual_machine": (COMPUTE, "virtualMachines"),
     "azurerm_linux_virtual_machine_scale_set": (COMPUTE, "virtualMachineScaleSets"),
     "azurerm_nat_gateway": (NETWORK, "natGateways"),
@@ -28,6 +29,10 @@ PATHS = {
 """Types that lie directly in a resource group: namespace and collection."""
 
 ASSOCIATIONS = {
+    "azurerm_network_interface_application_security_group_association": (
+        "network_interface_id",
+        "application_security_group_id",
+    ),
     "azurerm_nat_gateway_public_ip_association": ("nat_gateway_id", "public_ip_address_id"),
     "azurerm_network_interface_security_group_association": ("network_interface_id", "network_security_group_id"),
     "azurerm_subnet_nat_gateway_association": ("subnet_id", ""),
@@ -51,7 +56,13 @@ ACTIONS = {
 
 HOLDERS = {
     "azurerm_network_interface": frozenset({"azurerm_linux_virtual_machine"}),
-    "azurerm_network_security_group": frozenset({"azurerm_subnet_network_security_group_association"}),
+    "azurerm_application_security_group": frozenset({"azurerm_network_interface_application_security_group_association"}),
+    "azurerm_network_security_group": frozenset(
+        {
+            "azurerm_network_interface_security_group_association",
+            "azurerm_subnet_network_security_group_association",
+        }
+    ),
     "azurerm_public_ip": frozenset({"azurerm_nat_gateway_public_ip_association", "azurerm_network_interface"}),
     "azurerm_resource_group": frozenset(PATHS),
     "azurerm_subnet": frozenset({"azurerm_linux_virtual_machine_scale_set", "azurerm_network_interface"}),

@@ -12,6 +12,7 @@ from ...tfplugin.codec import is_unknown
 from ..making import Cloud, Making, Refusal
 
 PATHS = {
+    "google_compute_address": "projects/{project}/regions/{region}/addresses/{name}",
     "google_compute_firewall": "projects/{project}/global/firewalls/{name}",
     "google_compute_instance": "projects/{project}/zones/{zone}/instances/{name}",
     "google_compute_instance_group_manager": "projects/{project}/zones/{zone}/instanceGroupManagers/{name}",
@@ -27,6 +28,7 @@ PATHS = {
 }
 
 PERMISSIONS = {
+    "google_compute_address": "compute.addresses.create",
     "google_compute_firewall": "compute.firewalls.create",
     "google_compute_instance": "compute.instances.create",
     "google_compute_instance_group_manager": "compute.instanceGroupManagers.create",
@@ -48,6 +50,7 @@ WORDS = {
 }
 
 HOLDERS = {
+    "google_compute_address": frozenset({"google_compute_instance"}),
     "google_compute_instance_template": frozenset({"google_compute_instance_group_manager"}),
     "google_compute_network": frozenset({"google_compute_firewall", "google_compute_router", "google_compute_subnetwork"}),
     "google_compute_resource_policy": frozenset({"google_compute_instance"}),

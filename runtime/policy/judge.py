@@ -1,0 +1,155 @@
+"""A plan with what its policies say of it, and the refusal to apply what they forbid.
+
+`judged` is the one place where every plan, from an account, offline or only priced, meets its rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
+from ...compiler.ir import PolicyEffect, PolicyResult, TaskId, holds_storage
+from ...compiler.pipeline import Compilation
+from ...compiler.policy.evaluate import PolicyInput, evaluate
+from ...compiler.policy.rules import Plugin, PolicySet, Rego, Rule
+from ...providers.base import Capability
+from ..access import ssh_ranges
+from ..request import Request
+from ..results import Plan
+from ..session import Session
+from .approvals import approved, fingerprint_of, read_approvals, refuse_unknown, somebody
+from .plugins import ask_plugin
+from .rego import ask_rego
+
+DENIED = 3
+"""Exit code of what a policy or a budget forbids."""
+
+
+def judged(session: Session, request: Request, compilation: Compilation, plan: Plan) -> Plan:
+    """The plan with every rule's result, and a diagnostic for each that is not met. Raises SkycError for approvals that cannot be
+    read, or are of a rule there is not."""
+    if plan.placement is None or compilation.graph is None:
+        return plan
+    given = policy_input(session, compilation, plan)
+    policies = compilation.policy
+    outside = {rule.name: found for rule in policies.rules if (found := _asked(session, rule, given)) is not None}
+    results = evaluate(policies, given, outside)
+    refuse_unknown(request.approve, results, policies)
+    fingerprint = fingerprint_of(plan)
+    results, said = approved(
+        results,
+        policies,
+        fingerprint=fingerprint,
+        filed=read_approvals(session.environ),
+        named=request.approve,
+        who=somebody(request.path.resolve().parent) if request.approve else "",
+    )
+    shown = diagnostics_of(results, policies, compilation.sources, fingerprint)
+    return replace(
+        plan, policies=results, policy_digest=policies.digest, diagnostics=(*plan.diagnostics, *_held(policies), *said, *shown)
+    )
+
+
+def policy_input(session: Session, compilation: Compilation, plan: Plan) -> PolicyInput:
+    """What rules are held against. Only for a plan with a placement."""
+    assert compilation.graph is not None and compilation.spec is not None and plan.placement is not None
+    names = {graph.provider for graph in plan.graphs if not holds_storage(graph.site)}
+    login = any(Capability.LOGIN in session.provider(name).capabilities for name in names)
+    endless = {document.origin for document in compilation.spec.documents if "service" in document.later}
+    return PolicyInput(
+        deployment=plan.deployment,
+        graph=compilation.graph,
+        placement=plan.placement,
+        buckets=plan.buckets,
+        graphs=plan.graphs,
+        changes=plan.changes,
+        compared=bool(plan.changes),
+        ssh_from=ssh_ranges(session.home) if login else (),
+        endless=tuple(TaskId(task.id) for task in compilation.graph.tasks if task.origin in endless),
+    )
+
+
+def _asked(session: Session, rule: Rule, given: PolicyInput) -> tuple[PolicyResult, ...] | None:
+    match rule.check:
+        case Plugin():
+            return ask_plugin(rule, given)
+        case Rego():
+            return ask_rego(rule, given, session.environ)
+        case _:
+            return None
+
+
+def _held(policies: PolicySet) -> Iterator[Diagnostic]:
+    """Which rules were held, so that a reviewer sees when one was not."""
+    if not policies.rules:
+        return
+    files = ", ".join(f"{policy.source.path} ({len(policy.rules)})" for policy in policies.policies)
+    yield Diagnostic(
+        severity=Severity.NOTE,
+        slug="policies-held",
+        summary="Rules were held against this plan",
+        detail=f"{files}; digest {policies.digest[:12]}.",
+    )
+
+
+def diagnostics_of(
+    results: tuple[PolicyResult, ...], policies: PolicySet, sources: SourceMap, fingerprint: str
+) -> Iterator[Diagnostic]:
+    """One for each result that is not met and not approved, at the line of the task file where there is one, else at the rule's."""
+    rules = {rule.name: rule for rule in policies.rules}
+    for row in results:
+        if row.met or row.approved:
+            continue
+        place = None if row.origin is None else sources.find(row.origin)
+        rule = rules.get(row.rule) or rules.get(row.rule.partition("/")[0])
+        match row.effect:
+            case PolicyEffect.DENY:
+                slug, severity, summary = "policy-denied", Severity.ERROR, "A rule forbids this plan"
+            case PolicyEffect.WARN:
+                slug, severity, summary = "policy-warning", Severity.WARNING, "A rule is not met"
+            case PolicyEffect.APPROVE:
+                slug, severity, summary = "approval-needed", Severity.WARNING, "A rule asks for an approval"
+        yield Diagnostic(
+            severity=severity,
+            slug=slug,
+            summary=summary,
+            detail="\n".join(_lines(row, rule, None if place is None else policies)),
+            span=place or (rule.span if rule is not None else None),
+            hint=_hint(row, rule, fingerprint),
+            commands=(f"skyc apply {sources.source.path} --approve {row.rule}",) if row.effect is PolicyEffect.APPROVE else (),
+        )
+
+
+def _lines(row: PolicyResult, rule: Rule | None, policies: PolicySet | None) -> Iterator[str]:
+    """policies: where the rule's own line is not shown already."""
+    yield f"Rule `{row.rule}`: {row.message}"
+    if rule is None:
+        return
+    if rule.reason:
+        yield rule.reason
+    if policies is None:
+        return
+    source = next(policy.source for policy in policies.policies if policy.source.path == rule.span.file)
+    yield f"{rule.source}: {source.line(rule.span.line).strip()}"
+
+
+def _hint(row: PolicyResult, rule: Rule | None, fingerprint: str) -> str | None:
+    if row.effect is not PolicyEffect.APPROVE:
+        return None
+    who = " or ".join(rule.approvers) if rule is not None and rule.approvers else "somebody"
+    return f"{who} approves it while applying, or beforehand for fingerprint {fingerprint}"
+
+
+def refuse(plan: Plan, *, approvals: bool = True) -> None:
+    """Raises SkycError, exit code 3, when a rule forbids the plan or an approval is missing."""
+    if any(row.blocks and (approvals or row.effect is PolicyEffect.DENY) for row in plan.policies):
+        raise SkycError(*plan.diagnostics, exit_code=DENIED)
+
+
+def record(session: Session, plan: Plan) -> None:
+    """Write down who approved what, once it is being done."""
+    for row in plan.policies:
+        if row.approved and not row.met:
+            text = f"{row.rule} by {row.approved} for {fingerprint_of(plan)}: {row.message}"
+            session.store.record("approved", text, deployment=plan.deployment)
