@@ -32,6 +32,7 @@ from .ir import (
     SpecFile,
     SynthManifest,
     TaskGraph,
+    TaskId,
 )
 from .lower import lower
 from .optimize import optimize
@@ -96,6 +97,10 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     policy: PolicySet = NO_POLICY
     """Every rule that holds for the plan."""
+    named_policies: tuple[PolicyFile, ...] = ()
+    """The policy files that the task file names."""
+    endless: tuple[TaskId, ...] = ()
+    """Tasks that are services: they run until somebody stops them."""
     candidates: CandidateSet | None = None
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the catalog knows, as `CompileOptions.images` names them."""
@@ -144,10 +149,11 @@ def _parse(state: Compilation) -> Compilation:
 
 
 def _resolve(state: Compilation) -> Compilation:
-    assert state.spec is not None
+    spec = state.spec
+    assert spec is not None
     path = Path(state.source.path)
     resolved, said = resolve(
-        state.spec,
+        spec,
         state.sources,
         stem=path.stem,
         directory=path.resolve().parent,
@@ -156,13 +162,24 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
-    policy, said = load((*state.options.policies, *_named_policies(state)))
+    services = {document.origin for document in spec.documents if "service" in document.later}
     state = dataclasses.replace(
-        state, graph=resolved.graph, secrets=resolved.secrets, policy=policy, diagnostics=state.diagnostics + said
+        state,
+        graph=resolved.graph,
+        secrets=resolved.secrets,
+        named_policies=tuple(_named_policies(state)),
+        endless=tuple(task.id for task in resolved.graph.tasks if task.origin in services),
     )
+    state = with_policies(state)
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
     return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
+
+
+def with_policies(state: Compilation) -> Compilation:
+    """With every rule that holds: those of the options, and those the task file names. Reads the files."""
+    policy, said = load((*state.options.policies, *state.named_policies))
+    return dataclasses.replace(state, policy=policy, diagnostics=state.diagnostics + said)
 
 
 def _named_policies(state: Compilation) -> Iterator[PolicyFile]:

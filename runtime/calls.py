@@ -109,7 +109,7 @@ def plan(
                     if file is not None:
                         from .plan_files import compared_file, write_plan_file
 
-                        write_plan_file(file, compared_file(session, made, result))
+                        write_plan_file(file, compared_file(session, made, result, out=file))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result

@@ -274,7 +274,8 @@ class FakeApi:
         fingerprint: str | None,
     ) -> ApplyResult:
         self.policies, self.approved = tuple(policies), tuple(approve)
-        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
+        told = {} if fingerprint is None else {"fingerprint": fingerprint}
+        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home, **told)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
         self._report(on_progress)
