@@ -44,6 +44,8 @@ JOB_WORDS = {
     JobAction.FOLLOW: "is running",
     JobAction.NOTHING: "has succeeded",
 }
+SHOWN_DIGITS = 16
+"""Of a fingerprint: 64 bits name a plan among all that anybody reviews, and fit on a phone. JSON has all of it."""
 CUT = "in the plan itself (--format json)"
 """Where the rest is, of what was left out for its size."""
 
@@ -77,7 +79,7 @@ def compose(report: Report, limits: Limits = ALL) -> Document:
 def _marks(report: Report) -> tuple[tuple[str, str], ...]:
     marks = [("deployment", report.deployment), ("env", report.environment)]
     if report.fingerprints is not None:
-        marks.append(("fp", report.fingerprint))
+        marks.append(("fp", report.fingerprint[:SHOWN_DIGITS]))
     return marks_of(marks)
 
 
@@ -432,7 +434,7 @@ def _last(report: Report) -> Iterator[Block]:
     """The command that does this plan and no other, and what made it."""
     if report.fingerprint and not report.destroying and not _cannot_be_applied(report):
         quoted = shlex.quote(report.task_file) if report.task_file else "TASK"
-        yield Command(text=clipped(f"skyc apply {quoted} --plan {report.fingerprint}"))
+        yield Command(text=clipped(f"skyc apply {quoted} --plan {report.fingerprint[:SHOWN_DIGITS]}"))
     facts = [report.engine] if report.engine else []
     facts += [f"catalog {report.catalog_digest}"] if report.catalog_digest else []
     if facts:
