@@ -217,6 +217,29 @@ def test_nothing_of_a_secret_is_in_any_form() -> None:
         assert "hunter" not in form
 
 
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\\nhunter2\\n-----END OPENSSH PRIVATE KEY-----\\n"
+
+
+def test_a_key_within_a_longer_text_is_in_no_form() -> None:
+    other = KEY.replace("hunter2", "hunter3")
+    made = report(
+        changes=(
+            site(
+                change(Action.CREATE, "a.new", known("script", None, f'"boot {KEY}"')),
+                change(Action.UPDATE, "a.text", known("script", f'"one {KEY}"', f'"two {KEY}"')),
+                change(Action.UPDATE, "a.key", known("script", f'"one {KEY}"', f'"one {other}"')),
+                # Cut off by somebody: the rest of it is a key all the same.
+                change(Action.UPDATE, "a.cut", known("script", '"one"', f'"one {KEY[:50]}"')),
+            ),
+        )
+    )
+    found = render_text(compose(made))
+    assert '      script "boot ‹private key›\\n"\n' in found
+    assert "      script ‹secret, changed›\n" in found
+    for form in (found, comment(made), render_html(compose(made)), render_json(made)):
+        assert "hunter" not in form and "one ‹private key›" in form
+
+
 def test_a_destroy_has_no_price_and_no_command() -> None:
     made = build(
         deployment="d",
