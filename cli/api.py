@@ -14,6 +14,7 @@ from ..runtime.catalog_refresh import CloudRefresh
 from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
 from ..runtime.field_effects import FieldEffect
+from ..runtime.locking import LockResult
 from ..runtime.offers import OfferList
 from ..runtime.records import JobRecord
 from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SwitchResult
@@ -34,7 +35,19 @@ class Api(Protocol):
         destroy: bool,
         objective: str,
         offline: bool,
+        locked: bool,
     ) -> Plan: ...
+
+    def lock(
+        self,
+        *paths: Path,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        hashes: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+    ) -> LockResult: ...
 
     def apply(
         self,

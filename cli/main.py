@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, str] = {
     "plan": "Show what an apply would do and what it costs; change nothing.",
+    "lock": "Write down what a task is compiled with, for `plan --locked`.",
     "apply": "Make what the task needs, run it, and show its output.",
     "status": "Show deployments, their nodes and their jobs.",
     "logs": "Print what a job has printed.",

@@ -32,10 +32,13 @@ from .ir import (
     SpecFile,
     SynthManifest,
     TaskGraph,
+    digest,
 )
+from .ir.catalog import CatalogPart
 from .lower import lower
 from .optimize import optimize
 from .parse import parse
+from .portable import portable
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
@@ -66,6 +69,8 @@ class CompileOptions:
     """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
+    parts: Mapping[str, CatalogPart] | None = None
+    """The catalog, by provider; None: every provider is asked for its part."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
     """Terraform provider source → version to use instead of the one skyc pins."""
 
@@ -157,7 +162,11 @@ def _resolve(state: Compilation) -> Compilation:
 def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
     providers = state.options.providers
-    parts = tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers))
+    given = state.options.parts
+    parts = tuple(
+        providers[name].catalog(home=state.options.home) if given is None else given[name]
+        for name in sorted(providers if given is None else given)
+    )
     catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
@@ -183,6 +192,10 @@ def _optimize(state: Compilation) -> Compilation:
         objective=state.options.objective,
         targets=capabilities_of(state.options.providers),
     )
+    if placement is not None:
+        # Of the task, and not of where its files lie on this machine.
+        seen = portable(state.bound or state.graph, Path(state.source.path).resolve().parent)
+        placement = dataclasses.replace(placement, spec_digest=digest(seen))
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 

@@ -83,6 +83,13 @@ def write_mirror(directory: Path) -> Path:
     return write(directory, DEFINITION)
 
 
+def uv_version() -> str:
+    """The uv that makes the environments of rented nodes."""
+    from .rented.cloud_init import UV_VERSION
+
+    return UV_VERSION
+
+
 def example(name: str) -> Provider:
     """The target as it is for everyone (`examples.py`): not this machine, and no machines of the user's."""
     from .examples import ExampleMachine, ExampleOwned

@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
     how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
+    parser.add_argument(
+        "--locked", action="store_true", help="with what skyc.lock beside the task says, or not at all (exit 4)"
+    )
     parser.add_argument("--emit", choices=STAGES, help="print what this stage makes instead of the report")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             destroy=arguments.destroy,
             objective=inputs.objective,
             offline=arguments.offline,
+            locked=arguments.locked,
         )
     if not plan.failed:
         screen.diagnostics(plan.diagnostics)

@@ -33,6 +33,7 @@ from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
 from skyc.runtime.field_effects import FieldEffect
 from skyc.runtime.job import JobId, JobKind, JobState
+from skyc.runtime.locking import Difference, LockResult
 from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.records import DeploymentState, JobRecord
 from skyc.runtime.results import (
@@ -213,9 +214,15 @@ class FakeApi:
         destroy: bool,
         objective: str,
         offline: bool,
+        locked: bool,
     ) -> Plan:
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, emit=emit, destroy=destroy)
         return self.planned
+
+    def lock(self, *paths: Path, **given: Any) -> LockResult:
+        self._called("lock", paths=paths, **given)
+        changed = (Difference(name="tools.ray", locked="2.59.0", here="2.60.0"),)
+        return LockResult(path="/p/skyc.lock", tasks=tuple(path.name for path in paths), changed=changed, written=True)
 
     def apply(
         self,
