@@ -34,7 +34,9 @@ from .ir import (
     SynthManifest,
     TaskGraph,
     TaskId,
+    digest,
 )
+from .ir.catalog import CatalogPart
 from .lower import lower
 from .moves import with_moves
 from .optimize import optimize
@@ -43,6 +45,7 @@ from .policy.load import PolicyFile, load
 from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
 from .policy.trim import trimmed
+from .portable import portable
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
@@ -77,6 +80,8 @@ class CompileOptions:
     """Policy files that hold beside those the task file names."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
+    parts: Mapping[str, CatalogPart] | None = None
+    """The catalog, by provider; None: every provider is asked for its part."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
     """Terraform provider source → version to use instead of the one skyc pins."""
 
@@ -193,7 +198,11 @@ def _named_policies(state: Compilation) -> Iterator[PolicyFile]:
 def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
     providers = state.options.providers
-    parts = tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers))
+    given = state.options.parts
+    parts = tuple(
+        providers[name].catalog(home=state.options.home) if given is None else given[name]
+        for name in sorted(providers if given is None else given)
+    )
     catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
@@ -222,6 +231,10 @@ def _optimize(state: Compilation) -> Compilation:
     )
     if placement is not None and state.policy.rules:
         placement = trimmed(placement, state.policy, state.graph, state.deployment)
+    if placement is not None:
+        # Of the task, and not of where its files lie on this machine.
+        seen = portable(state.bound or state.graph, Path(state.source.path).resolve().parent)
+        placement = dataclasses.replace(placement, spec_digest=digest(seen))
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
