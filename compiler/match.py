@@ -62,6 +62,7 @@ class Filter(enum.IntEnum):
     MACHINES = 14
     QUOTA = 15
     LABELS = 16
+    SUBNET = 17
 
     @property
     def reason(self) -> str:
@@ -95,6 +96,7 @@ _NAMES = {
     Filter.MACHINES: _Names("too-few-machines", "num_nodes"),
     Filter.QUOTA: _Names("over-quota", "num_nodes"),
     Filter.LABELS: _Names("label-not-met", "labels"),
+    Filter.SUBNET: _Names("no-subnet", "infra"),
 }
 
 
@@ -301,6 +303,9 @@ def _place_codes(request: ResourceRequest, shelf: Shelf, capabilities: frozenset
 
     can = not request.ports or Capability.OPEN_PORTS in capabilities
     codes: NDArray[Any] = shelf.elsewhere(request.infra) * numpy.int32(1 << Filter.PLACE)
+    # Of a zone that the task names, lowering says where in the configuration its subnet is missing.
+    if shelf.without_subnet is not None and request.infra.zone is None:
+        codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
     return codes if can else codes | 1 << Filter.PORTS
 
 

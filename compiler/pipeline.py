@@ -8,15 +8,17 @@ made. The list is data, so `--emit=<stage>` and `--timings` need no code of thei
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Access, Capability, ExistingNetwork, Provider
+from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Provider
 from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
+from .envelope import makeable
 from .ir import (
     CandidateReport,
     CandidateSet,
@@ -33,7 +35,7 @@ from .ir import (
     SynthManifest,
     TaskGraph,
 )
-from .lower import lower
+from .lower import Lowering, lower
 from .optimize import optimize
 from .parse import parse
 from .printer import print_ir
@@ -158,7 +160,12 @@ def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
     providers = state.options.providers
     parts = tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers))
-    catalog = Catalog(parts=parts, quotas=state.options.quotas)
+    zones = {
+        f"{provider}/{region}": tuple(sorted(network.subnets))
+        for (provider, region), network in state.options.networks.items()
+        if EVERY_ZONE not in network.subnets
+    }
+    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones))
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers))
@@ -199,23 +206,27 @@ def _lower(state: Compilation) -> Compilation:
         mark=MARK if state.options.offline else state.options.mark,
         known=state.known,
     )
-    graphs, said = lower(
-        state.graph,
-        state.placement,
-        state.options.providers,
+    how = Lowering(
+        providers=state.options.providers,
         deployment=state.deployment,
         home=str(state.options.home),
         runtime=state.options.runtime,
         sources=state.sources,
-        access=state.options.access,
-        buckets=buckets,
+        access=functools.cache(state.options.access),
         networks=state.options.networks,
         # What the user names counts for more than what the catalog knows.
         images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, buckets=buckets, graphs=graphs, diagnostics=state.diagnostics + said)
+    placement = state.placement
+    notes: tuple[Diagnostic, ...] = ()
+    if state.chosen is None:
+        # Before anything is lowered: which plan made a resource stands in its tags.
+        placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
+    graphs, said = lower(state.graph, placement, how, buckets=buckets)
+    diagnostics = (*state.diagnostics, *notes, *said)
+    return dataclasses.replace(state, placement=placement, buckets=buckets, graphs=graphs, diagnostics=diagnostics)
 
 
 def _synth(state: Compilation) -> Compilation:
