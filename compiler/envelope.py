@@ -19,13 +19,15 @@ from .lower import Lowering
 
 NOBODY = "ssh-closed"
 """Said of machines that nobody could log in to: a warning, since a plan may be made before an address is declared."""
+NO_LOGIN = "nobody could log in to the machines"
 SHOWN = 3
 
 
 def makeable(
     graph: TaskGraph, plan: PlacementPlan, how: Lowering, *, buckets: tuple[Bucket, ...] = ()
 ) -> tuple[PlacementPlan, tuple[Diagnostic, ...]]:
-    """The plan without the fallbacks that could not be made, and a note about each group that lost some."""
+    """The plan without the fallbacks that could not be made, and a note about each group that lost all of them, or some because nobody
+    could log in to them."""
     if not plan.fallbacks:
         return plan, ()
     why: dict[GroupPlacement, str] = {}
@@ -42,7 +44,8 @@ def makeable(
                 continue
             lost = dict(_lost(task, group, choices[task.id, group.name], fallbacks, how, buckets, known))
             why |= lost
-            if lost:
+            # Somebody who has not set up a cloud does not want to hear of it at every plan; that nothing is left, they do.
+            if lost and (len(lost) == len(fallbacks) or NO_LOGIN in lost.values()):
                 notes.append(_note(task, group, lost))
     kept = tuple(item for item in plan.fallbacks if item not in why)
     return (replace(plan, fallbacks=kept) if why else plan), tuple(notes)
@@ -74,7 +77,7 @@ def _lost(
             if not known[key] and any(found.slug == NOBODY for found in said):
                 if closed is None:
                     closed = any(found.slug == NOBODY for found in how.task(alone, (choice,), buckets, "")[1])
-                known[key] = "" if closed else "nobody could log in to the machines"
+                known[key] = "" if closed else NO_LOGIN
         if known[key]:
             yield item, known[key]
 
