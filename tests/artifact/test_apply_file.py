@@ -32,6 +32,7 @@ from skyc.runtime.storage.file import FileStore
 from tests.artifact.test_plan_file import made
 from tests.failover import fake_terraform
 from tests.failover.pretended import Account, opened
+from tests.lengths import takes_minutes
 
 pytestmark = pytest.mark.fault
 
@@ -63,7 +64,9 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield found
 
 
-both = pytest.mark.parametrize("account", ["fake", pytest.param("real", marks=pytest.mark.terraform)], indirect=True)
+both = pytest.mark.parametrize(
+    "account", ["fake", pytest.param("real", marks=[pytest.mark.terraform, takes_minutes])], indirect=True
+)
 
 
 def file_of(account: Account, text: str = TASK, change: Callable[[PlanFile], PlanFile] = lambda plan: plan) -> Path:
