@@ -53,6 +53,7 @@ MEANINGS: Meanings = FrozenMap(
 )
 PLAIN = frozenset(
     {
+        # A name for a set of machines; who may reach it is said by rules.
         "azurerm_application_security_group",
         "azurerm_nat_gateway",
         "azurerm_nat_gateway_public_ip_association",

@@ -10,6 +10,10 @@ _PUBLIC_ADDRESS = Opening(exposure=Exposure.ADDRESS, path="network_interface.acc
 
 MEANINGS: Meanings = FrozenMap(
     {
+        # One inside a subnetwork is the head's, kept for it.
+        "google_compute_address": Meaning(
+            openings=(Opening(exposure=Exposure.ADDRESS, path="address_type", values=frozenset({"EXTERNAL"})),)
+        ),
         "google_compute_firewall": Meaning(
             openings=(
                 Opening(
