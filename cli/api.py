@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +16,22 @@ from ..runtime.comments import CommentResult
 from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
 from ..runtime.field_effects import FieldEffect
+from ..runtime.locking import LockResult
 from ..runtime.offers import OfferList
 from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
-from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
+from ..runtime.results import (
+    ApplyResult,
+    Backend,
+    DeploymentStatus,
+    DestroyResult,
+    Drift,
+    MendResult,
+    Plan,
+    Progress,
+    SchemaOf,
+    SwitchResult,
+)
 
 
 class Api(Protocol):
@@ -39,7 +51,19 @@ class Api(Protocol):
         offline: bool,
         policies: Sequence[Path],
         out: Path | None,
+        locked: bool,
     ) -> Plan: ...
+
+    def lock(
+        self,
+        *paths: Path,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        hashes: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+    ) -> LockResult: ...
 
     def diff(
         self,
@@ -50,6 +74,7 @@ class Api(Protocol):
         exact: bool,
         env: Mapping[str, str] | None,
         objective: str,
+        policies: Sequence[Path],
         home: Path | None,
     ) -> RevisionDiff: ...
 
@@ -112,6 +137,38 @@ class Api(Protocol):
         home: Path | None,
         wait: float | None,
     ) -> SwitchResult: ...
+
+    def drift(
+        self,
+        deployment: str | None,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> tuple[Drift, ...]: ...
+
+    def repair_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult: ...
+
+    def adopt_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        security: bool,
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult: ...
 
     def destroy(
         self,

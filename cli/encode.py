@@ -16,16 +16,17 @@ from ..compiler.ir import JsonObject, decimal_text
 
 if TYPE_CHECKING:
     from ..compiler.diagnostics import Diagnostic
-    from ..compiler.ir import GroupPlacement
+    from ..compiler.ir import DriftRow, GroupPlacement
     from ..compiler.optimize.explain import WhyNot
     from ..providers.base import CheckReport
     from ..runtime.catalog import CatalogSummary
     from ..runtime.eject import EjectResult
     from ..runtime.explain import Explanation
     from ..runtime.field_effects import FieldEffect
+    from ..runtime.locking import LockResult
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import AttemptRecord, JobRecord
-    from ..runtime.results import Backend, DeploymentStatus, NodeStatus
+    from ..runtime.results import Backend, DeploymentStatus, Drift, NodeStatus
 
 
 def status_document(found: Iterable[DeploymentStatus]) -> str:
@@ -51,6 +52,43 @@ def check_document(reports: Iterable[CheckReport]) -> str:
             ],
         }
     )
+
+
+def drift_document(found: Iterable[Drift]) -> str:
+    return _text({"schema": "skyc.drift/v1", "deployments": [_drift(drift) for drift in found]})
+
+
+def _drift(drift: Drift) -> JsonObject:
+    return {
+        "deployment": drift.deployment,
+        "looked": not drift.failed,
+        "drifts": drift.matters(),
+        "rows": [_drift_row(row) for row in drift.rows],
+        "diagnostics": [diagnostic_object(said) for said in drift.diagnostics],
+    }
+
+
+def _drift_row(row: DriftRow) -> JsonObject:
+    return {
+        "site": row.site,
+        "address": row.address,
+        "type": row.type,
+        "kind": row.kind.value,
+        "path": row.path or None,
+        "before": row.before,
+        "after": row.after,
+        "value": row.value.value,
+        "class": row.drift.value,
+        "why": row.why,
+        "repair": row.repair,
+        "adopt": row.adopt,
+        "hourly": None if row.hourly is None else decimal_text(row.hourly),
+        "origin": None if row.origin is None else str(row.origin),
+        "place": row.place or None,
+        "field": row.field or None,
+        # No target says it yet; a name in the file of somebody who looks would be a guess.
+        "who": None,
+    }
 
 
 def backend_document(found: Backend | None) -> str:
@@ -110,6 +148,19 @@ def catalog_document(parts: Iterable[CatalogSummary]) -> str:
                 }
                 for part in parts
             ],
+        }
+    )
+
+
+def lock_document(made: LockResult) -> str:
+    changed = [{"name": row.name, "before": row.locked, "after": row.here} for row in made.changed]
+    return _text(
+        {
+            "schema": "skyc.lock-result/v1",
+            "path": made.path,
+            "tasks": list(made.tasks),
+            "written": made.written,
+            "changed": changed,
         }
     )
 

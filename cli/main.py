@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "plan": "Show what an apply would do and what it costs; change nothing.",
     "diff": "Say what a branch changes about the deployments its task files describe.",
+    "lock": "Write down what a task is compiled with, for `plan --locked`.",
     "apply": "Make what the task needs, run it, and show its output.",
     "status": "Show deployments, their nodes and their jobs.",
     "logs": "Print what a job has printed.",
@@ -34,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "cancel": "Stop the jobs of a deployment; keep its nodes.",
     "stop": "Stop a deployment's rented machines; keep their disks.",
     "start": "Start machines that were stopped, and wait for them.",
+    "drift": "Show what was changed outside skyc; put it back, or take it over.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
     "eject": "Write a deployment as plain Terraform, to go on without skyc.",
     "check": "Say which targets work from here, and why not.",

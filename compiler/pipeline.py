@@ -29,17 +29,23 @@ from .ir import (
     Quota,
     ResourceGraph,
     Secret,
+    SiteId,
     SpecFile,
     SynthManifest,
     TaskGraph,
+    TaskId,
+    digest,
 )
+from .ir.catalog import CatalogPart
 from .lower import lower
+from .moves import with_moves
 from .optimize import optimize
 from .parse import parse
 from .policy.load import PolicyFile, load
 from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
 from .policy.trim import trimmed
+from .portable import portable
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
@@ -66,12 +72,16 @@ class CompileOptions:
     """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
     known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
     """The buckets a deployment has already: they stay where they are."""
+    held: Callable[[DeploymentId], Mapping[SiteId, tuple[str, ...]]] = lambda deployment: {}
+    """Site → addresses in its state, as an older skyc may have called them. Asked only where a target has renamed something."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     policies: tuple[PolicyFile, ...] = ()
     """Policy files that hold beside those the task file names."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
+    parts: Mapping[str, CatalogPart] | None = None
+    """The catalog, by provider; None: every provider is asked for its part."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
     """Terraform provider source → version to use instead of the one skyc pins."""
 
@@ -96,6 +106,8 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     policy: PolicySet = NO_POLICY
     """Every rule that holds for the plan."""
+    endless: tuple[TaskId, ...] = ()
+    """Tasks that are services: they run until somebody stops them."""
     candidates: CandidateSet | None = None
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the catalog knows, as `CompileOptions.images` names them."""
@@ -144,10 +156,11 @@ def _parse(state: Compilation) -> Compilation:
 
 
 def _resolve(state: Compilation) -> Compilation:
-    assert state.spec is not None
+    spec = state.spec
+    assert spec is not None
     path = Path(state.source.path)
     resolved, said = resolve(
-        state.spec,
+        spec,
         state.sources,
         stem=path.stem,
         directory=path.resolve().parent,
@@ -157,8 +170,14 @@ def _resolve(state: Compilation) -> Compilation:
     if resolved is None:
         return state
     policy, said = load((*state.options.policies, *_named_policies(state)))
+    services = {document.origin for document in spec.documents if "service" in document.later}
     state = dataclasses.replace(
-        state, graph=resolved.graph, secrets=resolved.secrets, policy=policy, diagnostics=state.diagnostics + said
+        state,
+        graph=resolved.graph,
+        secrets=resolved.secrets,
+        policy=policy,
+        endless=tuple(task.id for task in resolved.graph.tasks if task.origin in services),
+        diagnostics=state.diagnostics + said,
     )
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
@@ -179,7 +198,11 @@ def _named_policies(state: Compilation) -> Iterator[PolicyFile]:
 def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
     providers = state.options.providers
-    parts = tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers))
+    given = state.options.parts
+    parts = tuple(
+        providers[name].catalog(home=state.options.home) if given is None else given[name]
+        for name in sorted(providers if given is None else given)
+    )
     catalog = Catalog(parts=parts, quotas=state.options.quotas)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
@@ -208,6 +231,10 @@ def _optimize(state: Compilation) -> Compilation:
     )
     if placement is not None and state.policy.rules:
         placement = trimmed(placement, state.policy, state.graph, state.deployment)
+    if placement is not None:
+        # Of the task, and not of where its files lie on this machine.
+        seen = portable(state.bound or state.graph, Path(state.source.path).resolve().parent)
+        placement = dataclasses.replace(placement, spec_digest=digest(seen))
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
@@ -240,7 +267,16 @@ def _lower(state: Compilation) -> Compilation:
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, buckets=buckets, graphs=graphs, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, buckets=buckets, graphs=_moved(state, graphs), diagnostics=state.diagnostics + said)
+
+
+def _moved(state: Compilation, graphs: tuple[ResourceGraph, ...]) -> tuple[ResourceGraph, ...]:
+    """With what the states hold under addresses of an older skyc."""
+    renames = {graph.provider: state.options.providers[graph.provider].renames() for graph in graphs}
+    if state.options.offline or not any(renames.values()):
+        return graphs
+    held = state.options.held(state.deployment)
+    return tuple(with_moves(graph, renames[graph.provider], held.get(graph.site, ())) for graph in graphs)
 
 
 def _synth(state: Compilation) -> Compilation:

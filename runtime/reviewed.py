@@ -32,8 +32,10 @@ from ..compiler.parse import parse
 from ..compiler.pipeline import Compilation, CompileOptions, SynthFile
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
-from ..providers.base import STOPPED, Access
+from ..providers.base import MARK_FILE, STOPPED, Access
+from .access import write_once
 from .attempts import continued
+from .backend.opening import fetch_keys
 from .job import JobState
 from .moved import MOVED, moved, moved_since, offer_moved
 from .plan_files import LOCK_FILE, read_plan_file
@@ -44,6 +46,7 @@ from .request import Request, compile_request, deployment_keys, deployment_mark
 from .session import Session
 from .sites import SiteContext, SitePlan, site_directory, terraform_at, write_module
 from .standing import refresh_jobs
+from .state import deployment_directory
 
 _DESTROYS = frozenset({Action.DELETE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY})
 _QUIET = frozenset({Action.NO_OP, Action.READ})
@@ -79,7 +82,24 @@ def opened_review(session: Session, request: Request) -> Review:
     if request.deployment not in (None, plan.deployment):
         detail = f"{request.path} is for `{plan.deployment}`, and the command line names `{request.deployment}`."
         raise SkycError(error("plan-of-another", "The plan is of another deployment", detail), exit_code=MOVED)
+    given = [name for name, value in (("--env", request.env), ("--rerun", request.rerun)) if value]
+    if given:
+        detail = (
+            f"{request.path} says all of what is done; {' and '.join(given)} would make another plan of it. Nothing was done."
+        )
+        raise SkycError(
+            error("plan-file-option", "An option would change a reviewed plan", detail, hint="leave it out, or plan again")
+        )
+    adopt_mark(session, plan)
     return Review(path=request.path, plan=plan, digest=digest, compilation=_compilation(session, request, plan))
+
+
+def adopt_mark(session: Session, plan: PlanFile) -> None:
+    """The names of the plan's buckets end as they did where it was made, unless the deployment has a mark here already."""
+    fetch_keys(session, plan.deployment)
+    path = deployment_directory(session.home, plan.deployment) / MARK_FILE
+    if plan.mark and not path.exists() and session.store.deployment(plan.deployment) is None:
+        write_once(path, plan.mark.encode())
 
 
 @contextlib.contextmanager
@@ -167,7 +187,14 @@ def _gone_on(session: Session, request: Request, review: Review, context: SiteCo
                     exit_code=MOVED,
                 )
         digests = {job.plan.task: job.task_digest for job in review.plan.jobs}
-        yield dataclasses.replace(plan, jobs=jobs, task_digests=digests, plan_file=review.digest)
+        yield dataclasses.replace(
+            plan,
+            jobs=jobs,
+            task_digests=digests,
+            before=review.plan.before,
+            fingerprints=review.plan.fingerprints,
+            plan_file=review.digest,
+        )
 
 
 def _beyond(now: ChangeSet, approved: ChangeSet | None) -> list[str]:
@@ -255,6 +282,7 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         buckets=plan.buckets,
         graphs=graphs,
         synthesized=made,
+        endless=plan.endless,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..inputs import variables
+from ..inputs import add_policies, policies, variables
 
 if TYPE_CHECKING:
     from ...compiler.revisions import RevisionDiff
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; without value, take it from here"
     )
     parser.add_argument("--objective", choices=("cost", "time"), default="cost", help="what placements are chosen for")
+    add_policies(parser)
     parser.add_argument("--format", choices=("text", "markdown", "json", "html"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when something differs")
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             exact=arguments.exact,
             env=variables(arguments.env),
             objective=arguments.objective,
+            policies=policies(arguments),
             home=arguments.home,
         )
     screen.note(_compared(found))

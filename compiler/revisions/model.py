@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Literal
 
 from ..diagnostics import Diagnostic, has_errors
-from ..ir import Action, ChangeSet, PlacementPlan, PolicyResult
+from ..ir import Action, ChangeSet, PlacementPlan, PolicyEffect, PolicyResult
 from ..report.model import Caution
 
 
@@ -66,7 +66,8 @@ class DeploymentDiff:
 
     @property
     def denied(self) -> bool:
-        return any(result.blocks for result in self.policies)
+        """A rule forbids it. One that asks for an approval gets that where it is applied."""
+        return any(result.effect is PolicyEffect.DENY and not result.met for result in self.policies)
 
     def count(self, *actions: Action) -> int:
         return sum(site.count(action) for site in self.changes for action in actions)

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 from ...compiler.artifact.plan_file import PlanFile
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
-from ...compiler.ir import PolicyEffect, PolicyResult, TaskId, holds_storage
-from ...compiler.parse import parse
+from ...compiler.ir import PolicyEffect, PolicyResult, holds_storage
 from ...compiler.pipeline import Compilation
 from ...compiler.policy.evaluate import BUDGET, PolicyInput, evaluate, in_order
 from ...compiler.policy.rules import Plugin, PolicySet, Rego, Rule
-from ...providers.base import Capability
+from ...providers.base import Capability, Provider
 from ..access import ssh_ranges
 from ..request import Request
 from ..results import Plan
@@ -38,10 +39,8 @@ def judged(
     and of whoever planned. Approvals are for its fingerprint, also when it is half done."""
     if plan.placement is None or compilation.graph is None:
         return plan
-    given = policy_input(session, compilation, plan)
     policies = compilation.policy
-    outside = {rule.name: found for rule in policies.rules if (found := _asked(session, rule, given)) is not None}
-    results = evaluate(policies, given, outside)
+    results = held(session, compilation, plan)
     if reviewed is not None:
         results = in_order((*results, *_said_before(reviewed.policies, policies)))
         plan = replace(plan, fingerprints=reviewed.fingerprints)
@@ -68,14 +67,31 @@ def _said_before(results: tuple[PolicyResult, ...], policies: PolicySet) -> Iter
             yield replace(row, approved=None)
 
 
-def policy_input(session: Session, compilation: Compilation, plan: Plan) -> PolicyInput:
+class Around(Protocol):
+    """What rules and plug-ins are asked with: a session, or what stands for one where there is no state."""
+
+    @property
+    def home(self) -> Path: ...
+
+    @property
+    def environ(self) -> Mapping[str, str]: ...
+
+    def provider(self, name: str) -> Provider: ...
+
+
+def held(around: Around, compilation: Compilation, plan: Plan) -> tuple[PolicyResult, ...]:
+    """Every rule's result, before anybody's approval. Only for a plan with a placement."""
+    given = policy_input(around, compilation, plan)
+    policies = compilation.policy
+    outside = {rule.name: found for rule in policies.rules if (found := _asked(around, rule, given)) is not None}
+    return evaluate(policies, given, outside)
+
+
+def policy_input(around: Around, compilation: Compilation, plan: Plan) -> PolicyInput:
     """What rules are held against. Only for a plan with a placement."""
     assert compilation.graph is not None and plan.placement is not None
-    # A plan file has the task file's text and no compilation of it.
-    spec = compilation.spec or parse(compilation.source)[0]
     names = {graph.provider for graph in plan.graphs if not holds_storage(graph.site)}
-    login = any(Capability.LOGIN in session.provider(name).capabilities for name in names)
-    endless = {document.origin for document in (spec.documents if spec else ()) if "service" in document.later}
+    login = any(Capability.LOGIN in around.provider(name).capabilities for name in names)
     return PolicyInput(
         deployment=plan.deployment,
         graph=compilation.graph,
@@ -84,17 +100,17 @@ def policy_input(session: Session, compilation: Compilation, plan: Plan) -> Poli
         graphs=plan.graphs,
         changes=plan.changes,
         compared=bool(plan.changes),
-        ssh_from=ssh_ranges(session.home) if login else (),
-        endless=tuple(TaskId(task.id) for task in compilation.graph.tasks if task.origin in endless),
+        ssh_from=ssh_ranges(around.home) if login else (),
+        endless=compilation.endless,
     )
 
 
-def _asked(session: Session, rule: Rule, given: PolicyInput) -> tuple[PolicyResult, ...] | None:
+def _asked(around: Around, rule: Rule, given: PolicyInput) -> tuple[PolicyResult, ...] | None:
     match rule.check:
         case Plugin():
             return ask_plugin(rule, given)
         case Rego():
-            return ask_rego(rule, given, session.environ)
+            return ask_rego(rule, given, around.environ)
         case _:
             return None
 

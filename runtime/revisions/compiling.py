@@ -5,7 +5,8 @@ Contract
   of the user's home are read where there are some; nothing is written there, and keys are not made: `KEY` stands for them.
 - No value of the environment gets in: what a file declares without a value gets `PLACEHOLDER`, which is secret like the real one.
 - Up to the resource graph. Synthesis is a function of that graph and would only start Node.
-- The folder holds a task file as it is and, for the paths it names, an empty file or folder: the compiler asks only whether they exist.
+- The folder holds a task file as it is, the policies it names and, for the other paths it names, an empty file or folder: the compiler asks
+  only whether they exist.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from pathlib import Path
 from typing import Any, cast
 
 from ...compiler.diagnostics import Diagnostic
-from ...compiler.ir import CatalogPart, NodeRuntime, Objective, PlacementPlan, ResourceGraph, TaskGraph
+from ...compiler.ir import CatalogPart, NodeRuntime, Objective, PlacementPlan, PolicyResult, ResourceGraph, TaskGraph
 from ...compiler.parse import decode
-from ...compiler.pipeline import CompileOptions, compile_source
+from ...compiler.pipeline import Compilation, CompileOptions, compile_source
+from ...compiler.policy.load import PolicyFile
 from ...compiler.resolve import EnvOverrides
 from ...providers.base import Access, Provider
 from ...providers.registry import load, names
 from ..access import ssh_ranges, storage_accounts
 from ..images import read_images
 from ..networks import read_networks
+from ..policy.judge import held
 from ..quotas import read_quotas
+from ..results import Plan
 from .git import LINK, Snapshot
 from .task_files import Sketch
 
@@ -48,6 +52,7 @@ class Compiled:
     graph: TaskGraph | None = None
     placement: PlacementPlan | None = None
     graphs: tuple[ResourceGraph, ...] = ()
+    policies: tuple[PolicyResult, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     failed: bool = False
 
@@ -74,11 +79,14 @@ def _targets() -> dict[str, Provider]:
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What all compilations of a diff share. A context manager: its folder goes with it."""
+    """What all compilations of a diff share. A context manager: its folder goes with it. policies: files whose rules hold beside those
+    the task files name; environ: for who judges by them, never for a compilation."""
 
     home: Path
     env: Mapping[str, str]
     objective: Objective
+    policies: tuple[PolicyFile, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     providers: Mapping[str, Provider] = field(default_factory=_targets)
     folder: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix="skyc-diff-"), repr=False
@@ -89,6 +97,9 @@ class Workshop:
 
     def __exit__(self, *failure: object) -> None:
         self.folder.cleanup()
+
+    def provider(self, name: str) -> Provider:
+        return self.providers[name]
 
     def options(self, sketch: Sketch, home: str) -> CompileOptions:
         access = Access(
@@ -106,14 +117,20 @@ class Workshop:
             access=lambda deployment: access,
             networks=read_networks(self.home, self.providers),
             images=read_images(self.home),
+            policies=self.policies,
             offline=True,
         )
 
-    def compile(self, side: str, snapshot: Snapshot, path: str, content: bytes, sketch: Sketch) -> Compiled:
-        """Compile a file of a snapshot. `side`: a folder of its own for each, of one length."""
+    def compile(
+        self, side: str, snapshot: Snapshot, path: str, content: bytes, sketch: Sketch, read: Mapping[str, bytes]
+    ) -> Compiled:
+        """Compile a file of a snapshot. `side`: a folder of its own for each, of one length. read: contents of the files it reads."""
         root = Path(os.path.realpath(self.folder.name)) / side
         home = root.parent / "home"
         _lay_out(root, home, snapshot, path, sketch)
+        for name, text in read.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(text)
         source, said = decode(content, str(root / path))
         if source is None:
             return Compiled(
@@ -132,9 +149,24 @@ class Workshop:
             graph=made.graph,
             placement=made.placement,
             graphs=made.graphs or (),
+            policies=tuple(_result(result, root, home) for result in self._held(made)),
             diagnostics=tuple(_shown(made.diagnostics, root, home)),
             failed=made.failed,
         )
+
+    def _held(self, made: Compilation) -> tuple[PolicyResult, ...]:
+        """What the rules say of one side by itself. Rules about what would change stay open: nothing is compared with what exists."""
+        if made.failed or made.placement is None:
+            return ()
+        plan = Plan(
+            deployment=made.deployment,
+            placement=made.placement,
+            graphs=made.graphs or (),
+            changes=(),
+            buckets=made.buckets,
+            offline=True,
+        )
+        return held(self, made, plan)
 
 
 def within(directory: str, place: str) -> str | None:
@@ -175,15 +207,22 @@ def _put(root: Path, snapshot: Snapshot, name: str) -> None:
 def _shown(found: tuple[Diagnostic, ...], root: Path, home: Path) -> list[Diagnostic]:
     """Diagnostics about the repository's files, not about where they lay for a moment."""
 
-    def clean(text: str) -> str:
-        return text.replace(f"{root}/", "").replace(f"{home}", "~")
-
     return [
         replace(
             said,
-            detail=clean(said.detail),
-            hint=None if said.hint is None else clean(said.hint),
-            span=None if said.span is None else replace(said.span, file=clean(said.span.file)),
+            detail=_clean(said.detail, root, home),
+            hint=None if said.hint is None else _clean(said.hint, root, home),
+            span=None if said.span is None else replace(said.span, file=posixpath.normpath(_clean(said.span.file, root, home))),
         )
         for said in found
     ]
+
+
+def _result(result: PolicyResult, root: Path, home: Path) -> PolicyResult:
+    return replace(
+        result, message=_clean(result.message, root, home), source=posixpath.normpath(_clean(result.source, root, home))
+    )
+
+
+def _clean(text: str, root: Path, home: Path) -> str:
+    return text.replace(f"{root}/", "").replace(f"{home}", "~")

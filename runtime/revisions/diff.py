@@ -19,13 +19,14 @@ from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ...compiler.graph_diff import graph_changes
 from ...compiler.ir import ChangeSet, Objective, PlacementPlan
 from ...compiler.report import environment_of
-from ...compiler.report.build import NO_MEANINGS
 from ...compiler.report.cautions import cautions_of
 from ...compiler.report.changes import change_rows
 from ...compiler.report.model import Caution
 from ...compiler.report.placement import group_rows
 from ...compiler.revisions import DeploymentDiff, Kind, Revision, RevisionDiff, in_order, job_changes
+from ...providers.registry import meanings
 from ...providers.replacement import forces_replacement
+from ..policy.files import policy_files
 from ..state import home_directory
 from .compiling import Compiled, Workshop, within
 from .git import Repository, Snapshot, open_repository
@@ -33,6 +34,7 @@ from .task_files import Choice, Sketch, choice_of, sketch
 
 Home = Path | str | None
 IGNORE = ".skyignore"
+LOCK = "skyc.lock"
 
 
 def diff(
@@ -44,6 +46,7 @@ def diff(
     directory: Path | str | None = None,
     env: Mapping[str, str] | None = None,
     objective: str = "cost",
+    policies: Sequence[Path | str] = (),
     home: Home = None,
     environ: Mapping[str, str] | None = None,
 ) -> RevisionDiff:
@@ -51,24 +54,28 @@ def diff(
 
     head: None for the working tree, with what is not committed and what is not tracked. `base` is compared from where head's history left
     it, as a pull request is; `exact`: from itself. paths: files, folders and patterns below `directory` (default: here); `!pattern` leaves
-    out. env: variables for every task, as `--env` gives them. Needs no account, no state and no home. Raises SkycError.
+    out. env: variables for every task, as `--env` gives them. policies: files with rules that hold beside those
+    of the home, of SKYC_POLICY and of the task files. Needs no account, no state and no home. Raises SkycError.
     """
-    repository = open_repository(Path(directory or "."), os.environ if environ is None else environ)
+    around = os.environ if environ is None else environ
+    repository = open_repository(Path(directory or "."), around)
     here = Path(home_directory(home))
     old, new, revisions = _sides(repository, base, head, exact)
     chosen = choice_of(paths, repository.prefix)
     before, after = _Side.of(repository, old, chosen), _Side.of(repository, new, chosen)
     _refuse_unknown(chosen, before, after)
-    with Workshop(home=here, env=dict(env or {}), objective=Objective(objective)) as workshop:
+    rules = policy_files(here, around, [Path(path) for path in policies])
+    with Workshop(home=here, env=dict(env or {}), objective=Objective(objective), policies=rules, environ=around) as workshop:
         return _compared(workshop, before, after, revisions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """A snapshot and its task files: path → content and sketch."""
+    """A snapshot and its task files: path → content and sketch. `read`: contents of the other files that compilations read."""
 
     snapshot: Snapshot
     files: Mapping[str, tuple[bytes, Sketch]]
+    read: Mapping[str, bytes] = field(default_factory=dict)
     ignored: Mapping[str, bytes] = field(default_factory=dict)
     """Contents of every `.skyignore`."""
 
@@ -82,7 +89,13 @@ class _Side:
             found = sketch(contents[path], path, named=path in chosen.exact)
             if found is not None:
                 files[path] = (contents[path], found)
-        return cls(snapshot=snapshot, files=files, ignored={path: contents[path] for path in ignores})
+        wanted = {name for path, (_, found) in files.items() for name in _read_by(snapshot, path, found)}
+        return cls(
+            snapshot=snapshot,
+            files=files,
+            read=repository.read(snapshot, wanted),
+            ignored={path: contents[path] for path in ignores},
+        )
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -94,8 +107,23 @@ class _Side:
                 found.add(path)
         return frozenset(found)
 
+    def read_for(self, path: str) -> dict[str, bytes]:
+        return {name: self.read[name] for name in _read_by(self.snapshot, path, self.files[path][1]) if name in self.read}
+
     def has(self, name: str) -> bool:
         return not name or name in self.snapshot.entries or name in self.folders
+
+
+def _read_by(snapshot: Snapshot, path: str, known: Sketch) -> Iterator[str]:
+    """Files of the repository that a compilation reads besides the task file: its policies, and the Rego below their folders."""
+    for place in known.reads:
+        name = within(posixpath.dirname(path), place)
+        if name is None or name not in snapshot.entries:
+            continue
+        yield name
+        folder = posixpath.dirname(name)
+        below = f"{folder}/" if folder else ""
+        yield from (entry for entry in snapshot.entries if entry.endswith(".rego") and entry.startswith(below))
 
 
 def _sides(
@@ -160,6 +188,11 @@ class _Changes:
                 found.update(self._without_ignored(name, self.below(name)))
         return tuple(sorted(found - set(self.before.files) - set(self.after.files)))
 
+    def locks(self, path: str) -> tuple[str, ...]:
+        """A note, where what the task file is locked to differs."""
+        lock = posixpath.join(posixpath.dirname(path), LOCK)
+        return (f"{lock} differs: what the task is compiled with when it is locked",) if self.below(lock) else ()
+
     def _without_ignored(self, name: str, paths: tuple[str, ...]) -> Iterator[str]:
         ignore = posixpath.join(name, IGNORE)
         rules = self.after.ignored.get(ignore)
@@ -185,17 +218,18 @@ def _compared(workshop: Workshop, before: _Side, after: _Side, revisions: tuple[
     unchanged = 0
     for path in sorted(same):
         known = after.files[path][1]
-        if _exists_alike(path, known, changes):
-            code = changes.code(path, (known,))
-            if code:
-                rows.append(DeploymentDiff(deployment=known.name or path, kind=Kind.CHANGED, path=path, code=code))
+        if _inputs_alike(path, known, changes):
+            code, notes = changes.code(path, (known,)), changes.locks(path)
+            if code or notes:
+                rows.append(DeploymentDiff(deployment=known.name or path, kind=Kind.CHANGED, path=path, code=code, notes=notes))
             else:
                 unchanged += 1
         else:
             same = same - {path}
     compiled = {
         side: {
-            path: workshop.compile(side, files.snapshot, path, *files.files[path]) for path in sorted(set(files.files) - same)
+            path: workshop.compile(side, files.snapshot, path, *files.files[path], files.read_for(path))
+            for path in sorted(set(files.files) - same)
         }
         for side, files in (("base", before), ("head", after))
     }
@@ -221,10 +255,13 @@ def _compared(workshop: Workshop, before: _Side, after: _Side, revisions: tuple[
     )
 
 
-def _exists_alike(path: str, known: Sketch, changes: _Changes) -> bool:
-    """Whether the compiler would find the same paths on both sides. A path with a variable in it may be any."""
+def _inputs_alike(path: str, known: Sketch, changes: _Changes) -> bool:
+    """Whether the compiler would find the same on both sides. A path with a variable in it may be any."""
     if known.open_ended:
         return not changes.paths
+    sides = (changes.before.snapshot, changes.after.snapshot)
+    if any(changes.below(name) for side in sides for name in _read_by(side, path, known)):
+        return False
     names = (within(posixpath.dirname(path), place) for place in known.places)
     return all(changes.before.has(name) == changes.after.has(name) for name in names if name is not None)
 
@@ -253,7 +290,7 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
     """What differs about one deployment; None for nothing."""
     here = becomes or was
     assert here is not None
-    notes = []
+    notes = list(changes.locks(here.path)) if was is not None and becomes is not None else []
     if becomes is not None and becomes.failed:
         return DeploymentDiff(
             deployment=here.deployment,
@@ -290,10 +327,13 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         ),
         code=code,
         cautions=_cautions(changed, usable, becomes) if becomes is not None else (),
+        policies=becomes.policies if becomes is not None else (),
         diagnostics=_new(becomes.diagnostics, was) if becomes is not None else (),
         notes=tuple(notes),
     )
-    differs = row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED or was is not usable
+    # What a rule says of it is a difference where it said something else before.
+    judged = {result for result in row.policies if not result.met} - set(was.policies if was is not None else ())
+    differs = judged or row.notes or row.changes or row.jobs or row.code or row.previous_path or row.kind is not Kind.CHANGED
     return row if differs or _choice(row.before) != _choice(row.after) else None
 
 
@@ -308,7 +348,7 @@ def _cautions(changed: tuple[ChangeSet, ...], was: Compiled | None, becomes: Com
     assert becomes.graph is not None
     environment = environment_of(becomes.graph, becomes.deployment)
     groups = group_rows(becomes.placement, was.placement if was else None)
-    return cautions_of(change_rows(changed), groups, NO_MEANINGS, environment=environment)
+    return cautions_of(change_rows(changed), groups, meanings(), environment=environment)
 
 
 def _choice(plan: PlacementPlan | None) -> object:

@@ -52,12 +52,14 @@ class Sketch:
     """What a task file says of itself, read without the compiler.
 
     name: its deployment's, as resolve would make it; None where that takes more than this. variables: names it declares. places: local
-    paths it names, as written. `open_ended`: a path holds a variable, so that any file of the repository may be meant.
+    paths it names, as written, of which the compiler asks only whether they exist; reads: those that it reads (policies).
+    `open_ended`: a path holds a variable, so that any file of the repository may be meant.
     """
 
     name: str | None
     variables: frozenset[str] = frozenset()
     places: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     open_ended: bool = False
 
 
@@ -78,6 +80,7 @@ def sketch(content: bytes, path: str, *, named: bool = False) -> Sketch | None:
         name=_name(documents, tasks, path),
         variables=frozenset(name for task in mappings for name in _variables(task)),
         places=places,
+        reads=tuple(dict.fromkeys(text for item in documents if isinstance(item, dict) for text in _texts(item.get("policy")))),
         open_ended=any("$" in place for place in places),
     )
 
@@ -188,7 +191,11 @@ def _places(task: dict[Any, Any]) -> Iterable[str]:
 
 
 def _sources(row: Any) -> Iterable[str]:
-    source = row.get("source") if isinstance(row, dict) else None
-    for text in source if isinstance(source, list) else [source]:
-        if isinstance(text, str) and "://" not in text:
+    for text in _texts(row.get("source")) if isinstance(row, dict) else ():
+        if "://" not in text:
             yield text
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """A text, or those of a list."""
+    return (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str) and item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -35,6 +35,7 @@ from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
 from skyc.runtime.field_effects import FieldEffect
 from skyc.runtime.job import JobId, JobKind, JobState
+from skyc.runtime.locking import Difference, LockResult
 from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.policy.check import PolicyCheck
 from skyc.runtime.records import DeploymentState, JobRecord
@@ -44,7 +45,10 @@ from skyc.runtime.results import (
     DeploymentStatus,
     DestroyOutcome,
     DestroyResult,
+    Drift,
     KeptStorage,
+    MendOutcome,
+    MendResult,
     NodeStatus,
     Outcome,
     Plan,
@@ -204,6 +208,8 @@ class FakeApi:
     lines: tuple[str, ...] = ()
     usable: bool = True
     switched: tuple[str, ...] = ("main-0",)
+    drifts: tuple[Drift, ...] = ()
+    mended: MendResult = field(default_factory=lambda: MendResult(deployment=DIGITS, outcome=MendOutcome.DONE))
     backend: Backend | None = BACKEND
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
@@ -231,6 +237,7 @@ class FakeApi:
         offline: bool,
         policies: Sequence[Path],
         out: Path | None,
+        locked: bool,
     ) -> Plan:
         told = {"emit": emit, "destroy": destroy, **({} if out is None else {"out": out})}
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, **told)
@@ -246,14 +253,20 @@ class FakeApi:
         exact: bool,
         env: Mapping[str, str] | None,
         objective: str,
+        policies: Sequence[Path],
         home: Path | None,
     ) -> RevisionDiff:
-        self._called("diff", base=base, head=head, paths=paths, exact=exact, env=env, objective=objective)
+        self._called("diff", base=base, head=head, paths=paths, exact=exact, env=env, objective=objective, policies=policies)
         return self.differing
 
     def comment(self, found: RevisionDiff, *, name: str) -> CommentResult:
         self._called("comment", found=found, name=name)
         return CommentResult(written=Written.EDITED, url="https://example.invalid/c/1", summary=True)
+
+    def lock(self, *paths: Path, **given: Any) -> LockResult:
+        self._called("lock", paths=paths, **given)
+        changed = (Difference(name="tools.ray", locked="2.59.0", here="2.60.0"),)
+        return LockResult(path="/p/skyc.lock", tasks=tuple(path.name for path in paths), changed=changed, written=True)
 
     def apply(
         self,
@@ -274,7 +287,8 @@ class FakeApi:
         fingerprint: str | None,
     ) -> ApplyResult:
         self.policies, self.approved = tuple(policies), tuple(approve)
-        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
+        told = {} if fingerprint is None else {"fingerprint": fingerprint}
+        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home, **told)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
         self._report(on_progress)
@@ -330,6 +344,48 @@ class FakeApi:
     ) -> SwitchResult:
         self._called("start", deployment=deployment, wait=wait)
         return SwitchResult(deployment=DIGITS, nodes=self.switched)
+
+    def drift(
+        self,
+        deployment: str | None,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> tuple[Drift, ...]:
+        self._called("drift", deployment=deployment, wait=wait)
+        return self.drifts
+
+    def repair_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult:
+        self._called("repair_drift", deployment=deployment, only=list(only), wait=wait)
+        if confirm is not None and not confirm(self.drifts[0], plan(Action.UPDATE, jobs=())):
+            return MendResult(deployment=DIGITS, outcome=MendOutcome.DECLINED)
+        return self.mended
+
+    def adopt_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        security: bool,
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult:
+        self._called("adopt_drift", deployment=deployment, only=list(only), security=security, wait=wait)
+        if confirm is not None and not confirm(self.drifts[0], None):
+            return MendResult(deployment=DIGITS, outcome=MendOutcome.DECLINED)
+        return self.mended
 
     def destroy(
         self,

@@ -124,6 +124,23 @@ def test_only_the_detailed_exit_code_says_changes(
     assert main(["plan", "t.yaml", "--detailed-exitcode"], api=fake) == code
 
 
+def test_a_plan_goes_into_a_file(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "t.yaml", "-o", "p.skyc"], api=fake) == 0
+    assert fake.calls[-1][1]["out"] == Path("p.skyc")
+    assert "    skyc apply p.skyc\n" in capsys.readouterr().err
+    fake.planned = plan(Action.CREATE, offline=True)
+    assert main(["plan", "t.yaml", "-o", "p.skyc", "--offline"], api=fake) == 0
+    assert "cannot be applied" in capsys.readouterr().err
+    for other in ("--destroy", "--emit=synth"):
+        assert main(["plan", "t.yaml", "-o", "p.skyc", other], api=fake) == 1
+        assert "error[no-plan-file]" in capsys.readouterr().err
+
+
+def test_apply_takes_the_fingerprint_that_was_reviewed(fake: FakeApi) -> None:
+    assert main(["apply", "t.yaml", "-y", "--plan", "29b12832831e0c17"], api=fake) == 0
+    assert fake.calls[-1][1]["fingerprint"] == "29b12832831e0c17"
+
+
 def test_stages_are_those_of_the_pipeline() -> None:
     from skyc.cli.commands.plan import STAGES as known
     from skyc.compiler.pipeline import STAGES
@@ -564,3 +581,18 @@ def test_explain_a_field(fake: FakeApi, capsys: pytest.CaptureFixture[str], tmp_
     assert document["schema"] == "skyc.fields/v1" and document["effects"][0]["goes"] == list(FIELD_EFFECT.lost)
     assert main(["explain"], api=fake) == 1
     assert "error[nothing-to-explain]" in capsys.readouterr().err
+
+
+def test_lock(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lock", "a.yaml", "b.yaml", "--no-hashes", "--env", "A=1"], api=fake) == 0
+    name, given = fake.calls[-1]
+    assert (name, given["paths"], given["hashes"], dict(given["env"])) == (
+        "lock",
+        (Path("a.yaml"), Path("b.yaml")),
+        False,
+        {"A": "1"},
+    )
+    assert capsys.readouterr().out == "/p/skyc.lock is written\n  tools.ray: 2.59.0 → 2.60.0\n"
+    assert main(["lock", "a.yaml", "--json"], api=fake) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "skyc.lock-result/v1" and document["changed"][0]["after"] == "2.60.0"

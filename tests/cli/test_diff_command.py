@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.cli.fakes import NO_DIFFERENCE, FakeApi
@@ -25,7 +26,20 @@ DENIED = replace(
 
 def test_what_is_asked_for_reaches_the_call(capsys: pytest.CaptureFixture[str]) -> None:
     fake = FakeApi()
-    words = ["main", "work", "--exact", "--env", "A=1", "--objective", "time", "--", "jobs", "!jobs/old.yaml"]
+    words = [
+        "main",
+        "work",
+        "--exact",
+        "--env",
+        "A=1",
+        "--objective",
+        "time",
+        "--policy",
+        "eu.yaml",
+        "--",
+        "jobs",
+        "!jobs/old.yaml",
+    ]
     assert main(["diff", *words], api=fake) == 0
     ((name, given),) = fake.calls
     assert name == "diff"
@@ -36,6 +50,7 @@ def test_what_is_asked_for_reaches_the_call(capsys: pytest.CaptureFixture[str]) 
         "exact": True,
         "env": FrozenMap({"A": "1"}),
         "objective": "time",
+        "policies": (Path("eu.yaml"),),
     }
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == "skyc diff · merge base of main → working tree"

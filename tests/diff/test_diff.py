@@ -139,6 +139,63 @@ def test_what_is_ignored_is_no_code(repo: Repo) -> None:
     assert only(compared(repo)).code == ("src/run.txt",)
 
 
+def test_a_lock_beside_a_task_is_an_input_of_it(repo: Repo) -> None:
+    repo.put({"jobs/skyc.lock": "1\n", "skyc.lock": "1\n"})
+    found = compared(repo)
+    said = ("jobs/skyc.lock differs: what the task is compiled with when it is locked",)
+    assert {row.deployment: row.notes for row in found.deployments} == {"train": said, "two": said}
+
+
+def test_a_policy_that_changes_has_its_task_compiled_again(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = repo.commit({"jobs/two.yaml": local("two", policy="../rules.yaml"), "rules.yaml": "rules: []\n"})
+    seen: list[tuple[str, str]] = []
+    original = Workshop.compile
+
+    def watched(self: Workshop, side: str, snapshot: Any, path: str, content: bytes, sketch: Any, read: Any) -> Any:
+        made = original(self, side, snapshot, path, content, sketch, read)
+        seen.append((side, (Path(made.root) / "rules.yaml").read_text()))
+        return made
+
+    monkeypatch.setattr(Workshop, "compile", watched)
+    compared(repo, base)
+    assert seen == []
+    repo.put({"rules.yaml": "rules: [] # more\n"})
+    compared(repo, base)
+    assert seen == [("base", "rules: []\n"), ("head", "rules: [] # more\n")]
+
+
+CHEAP = """\
+rules:
+  - name: cheap-runs
+    max: {per_run: LIMIT}
+"""
+
+
+def test_rules_of_the_repository_and_of_the_command_line(repo: Repo, tmp_path: Path) -> None:
+    dear = TRAIN.replace("m5.xlarge", "m5.2xlarge")
+    base = repo.commit({"jobs/train.yaml": TRAIN + "policy: ../rules.yaml\n", "rules.yaml": CHEAP.replace("LIMIT", "$1.00")})
+    repo.put({"jobs/train.yaml": dear + "policy: ../rules.yaml\n"})
+    found = compared(repo, base)
+    (broken,) = (result for result in only(found).policies if not result.met)
+    assert (found.exit_code, broken.rule, broken.source) == (3, "cheap-runs", "rules.yaml:3")
+    assert "`cheap-runs`, deny:" in found.report("markdown") and "skyc-diff-" not in found.report("json")
+    # A rule that is made wider is a change of the task it holds for, and is compiled on both sides with its own text.
+    repo.put({"rules.yaml": CHEAP.replace("LIMIT", "$2.00")})
+    assert compared(repo, base).exit_code == 0
+    # A rule that is made narrower denies a task that nobody touched.
+    repo.put({"jobs/train.yaml": TRAIN + "policy: ../rules.yaml\n", "rules.yaml": CHEAP.replace("LIMIT", "$0.10")})
+    found = compared(repo, base)
+    assert (found.exit_code, only(found).deployment, only(found).kind) == (3, "train", Kind.CHANGED)
+    # The organisation's, which both sides are held to: it denies what is new and leaves alone what was so before.
+    outside = tmp_path / "organisation.yaml"
+    outside.write_text(CHEAP.replace("cheap-runs", "cheaper").replace("LIMIT", "$0.50"))
+    repo.put({"jobs/train.yaml": TRAIN + "policy: ../rules.yaml\n# touched\n", "rules.yaml": CHEAP.replace("LIMIT", "$1.00")})
+    assert compared(repo, base, policies=[outside]).deployments == ()
+    repo.put({"jobs/new.yaml": TRAIN.replace("name: train", "name: fresh")})
+    found = compared(repo, base, policies=[outside])
+    assert (found.exit_code, only(found).deployment) == (3, "fresh")
+
+
 def test_a_path_that_goes_is_an_error_of_a_file_that_did_not_change(repo: Repo) -> None:
     repo.commit({"jobs/two.yaml": local("two", workdir="../code"), "code/a.py": "1\n"})
     base = repo.git("rev-parse", "HEAD").strip()
@@ -252,9 +309,9 @@ def test_same_bytes_whatever_the_order(repo: Repo, monkeypatch: pytest.MonkeyPat
     made: dict[tuple[str, str], Any] = {}
     original = Workshop.compile
 
-    def remembered(self: Workshop, side: str, snapshot: Any, path: str, content: bytes, sketch: Any) -> Any:
+    def remembered(self: Workshop, side: str, snapshot: Any, path: str, content: bytes, sketch: Any, read: Any) -> Any:
         if (side, path) not in made:
-            made[side, path] = original(self, side, snapshot, path, content, sketch)
+            made[side, path] = original(self, side, snapshot, path, content, sketch, read)
         return made[side, path]
 
     monkeypatch.setattr(Workshop, "compile", remembered)

@@ -68,7 +68,9 @@ def _in_assignment(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
 
 def _in_table(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
     """Rows `(pattern, slug, summary, detail, hint)`."""
-    if isinstance(node.value, ast.Tuple):
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    # Several values for several names are no table.
+    if isinstance(node.value, ast.Tuple) and not isinstance(targets[0], ast.Tuple):
         for row in node.value.elts:
             if isinstance(row, ast.Tuple) and len(row.elts) == 5:
                 yield from literals(row.elts[1])
