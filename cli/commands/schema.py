@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from ..screen import Screen
 
 EXAMPLES = """\
-  skyc schema > skyc.schema.json
-  skyc schema --policy > policy.schema.json
-  # then, on top of a task file:  # yaml-language-server: $schema=./skyc.schema.json
+  skyc schema > skyc.schema.json             then, above a task: # yaml-language-server: $schema=./skyc.schema.json
+  skyc schema --policy > policy.schema.json  above a policy
   skyc schema --report > plan.schema.json    what `skyc plan --format json` prints
 """
 
