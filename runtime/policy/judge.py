@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from ...compiler.artifact.fingerprint import SHOWN
 from ...compiler.artifact.plan_file import PlanFile
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
 from ...compiler.ir import PolicyEffect, PolicyResult, holds_storage
@@ -176,7 +177,7 @@ def _hint(row: PolicyResult, fingerprint: str) -> str | None:
     if row.effect is not PolicyEffect.APPROVE:
         return None
     who = " or ".join(row.approvers) or "somebody"
-    return f"{who} approves it while applying, or beforehand for fingerprint {fingerprint}"
+    return f"{who} approves it while applying, or beforehand for fingerprint {fingerprint[:SHOWN]}"
 
 
 def refuse(plan: Plan, *, approvals: bool = True) -> None:
