@@ -36,8 +36,8 @@ def judged(
     """The plan with every rule's result, and a diagnostic for each that is not met. Raises SkycError for approvals that cannot be
     read, or are of a rule there is not.
 
-    reviewed: the plan file that it is of. What its rules said counts where they do not hold here themselves: those of the task file,
-    and of whoever planned. Approvals are for its fingerprint, also when it is half done."""
+    reviewed: the plan file that it is of. What its rules said counts too: those of the task file, and of whoever planned, are not at
+    hand. Approvals are for its fingerprint, also when it is half done."""
     if plan.placement is None or compilation.graph is None:
         return plan
     policies = compilation.policy
@@ -61,10 +61,11 @@ def judged(
 
 
 def _said_before(results: tuple[PolicyResult, ...], policies: PolicySet) -> Iterator[PolicyResult]:
-    """What rules said that are not held anew. Approvals are looked for anew in any case."""
+    """What rules said when it was planned. A rule of the same name that is at hand now takes nothing back: who wants that plans again.
+    Approvals are looked for anew."""
     here = {BUDGET, *(rule.name for rule in policies.rules)}
     for row in results:
-        if row.rule not in here and row.rule.partition("/")[0] not in here:
+        if not row.met or row.rule.partition("/")[0] not in here:
             yield replace(row, approved=None)
 
 

@@ -111,6 +111,10 @@ def test_a_plan_file_meets_the_rules_of_then_and_of_now(home: Path, tmp_path: Pa
         ("budget", True, None),
     ]
 
+    # A rule of the same name, which is met, is no way around it.
+    (home / "policy.yaml").write_text("rules: [{name: short, max: {hours: 100}}]")
+    assert "approval-needed" in {row.slug for row in refused(home, path="plan.skyc").diagnostics}
+
     (home / "policy.yaml").write_text("rules: [{name: nothing-here, allow: {clouds: '!local'}}]")
     denied = refused(home, path="plan.skyc", approve=("short",))
     assert denied.exit_code == 3
