@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,18 @@ from ..runtime.field_effects import FieldEffect
 from ..runtime.offers import OfferList
 from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
-from ..runtime.results import ApplyResult, Backend, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
+from ..runtime.results import (
+    ApplyResult,
+    Backend,
+    DeploymentStatus,
+    DestroyResult,
+    Drift,
+    MendResult,
+    Plan,
+    Progress,
+    SchemaOf,
+    SwitchResult,
+)
 
 
 class Api(Protocol):
@@ -113,6 +124,38 @@ class Api(Protocol):
         home: Path | None,
         wait: float | None,
     ) -> SwitchResult: ...
+
+    def drift(
+        self,
+        deployment: str | None,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> tuple[Drift, ...]: ...
+
+    def repair_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult: ...
+
+    def adopt_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        security: bool,
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult: ...
 
     def destroy(
         self,

@@ -16,7 +16,7 @@ from ..compiler.ir import JsonObject, decimal_text
 
 if TYPE_CHECKING:
     from ..compiler.diagnostics import Diagnostic
-    from ..compiler.ir import GroupPlacement
+    from ..compiler.ir import DriftRow, GroupPlacement
     from ..compiler.optimize.explain import WhyNot
     from ..providers.base import CheckReport
     from ..runtime.catalog import CatalogSummary
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..runtime.field_effects import FieldEffect
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import AttemptRecord, JobRecord
-    from ..runtime.results import Backend, DeploymentStatus, NodeStatus
+    from ..runtime.results import Backend, DeploymentStatus, Drift, NodeStatus
 
 
 def status_document(found: Iterable[DeploymentStatus]) -> str:
@@ -51,6 +51,43 @@ def check_document(reports: Iterable[CheckReport]) -> str:
             ],
         }
     )
+
+
+def drift_document(found: Iterable[Drift]) -> str:
+    return _text({"schema": "skyc.drift/v1", "deployments": [_drift(drift) for drift in found]})
+
+
+def _drift(drift: Drift) -> JsonObject:
+    return {
+        "deployment": drift.deployment,
+        "looked": not drift.failed,
+        "drifts": drift.matters(),
+        "rows": [_drift_row(row) for row in drift.rows],
+        "diagnostics": [diagnostic(said) for said in drift.diagnostics],
+    }
+
+
+def _drift_row(row: DriftRow) -> JsonObject:
+    return {
+        "site": row.site,
+        "address": row.address,
+        "type": row.type,
+        "kind": row.kind.value,
+        "path": row.path or None,
+        "before": row.before,
+        "after": row.after,
+        "value": row.value.value,
+        "class": row.drift.value,
+        "why": row.why,
+        "repair": row.repair,
+        "adopt": row.adopt,
+        "hourly": None if row.hourly is None else decimal_text(row.hourly),
+        "origin": None if row.origin is None else str(row.origin),
+        "place": row.place or None,
+        "field": row.field or None,
+        # No target says it yet; a name in the file of somebody who looks would be a guess.
+        "who": None,
+    }
 
 
 def backend_document(found: Backend | None) -> str:

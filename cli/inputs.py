@@ -117,24 +117,29 @@ def approval(screen: Screen, *, yes: bool, question: str) -> Callable[[Plan], bo
     """
 
     def confirm(plan: Plan) -> bool:
-        import sys
-
         screen.diagnostics(plan.diagnostics)
         screen.report(plan.report("text"), to_error=True)
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise SkycError(
-                error(
-                    "needs-approval",
-                    "Nobody can be asked whether to go on.",
-                    "Standard input is not a terminal, and the plan above needs a yes. Review it, then run the same command "
-                    "with -y. Nothing was done.",
-                )
-            )
-        return screen.ask(question)
+        return asked(screen, yes=yes, question=question)
 
     return confirm
+
+
+def asked(screen: Screen, *, yes: bool, question: str) -> bool:
+    """Whether to do what was shown. Raises SkycError `needs-approval` when there is nobody to ask."""
+    import sys
+
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise SkycError(
+            error(
+                "needs-approval",
+                "Nobody can be asked whether to go on.",
+                "Standard input is not a terminal, and the plan above needs a yes. Review it, then run the same command "
+                "with -y. Nothing was done.",
+            )
+        )
+    return screen.ask(question)
 
 
 def _variables(given: Iterable[str], environ: Mapping[str, str], wrong: list[Diagnostic]) -> Iterable[tuple[str, str]]:

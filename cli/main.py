@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "cancel": "Stop the jobs of a deployment; keep its nodes.",
     "stop": "Stop a deployment's rented machines; keep their disks.",
     "start": "Start machines that were stopped, and wait for them.",
+    "drift": "Show what was changed outside skyc; put it back, or take it over.",
     "destroy": "Remove everything a deployment has made, except persistent storage.",
     "eject": "Write a deployment as plain Terraform, to go on without skyc.",
     "check": "Say which targets work from here, and why not.",

@@ -35,6 +35,8 @@ def main(outdir: str, site: dict[str, Any]) -> None:
         output = TerraformOutput(stack, f"output-{name}", value="")
         output.override_logical_id(name)
         output.add_override("value", value)
+    if site.get("moved"):
+        stack.add_override("moved", site["moved"])
     app.synth()
 
 

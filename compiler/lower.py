@@ -132,6 +132,7 @@ def verify(graph: ResourceGraph) -> None:
     - addresses are unique and resources are sorted by address, so that equal graphs print equally;
     - every Ref and dependency names a resource of the same graph (a root module has no other) and never itself;
     - each resource type belongs to a required provider, and versions are exact;
+    - a move leads from an address that is not in the graph to one of the same type that is;
     - a task's site has the output `nodes`, and a site of buckets `storages` with BUCKET_FACTS of each: the runtime needs them.
 
     Raises GraphInvariantError.
@@ -154,6 +155,9 @@ def verify(graph: ResourceGraph) -> None:
     for need in graph.requirements:
         if not need.version or need.version[0] not in "0123456789":
             raise GraphInvariantError(f"{graph.site}: provider {need.source} is not pinned to one version")
+    for move in graph.moves:
+        if str(move.before) in known or str(move.after) not in known or move.before.type != move.after.type:
+            raise GraphInvariantError(f"{graph.site}: {move.before} cannot be moved to {move.after}")
     needed = "storages" if holds_storage(graph.site) else "nodes"
     if needed not in graph.outputs:
         raise GraphInvariantError(f"{graph.site}: the output `{needed}` is missing")

@@ -29,11 +29,14 @@ from .ir import (
     Quota,
     ResourceGraph,
     Secret,
+    SiteId,
     SpecFile,
     SynthManifest,
     TaskGraph,
+    TaskId,
 )
 from .lower import lower
+from .moves import with_moves
 from .optimize import optimize
 from .parse import parse
 from .policy.load import PolicyFile, load
@@ -66,6 +69,8 @@ class CompileOptions:
     """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
     known: Callable[[DeploymentId], tuple[KnownBucket, ...]] = lambda deployment: ()
     """The buckets a deployment has already: they stay where they are."""
+    held: Callable[[DeploymentId], Mapping[SiteId, tuple[str, ...]]] = lambda deployment: {}
+    """Site → addresses in its state, as an older skyc may have called them. Asked only where a target has renamed something."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the user's configuration names, by target and region (`LowerContext.images`)."""
     policies: tuple[PolicyFile, ...] = ()
@@ -96,6 +101,10 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     policy: PolicySet = NO_POLICY
     """Every rule that holds for the plan."""
+    named_policies: tuple[PolicyFile, ...] = ()
+    """The policy files that the task file names."""
+    endless: tuple[TaskId, ...] = ()
+    """Tasks that are services: they run until somebody stops them."""
     candidates: CandidateSet | None = None
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images the catalog knows, as `CompileOptions.images` names them."""
@@ -144,10 +153,11 @@ def _parse(state: Compilation) -> Compilation:
 
 
 def _resolve(state: Compilation) -> Compilation:
-    assert state.spec is not None
+    spec = state.spec
+    assert spec is not None
     path = Path(state.source.path)
     resolved, said = resolve(
-        state.spec,
+        spec,
         state.sources,
         stem=path.stem,
         directory=path.resolve().parent,
@@ -156,13 +166,24 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
-    policy, said = load((*state.options.policies, *_named_policies(state)))
+    services = {document.origin for document in spec.documents if "service" in document.later}
     state = dataclasses.replace(
-        state, graph=resolved.graph, secrets=resolved.secrets, policy=policy, diagnostics=state.diagnostics + said
+        state,
+        graph=resolved.graph,
+        secrets=resolved.secrets,
+        named_policies=tuple(_named_policies(state)),
+        endless=tuple(task.id for task in resolved.graph.tasks if task.origin in services),
     )
+    state = with_policies(state)
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
     return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
+
+
+def with_policies(state: Compilation) -> Compilation:
+    """With every rule that holds: those of the options, and those the task file names. Reads the files."""
+    policy, said = load((*state.options.policies, *state.named_policies))
+    return dataclasses.replace(state, policy=policy, diagnostics=state.diagnostics + said)
 
 
 def _named_policies(state: Compilation) -> Iterator[PolicyFile]:
@@ -240,7 +261,16 @@ def _lower(state: Compilation) -> Compilation:
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, buckets=buckets, graphs=graphs, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, buckets=buckets, graphs=_moved(state, graphs), diagnostics=state.diagnostics + said)
+
+
+def _moved(state: Compilation, graphs: tuple[ResourceGraph, ...]) -> tuple[ResourceGraph, ...]:
+    """With what the states hold under addresses of an older skyc."""
+    renames = {graph.provider: state.options.providers[graph.provider].renames() for graph in graphs}
+    if state.options.offline or not any(renames.values()):
+        return graphs
+    held = state.options.held(state.deployment)
+    return tuple(with_moves(graph, renames[graph.provider], held.get(graph.site, ())) for graph in graphs)
 
 
 def _synth(state: Compilation) -> Compilation:

@@ -189,6 +189,8 @@ def site_json(graph: ResourceGraph) -> str:
         "resources": resources,
         "outputs": [(name, terraform_value(value)) for name, value in graph.outputs.items()],
     }
+    if graph.moves:
+        site["moved"] = [{"from": str(move.before), "to": str(move.after)} for move in graph.moves]
     return json.dumps(site)
 
 

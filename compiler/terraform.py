@@ -184,9 +184,16 @@ class Terraform:
         return CommandRun(**self._facts("validate", ended, said, errors))
 
     def plan(
-        self, *, destroy: bool = False, refresh_only: bool = False, refresh: bool = True, replace: Sequence[str] = ()
+        self,
+        *,
+        destroy: bool = False,
+        refresh_only: bool = False,
+        refresh: bool = True,
+        replace: Sequence[str] = (),
+        target: Sequence[str] = (),
     ) -> PlanRun:
-        """Plan into a private file. Exit code 2 of `-detailed-exitcode` becomes `has_changes`."""
+        """Plan into a private file. Exit code 2 of `-detailed-exitcode` becomes `has_changes`. target: only these addresses, and what they
+        depend on; none: everything."""
         prepared = self._prepare()
         if prepared is not None:
             return PlanRun(**_fields(prepared), plan_file=None, has_changes=False)
@@ -198,6 +205,7 @@ class Terraform:
             refresh_only=True if refresh_only else None,
             refresh=None if refresh else "false",
             replace=list(replace),
+            target=list(target),
         )
         plan_file = files / process.PLAN
         return PlanRun(**_fields(run), plan_file=plan_file if plan_file.exists() else None, has_changes=run.returncode == 2)

@@ -21,10 +21,12 @@ from typing import Any, Protocol
 from ..compiler.diagnostics import Diagnostic, SourceMap, Span
 from ..compiler.ir import (
     DeploymentId,
+    DriftTable,
     Failure,
     FrozenMap,
     GroupPlacement,
     NodeRuntime,
+    Rename,
     ResourceGraph,
     SiteId,
     Storage,
@@ -371,6 +373,12 @@ class Provider(Protocol):
     def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
         """Start those of these machines that do not run and wait until they do; `bring_up` is for what comes then. Addresses may be
         others afterwards. Names of the nodes that were started. Only with `Capability.STOP`. Raises SkycError."""
+
+    def renames(self) -> tuple[Rename, ...]:
+        """Addresses that an older skyc gave to what `lower` calls otherwise now, the oldest rename first. Pure."""
+
+    def drift_table(self) -> DriftTable:
+        """What a change of each attribute of what it emits means, and of each resource that is gone or extra. Pure."""
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """Everything in the world tagged with this deployment, sorted by id."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ..compiler.ir import DeploymentId, Failure, FrozenMap, GroupPlacement, ResourceGraph, Task
+from ..compiler.ir import DeploymentId, DriftTable, Failure, FrozenMap, GroupPlacement, Rename, ResourceGraph, Task
 from ..compiler.ir.catalog import CatalogPart
 from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
 from .bucketless import Bucketless
@@ -97,6 +97,12 @@ class PricedProvider(Bucketless):
 
     def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
         raise SkycError(self._cannot_yet())
+
+    def renames(self) -> tuple[Rename, ...]:
+        return ()
+
+    def drift_table(self) -> DriftTable:
+        return DriftTable()
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         return ()

@@ -141,7 +141,7 @@ def _key(path: Path, comment: str) -> tuple[str, str]:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """The first writer wins, and nobody sees half a key: a link fails when the name exists."""
+    """A file for the owner alone. The first writer wins, and nobody sees half a key: a link fails when the name exists."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -53,13 +53,14 @@ def made_buckets(session: Session, deployment: DeploymentId, *, skip_damaged: bo
                     persistent=facts["persistent"],
                     site=record.site,
                     provider=record.provider,
-                    region=_region(record.site, record.provider),
+                    region=region_of(record.site, record.provider),
                 )
             )
     return tuple(found)
 
 
-def _region(site: SiteId, provider: str) -> str:
+def region_of(site: SiteId, provider: str) -> str:
+    """The region in the name of a site."""
     place = site.partition(".")[2]
     return provider if place == site_place(provider, provider) else place.removeprefix(f"{provider}-")
 

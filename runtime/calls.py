@@ -6,7 +6,7 @@ user stops it half way. What only some of them need is imported there: `plan --e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,17 @@ from ..providers.base import CheckReport
 from .backend.faults import NotCompared
 from .records import JobRecord
 from .request import Request, compile_request
-from .results import ApplyResult, DeploymentStatus, DestroyResult, Plan, Progress, SchemaOf, SwitchResult
+from .results import (
+    ApplyResult,
+    DeploymentStatus,
+    DestroyResult,
+    Drift,
+    MendResult,
+    Plan,
+    Progress,
+    SchemaOf,
+    SwitchResult,
+)
 from .session import Session, open_session
 
 if TYPE_CHECKING:
@@ -109,7 +119,7 @@ def plan(
                     if file is not None:
                         from .plan_files import compared_file, write_plan_file
 
-                        write_plan_file(file, compared_file(session, made, result))
+                        write_plan_file(file, compared_file(session, made, result, out=file))
                     if emit == "plan":
                         return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
                     return result
@@ -284,6 +294,54 @@ def start(
 
     with open_session(home, on_progress=on_progress) as session:
         return start_stopped(session, deployment, wait=wait)
+
+
+def drift(
+    deployment: str | None = None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> tuple[Drift, ...]:
+    """What is not as it was applied last, of one deployment or of all. Nothing is changed."""
+    from .drift import drift as look
+
+    with open_session(home, on_progress=on_progress) as session:
+        return look(session, deployment, wait=wait)
+
+
+def repair_drift(
+    deployment: str,
+    *,
+    only: Collection[str] = (),
+    confirm: Callable[[Drift, Plan | None], bool] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> MendResult:
+    """Put the world back to what was applied last. only: classes of drift and addresses; none: everything. `confirm` None: without
+    asking."""
+    from .mend import repair
+
+    with open_session(home, on_progress=on_progress) as session:
+        return repair(session, deployment, only=only, confirm=confirm, wait=wait)
+
+
+def adopt_drift(
+    deployment: str,
+    *,
+    only: Collection[str] = (),
+    security: bool = False,
+    confirm: Callable[[Drift, Plan | None], bool] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+    wait: float | None = None,
+) -> MendResult:
+    """Take what is there into the states; the world is not changed. security: also what is about security, which is refused otherwise."""
+    from .mend import adopt
+
+    with open_session(home, on_progress=on_progress) as session:
+        return adopt(session, deployment, only=only, security=security, confirm=confirm, wait=wait)
 
 
 def destroy(

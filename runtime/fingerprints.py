@@ -6,7 +6,6 @@ from the first plan on: the first one to need it puts it there.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterable
 
@@ -14,9 +13,9 @@ from ..compiler.artifact.fingerprint import changes_fingerprint, compiled_finger
 from ..compiler.ir import ChangeSet, DeploymentId, Fingerprints, FrozenMap
 from ..compiler.pipeline import Compilation
 from .access import ssh_directory, write_once
+from .backend.keys import first_key
 from .backend.marks import write_file
 from .session import Session
-from .storage.base import Changed, NotFound, StoreError
 
 KEY = "review"
 """Its name in the directory of the deployment's keys, and below `ssh/` in a backend."""
@@ -52,19 +51,7 @@ def review_key(session: Session, deployment: DeploymentId) -> bytes:
     path = ssh_directory(session.home, deployment) / KEY
     remote = session.remotes.get(deployment)
     if remote is not None and not path.exists():
-        name = f"{deployment}/ssh/{KEY}"
-        with contextlib.suppress(NotFound, StoreError):
-            write_file(path, remote.objects.get(name))
-        if not path.exists() and not remote.reading:
-            made = secrets.token_bytes(BYTES)
-            try:
-                remote.objects.swap(name, made, None)
-            except Changed:
-                made = remote.objects.get(name)
-            except StoreError:
-                # Who may not write there has a key of their own, and names of their own.
-                pass
-            write_file(path, made)
+        write_file(path, first_key(remote, KEY, secrets.token_bytes(BYTES)))
     if not path.exists():
         write_once(path, secrets.token_bytes(BYTES))
     return path.read_bytes()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..compiler.artifact.plan_file import (
+    LARGEST,
     EngineName,
     LocalTree,
     NetworkRow,
@@ -32,6 +33,7 @@ from ..compiler.scrub import Scrubber
 from ..compiler.synth import FILE_NAME
 from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import STOPPED, Capability, is_lost
+from .backend.keys import share_keys
 from .backend.machine import home_label
 from .clusters import clusters, healths
 from .fingerprints import hashed_secrets
@@ -63,7 +65,8 @@ def is_plan_file(path: Path) -> bool:
 def read_plan_file(path: Path) -> tuple[PlanFile, str]:
     """A plan file and its digest. Raises SkycError."""
     try:
-        return read(path.read_bytes())
+        with path.open("rb") as file:
+            return read(file.read(LARGEST + 1))
     except OSError as failure:
         raise SkycError(error("plan-file-unreadable", "The plan file cannot be read", f"{path}: {failure.strerror}.")) from None
     except NotAPlan as failure:
@@ -112,10 +115,15 @@ def write_plan_file(path: Path, plan: PlanFile) -> str:
 # What goes into one
 
 
-def compared_file(session: Session, plan: Planned, shown: Plan) -> PlanFile:
-    """Of a plan that was held against the deployment's states. With its lock held, while `planned` lasts."""
+def compared_file(session: Session, plan: Planned, shown: Plan, *, out: Path | None = None) -> PlanFile:
+    """Of a plan that was held against the deployment's states. With its lock held, while `planned` lasts. out: where it will lie, which
+    may be in a workdir."""
     compilation = plan.compilation
     assert compilation.graph is not None
+    remote = session.remotes.get(plan.deployment)
+    if remote is not None and logs_in(compilation):
+        # Another home may be the one that applies it.
+        share_keys(remote)
     made = {graph.site: file for graph, file in zip(compilation.graphs or (), compilation.synthesized or (), strict=True)}
     health = site_healths(session, plan.deployment)
     return _file(
@@ -129,9 +137,10 @@ def compared_file(session: Session, plan: Planned, shown: Plan) -> PlanFile:
         ),
         jobs=tuple(_jobs(session, plan)),
         engine=EngineName(name=session.engine.name, version=session.engine.version),
-        trees=tuple(local_trees(compilation.graph.tasks, not_sent(session, compilation.source.path))),
+        trees=tuple(local_trees(compilation.graph.tasks, (*not_sent(session, compilation.source.path), *filter(None, (out,))))),
         secrets=hashed_secrets(session, plan.deployment, compilation),
         keys=keys_digest(compilation),
+        mark=compilation.options.mark(plan.deployment) if compilation.buckets else "",
     )
 
 
@@ -156,6 +165,7 @@ def _file(
     trees: tuple[LocalTree, ...] = (),
     secrets: FrozenMap[str] | None = None,
     keys: str = "",
+    mark: str = "",
 ) -> PlanFile:
     assert compilation.graph is not None and compilation.placement is not None
     return PlanFile(
@@ -178,7 +188,10 @@ def _file(
         trees=trees,
         secrets=secrets or FrozenMap(),
         keys=keys,
+        mark=mark,
         policies=shown.policies,
+        policy_files=tuple(str(policy.path.resolve()) for policy in compilation.named_policies),
+        endless=compilation.endless,
         fingerprints=shown.fingerprints,
     )
 

@@ -77,7 +77,7 @@ class JournalEntry:
     site: SiteId
     plan_digest: str
     action: str
-    """`apply`, `destroy` or `refresh`."""
+    """`apply`, `destroy`, `refresh`, `repair` or `adopt`."""
     started: datetime
     outcome: str | None = None
     finished: datetime | None = None

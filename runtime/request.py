@@ -6,19 +6,21 @@ imported for it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ..compiler.diagnostics import SkycError
-from ..compiler.ir import DeploymentId, Objective, Secret
+from ..compiler.ir import DeploymentId, Objective, Secret, SiteId
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
+from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Access
 from .access import access_of, mark_of
-from .backend.opening import fetch_keys
+from .backend.opening import fetch_keys, look
 from .buckets import known_buckets
 from .images import read_images
 from .mirror import mirrored
@@ -75,6 +77,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             networks=read_networks(session.home, session.providers),
             mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),
             known=partial(known_buckets, session),
+            held=partial(_held, session),
             images=read_images(session.home),
             policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
             offline=request.offline,
@@ -88,6 +91,18 @@ def deployment_keys(session: Session, deployment: DeploymentId) -> Access:
     """Keys are those of whoever made the deployment first, here or elsewhere."""
     fetch_keys(session, deployment)
     return access_of(session.home, deployment)
+
+
+def _held(session: Session, deployment: DeploymentId) -> Mapping[SiteId, tuple[str, ...]]:
+    """Site → addresses in its state, with the news of other homes. A state that cannot be read is refused by whoever plans on it."""
+    with contextlib.suppress(SkycError):
+        look(session, str(deployment))
+    found: dict[SiteId, tuple[str, ...]] = {}
+    for record in session.store.sites(deployment):
+        with contextlib.suppress(SkycError):
+            facts = read_state(Path(record.directory) / STATE_FILE)
+            found[record.site] = facts.resources if facts is not None else ()
+    return found
 
 
 def deployment_mark(session: Session, deployment: DeploymentId) -> str:

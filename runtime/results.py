@@ -11,6 +11,9 @@ The calls live in `skyc` itself and have these signatures (`cli/api.py` states t
     exec(deployment, command, *, nodes, home, on_progress) -> ApplyResult
     cancel(deployment, job, *, home) -> tuple[JobRecord, ...]
     destroy(deployment, *, confirm, on_progress, purge, home, wait) -> DestroyResult
+    drift(deployment, *, on_progress, home, wait) -> tuple[Drift, ...]
+    repair_drift(deployment, *, only, confirm, on_progress, home, wait) -> MendResult
+    adopt_drift(deployment, *, only, security, confirm, on_progress, home, wait) -> MendResult
     check(*, home) -> tuple[CheckReport, ...]
     mirror(directory) -> Path
     backend_create(uri, *, region, endpoint, key) -> Backend
@@ -34,6 +37,8 @@ from ..compiler.diagnostics import Diagnostic, has_errors
 from ..compiler.ir import (
     ChangeSet,
     DeploymentId,
+    DriftClass,
+    DriftRow,
     Fingerprints,
     FrozenMap,
     GroupName,
@@ -261,6 +266,57 @@ class SwitchResult:
 
     deployment: DeploymentId
     nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What of a deployment is not as it was applied. rows: the gravest first. diagnostics: an error says that it could not be looked at,
+    or not at all of it."""
+
+    deployment: DeploymentId
+    rows: tuple[DriftRow, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return has_errors(self.diagnostics)
+
+    def matters(self, classes: frozenset[DriftClass] | None = None) -> bool:
+        """Whether there is drift that is not benign, of these classes. What is unclassified counts as security does."""
+        return any(row.matters and (classes is None or _counts_as(row.drift) in classes) for row in self.rows)
+
+    def report(self, format: Literal["text", "markdown"] = "text") -> str:
+        from ..compiler.drift import render_markdown, render_text
+
+        return (render_markdown if format == "markdown" else render_text)(self.deployment, self.rows)
+
+
+def _counts_as(drift: DriftClass) -> DriftClass:
+    return DriftClass.SECURITY if drift is DriftClass.UNCLASSIFIED else drift
+
+
+class MendOutcome(enum.Enum):
+    """How a repair or an adoption ended."""
+
+    NOTHING = "nothing"
+    """There was nothing to do."""
+    DECLINED = "declined"
+    DONE = "done"
+    LEFT = "left"
+    """It was done, and something is still, or again, not as it was applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MendResult:
+    """After a repair or an adoption. rows: what it was about. left: what drifts now. fields: lines a task file needs, so that the next
+    apply does not undo what was adopted."""
+
+    deployment: DeploymentId
+    outcome: MendOutcome
+    rows: tuple[DriftRow, ...] = ()
+    left: tuple[DriftRow, ...] = ()
+    fields: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

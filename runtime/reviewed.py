@@ -29,20 +29,25 @@ from ..compiler.ir import (
     SiteId,
 )
 from ..compiler.parse import parse
-from ..compiler.pipeline import Compilation, CompileOptions, SynthFile
+from ..compiler.pipeline import Compilation, CompileOptions, SynthFile, with_policies
+from ..compiler.policy.load import PolicyFile
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
-from ..providers.base import STOPPED, Access
+from ..providers.base import MARK_FILE, STOPPED, Access
+from .access import write_once
 from .attempts import continued
+from .backend.opening import fetch_keys
 from .job import JobState
 from .moved import MOVED, moved, moved_since, offer_moved
 from .plan_files import LOCK_FILE, read_plan_file
 from .planning import Planned, newest_attempt, planned
+from .policy.files import policy_files
 from .records import JobRecord
 from .request import Request, compile_request, deployment_keys, deployment_mark
 from .session import Session
 from .sites import SiteContext, SitePlan, site_directory, terraform_at, write_module
 from .standing import refresh_jobs
+from .state import deployment_directory
 
 _DESTROYS = frozenset({Action.DELETE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY})
 _QUIET = frozenset({Action.NO_OP, Action.READ})
@@ -78,7 +83,24 @@ def opened_review(session: Session, request: Request) -> Review:
     if request.deployment not in (None, plan.deployment):
         detail = f"{request.path} is for `{plan.deployment}`, and the command line names `{request.deployment}`."
         raise SkycError(error("plan-of-another", "The plan is of another deployment", detail), exit_code=MOVED)
+    given = [name for name, value in (("--env", request.env), ("--rerun", request.rerun)) if value]
+    if given:
+        detail = (
+            f"{request.path} says all of what is done; {' and '.join(given)} would make another plan of it. Nothing was done."
+        )
+        raise SkycError(
+            error("plan-file-option", "An option would change a reviewed plan", detail, hint="leave it out, or plan again")
+        )
+    adopt_mark(session, plan)
     return Review(path=request.path, plan=plan, digest=digest, compilation=_compilation(session, request, plan))
+
+
+def adopt_mark(session: Session, plan: PlanFile) -> None:
+    """The names of the plan's buckets end as they did where it was made, unless the deployment has a mark here already."""
+    fetch_keys(session, plan.deployment)
+    path = deployment_directory(session.home, plan.deployment) / MARK_FILE
+    if plan.mark and not path.exists() and session.store.deployment(plan.deployment) is None:
+        write_once(path, plan.mark.encode())
 
 
 @contextlib.contextmanager
@@ -166,7 +188,14 @@ def _gone_on(session: Session, request: Request, review: Review, context: SiteCo
                     exit_code=MOVED,
                 )
         digests = {job.plan.task: job.task_digest for job in review.plan.jobs}
-        yield dataclasses.replace(plan, jobs=jobs, task_digests=digests, plan_file=review.digest)
+        yield dataclasses.replace(
+            plan,
+            jobs=jobs,
+            task_digests=digests,
+            before=review.plan.before,
+            fingerprints=review.plan.fingerprints,
+            plan_file=review.digest,
+        )
 
 
 def _beyond(now: ChangeSet, approved: ChangeSet | None) -> list[str]:
@@ -240,9 +269,9 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         for site in plan.sites
         if site.graph is not None and site.manifest is not None
     )
-    return Compilation(
+    compilation = Compilation(
         source=source,
-        options=_options(session, plan),
+        options=_options(session, request, plan),
         sources=sources,
         graph=plan.graph,
         secrets=_secrets(session, request, plan),
@@ -253,7 +282,14 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         buckets=plan.buckets,
         graphs=graphs,
         synthesized=made,
+        named_policies=tuple(PolicyFile(path=Path(path), shown=path) for path in plan.policy_files),
+        endless=plan.endless,
     )
+    # The rules of today, not of the review: who forbids something meanwhile is heeded.
+    compilation = with_policies(compilation)
+    if compilation.failed:
+        raise SkycError(*compilation.diagnostics)
+    return compilation
 
 
 def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[object, ...]) -> PlacementPlan:
@@ -272,7 +308,7 @@ def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[obj
     return placement if len(kept) == len(placement.fallbacks) else dataclasses.replace(placement, fallbacks=tuple(kept))
 
 
-def _options(session: Session, plan: PlanFile) -> CompileOptions:
+def _options(session: Session, request: Request, plan: PlanFile) -> CompileOptions:
     settings = plan.settings
 
     def access(deployment: DeploymentId) -> Access:
@@ -291,6 +327,7 @@ def _options(session: Session, plan: PlanFile) -> CompileOptions:
         mark=lambda deployment: deployment_mark(session, deployment),
         images=settings.images,
         versions=settings.versions,
+        policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
     )
 
 

@@ -23,6 +23,7 @@ from ..compiler.synth import FILE_NAME
 from ..compiler.terraform import Engine, Event, StateFacts, Terraform, checked
 from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Provider
+from .applied import keep_applied
 from .records import JournalEntry, StateMemory
 from .state import StateStore, deployment_directory
 
@@ -207,6 +208,7 @@ def _empty_what_leaves(context: SiteContext, plan: SitePlan) -> None:
 def apply_site(context: SiteContext, plan: SitePlan, terraform: Terraform, *, plan_digest: str) -> None:
     """Do exactly what was planned. The journal entry stays open when skyc, or Terraform, dies on the way."""
     entry = _begin(context, plan.site, plan_digest=plan_digest, action="destroy" if plan.graph is None else "apply")
+    keep_applied(plan.directory, plan.graph, context.origin_of)
     try:
         _empty_what_leaves(context, plan)
     except BaseException:
@@ -247,6 +249,12 @@ def _carry_out(context: SiteContext, site: SiteId, terraform: Terraform, plan_fi
     if run.interrupted:
         raise KeyboardInterrupt
     checked(run)
+
+
+def carry_out(context: SiteContext, site: SiteId, terraform: Terraform, plan_file: Path, *, action: str) -> None:
+    """Do what a plan of what was applied already says, as `apply_site` does one of something new: journal, run, remember. action: what the
+    journal calls it. Raises SkycError, KeyboardInterrupt."""
+    _carry_out(context, site, terraform, plan_file, _begin(context, site, plan_digest="", action=action))
 
 
 def refresh_site(context: SiteContext, site: SiteId, provider: Provider) -> None:

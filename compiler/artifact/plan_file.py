@@ -33,6 +33,7 @@ from ..ir import (
     SiteId,
     SynthManifest,
     TaskGraph,
+    TaskId,
 )
 from . import BEGINNING, FORMAT
 from .codec import Damaged, decode, encode, json_schema, parts_of
@@ -150,9 +151,11 @@ class Settings:
 class PlanFile:
     """A reviewed plan.
 
-    home: host and place of the home it was made in. keys: a digest of the deployment's public keys, empty where it has none. placement:
-    what is made, with its fallbacks, its costs and the offers that were left out; chosen: the optimizer's choice, where a failover had
-    gone on from it. secrets: name → keyed hash of the value. trees: the local files that are sent.
+    home: host and place of the home it was made in. keys: a digest of the deployment's public keys, empty where it has none. mark: what
+    the names of its buckets end with, empty without any. placement: what is made, with its fallbacks, its costs and the offers that were
+    left out; chosen: the optimizer's choice, where a failover had gone on from it. secrets: name → keyed hash of the value. trees: the
+    local files that are sent. policies: what the rules of that day said; policy_files: absolute paths of those the task file names, which
+    hold when it is applied too. endless: tasks that are services.
     """
 
     kind: PlanKind
@@ -174,7 +177,10 @@ class PlanFile:
     trees: tuple[LocalTree, ...] = ()
     secrets: FrozenMap[str] = field(default_factory=FrozenMap)
     keys: str = ""
+    mark: str = ""
     policies: tuple[PolicyResult, ...] = ()
+    policy_files: tuple[str, ...] = ()
+    endless: tuple[TaskId, ...] = ()
     fingerprints: Fingerprints | None = None
 
     @property
@@ -242,6 +248,8 @@ def _wrong(plan: PlanFile) -> Iterator[str]:
     """What no plan of skyc's is like."""
     if not _DEPLOYMENT.fullmatch(plan.deployment):
         yield "its deployment has a name that cannot be one"
+    if not re.fullmatch(r"[0-9a-f]{0,64}", plan.mark):
+        yield "its mark cannot be one"
     names = [site.site for site in plan.sites]
     if len(set(names)) != len(names) or not all(_SITE.fullmatch(name) and ".." not in name for name in names):
         yield "one of its sites has a name that cannot be one"

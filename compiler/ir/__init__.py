@@ -14,6 +14,7 @@ from .addresses import (
 )
 from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
+from .drift import DriftClass, DriftKind, DriftRow, DriftTable, RateKind, TypeDrift
 from .failure import Failure, FailureKind, Reach
 from .frozen import FrozenMap, canonical, decimal_text, digest, plain
 from .job import JobAction, JobPlan
@@ -39,8 +40,10 @@ from .placement import (
 from .resources import (
     BUCKET_FACTS,
     Joined,
+    Move,
     ProviderRequirement,
     Ref,
+    Rename,
     ResourceGraph,
     ResourceNode,
     SynthManifest,
@@ -107,6 +110,10 @@ __all__ = [
     "CostLine",
     "DataFlow",
     "DeploymentId",
+    "DriftClass",
+    "DriftKind",
+    "DriftRow",
+    "DriftTable",
     "Exposure",
     "Failure",
     "FailureKind",
@@ -130,6 +137,7 @@ __all__ = [
     "Meaning",
     "Meanings",
     "MountMode",
+    "Move",
     "NodeGroup",
     "NodeRuntime",
     "NodeShape",
@@ -143,9 +151,11 @@ __all__ = [
     "Proof",
     "ProviderRequirement",
     "Quota",
+    "RateKind",
     "Reach",
     "Ref",
     "Rejection",
+    "Rename",
     "ResourceAddress",
     "ResourceChange",
     "ResourceGraph",
@@ -166,6 +176,7 @@ __all__ = [
     "TaskId",
     "TaskSpec",
     "Transfer",
+    "TypeDrift",
     "Value",
     "ValueKind",
     "canonical",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from decimal import Decimal
 from typing import TypeAlias, Union
 
 from .addresses import DeploymentId, ResourceAddress, SiteId, SpecPath
-from .frozen import FrozenMap, digest
+from .frozen import FrozenMap, digest, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,25 @@ class ResourceNode:
     """Arguments, as Terraform writes them (`tags["x"]`), that count only when the resource is made."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rename:
+    """An address that skyc gave until a version, and what it gives since. Patterns: `aws_instance.{group}-{index}`, where `{index}` is a
+    number; every name in braces of `after` stands in `before`. Both are of one resource type."""
+
+    since: str
+    """The version of skyc that first said `after`."""
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Something in the state that lies under another address now."""
+
+    before: ResourceAddress
+    after: ResourceAddress
+
+
 BUCKET_FACTS = ("id", "persistent", "uri")
 """What the output `storages` says of a bucket. `id` refers to the resource, so that nothing is said of one that was not made."""
 
@@ -104,10 +124,17 @@ class ResourceGraph:
     requirements: tuple[ProviderRequirement, ...]
     resources: tuple[ResourceNode, ...]
     outputs: FrozenMap[Value]
+    moves: tuple[Move, ...] = ()
+    """What its state holds under addresses of an older skyc."""
 
     @property
     def digest(self) -> str:
         return digest(self)
+
+    def __canonical__(self) -> dict[str, object]:
+        # Without moves a graph has the digest it had before there were any.
+        fields = {item.name: plain(getattr(self, item.name)) for item in dataclass_fields(self)}
+        return fields if self.moves else {name: value for name, value in fields.items() if name != "moves"}
 
     def origin_of(self, address: str) -> SpecPath | None:
         """The spec path a Terraform address came from, or None for one that is not ours."""

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Storage, Task
+from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, LowerContext, OwnedResource
+from ..drift import table_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
+from .moved import MOVED
 
 if TYPE_CHECKING:
     from .inventory import Inventory
@@ -74,6 +76,12 @@ class AzureProvider(RentedProvider):
                 commands=("az login", "export ARM_SUBSCRIPTION_ID=$(az account show --query id --output tsv)"),
             ),
         )
+
+    def renames(self) -> tuple[Rename, ...]:
+        return MOVED
+
+    def drift_table(self) -> DriftTable:
+        return table_of(Path(__file__).parent, "azurerm")
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the subscription Terraform works in, and in those where a state of the deployment says that something is. Raises

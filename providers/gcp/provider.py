@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, SiteId, Storage, Task, holds_storage
+from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, SiteId, Storage, Task, holds_storage
 from ..base import Capability, LowerContext, OwnedResource
+from ..drift import table_of
 from ..http import Answered
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
@@ -19,6 +20,7 @@ from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
+from .moved import MOVED
 
 if TYPE_CHECKING:
     from .inventory import Inventory
@@ -98,6 +100,12 @@ class GcpProvider(RentedProvider):
                 )
             )
         return tuple(found)
+
+    def renames(self) -> tuple[Rename, ...]:
+        return MOVED
+
+    def drift_table(self) -> DriftTable:
+        return table_of(Path(__file__).parent, "google")
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. In the environment's project, and in

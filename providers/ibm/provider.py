@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
-from ...compiler.ir import DeploymentId, GroupPlacement, ResourceGraph, Storage, Task
+from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, LowerContext, OwnedResource
+from ..drift import table_of
 from ..rented.accounts import made_in, refuse_other
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
@@ -19,6 +20,7 @@ from ..rented.provider import RENTED, RentedProvider
 from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
+from .moved import MOVED
 
 if TYPE_CHECKING:
     from .inventory import Inventory
@@ -75,6 +77,12 @@ class IbmProvider(RentedProvider):
                 commands=("export IC_API_KEY=…",),
             ),
         )
+
+    def renames(self) -> tuple[Rename, ...]:
+        return MOVED
+
+    def drift_table(self) -> DriftTable:
+        return table_of(Path(__file__).parent, "ibm")
 
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those

@@ -12,13 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
-from ...compiler.ir import DeploymentId, Failure, FrozenMap, GroupPlacement, ResourceGraph, Task, decimal_text
+from ...compiler.ir import (
+    DeploymentId,
+    DriftTable,
+    Failure,
+    FrozenMap,
+    GroupPlacement,
+    Rename,
+    ResourceGraph,
+    Task,
+    decimal_text,
+)
 from ...compiler.ir.catalog import CatalogPart
 from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
 from ..bucketless import Bucketless
 from ..errors import NO_WORDS, read
 from . import catalog, storage
 from .lower import TYPE, lower
+from .moved import MOVED
 
 DEFINITION = "skyc.providers.local.node:definition"
 _SHARED_MEMORY_LEAST = 128 * 1024**2
@@ -110,6 +121,14 @@ class LocalProvider(Bucketless):
 
     def start(self, nodes: Sequence[Node], *, home: Path, tell: Callable[[str], None]) -> tuple[str, ...]:
         raise SkycError(_never_stops())
+
+    def renames(self) -> tuple[Rename, ...]:
+        return MOVED
+
+    def drift_table(self) -> DriftTable:
+        from ..drift import table_of
+
+        return table_of(Path(__file__).parent, None)
 
     def health(self, node: Node, *, home: Path) -> str:
         """`healthy`, `dead: <why>`, or `gone`; `elsewhere` for one of a home that is not on this machine."""

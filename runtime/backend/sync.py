@@ -283,6 +283,10 @@ class Remote:
 
     # To the backend
 
+    def module_of(self, site: SiteId) -> str:
+        """SHA-256 of the module of a site that was applied last, by whichever home; empty where the backend does not know."""
+        return next((entry.module for entry in self.index.sites if entry.site == site), "") if self.index else ""
+
     def intend(self) -> None:
         """Say that Terraform is about to change something. When this returns, every other home can know. Raises SkycError."""
         if self.lease is None:

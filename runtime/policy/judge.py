@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
-from ...compiler.ir import PolicyEffect, PolicyResult, TaskId, holds_storage
+from ...compiler.ir import PolicyEffect, PolicyResult, holds_storage
 from ...compiler.pipeline import Compilation
 from ...compiler.policy.evaluate import PolicyInput, evaluate
 from ...compiler.policy.rules import Plugin, PolicySet, Rego, Rule
@@ -73,10 +73,9 @@ def held(around: Around, compilation: Compilation, plan: Plan) -> tuple[PolicyRe
 
 def policy_input(around: Around, compilation: Compilation, plan: Plan) -> PolicyInput:
     """What rules are held against. Only for a plan with a placement."""
-    assert compilation.graph is not None and compilation.spec is not None and plan.placement is not None
+    assert compilation.graph is not None and plan.placement is not None
     names = {graph.provider for graph in plan.graphs if not holds_storage(graph.site)}
     login = any(Capability.LOGIN in around.provider(name).capabilities for name in names)
-    endless = {document.origin for document in compilation.spec.documents if "service" in document.later}
     return PolicyInput(
         deployment=plan.deployment,
         graph=compilation.graph,
@@ -86,7 +85,7 @@ def policy_input(around: Around, compilation: Compilation, plan: Plan) -> Policy
         changes=plan.changes,
         compared=bool(plan.changes),
         ssh_from=ssh_ranges(around.home) if login else (),
-        endless=tuple(TaskId(task.id) for task in compilation.graph.tasks if task.origin in endless),
+        endless=compilation.endless,
     )
 
 

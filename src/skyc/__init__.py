@@ -13,16 +13,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .runtime.backend.commands import backend_create, backend_show
     from .runtime.calls import (
+        adopt_drift,
         apply,
         cancel,
         check,
         destroy,
+        drift,
         eject,
         exec,
         logs,
         mirror,
         plan,
         queue,
+        repair_drift,
         schema,
         shell,
         start,
@@ -48,16 +51,19 @@ _HOMES = {
     **dict.fromkeys(("catalog", "offers"), "runtime.catalog"),
     **dict.fromkeys(
         (
+            "adopt_drift",
             "apply",
             "cancel",
             "check",
             "destroy",
+            "drift",
             "eject",
             "exec",
             "logs",
             "mirror",
             "plan",
             "queue",
+            "repair_drift",
             "schema",
             "shell",
             "start",
@@ -70,6 +76,7 @@ _HOMES = {
 
 __all__ = [
     "__version__",
+    "adopt_drift",
     "apply",
     "backend_create",
     "backend_show",
@@ -81,6 +88,7 @@ __all__ = [
     "comment",
     "destroy",
     "diff",
+    "drift",
     "eject",
     "exec",
     "explain",
@@ -92,6 +100,7 @@ __all__ = [
     "plan",
     "policy_check",
     "queue",
+    "repair_drift",
     "schema",
     "shell",
     "start",

@@ -18,7 +18,7 @@ from skyc.compiler.artifact.plan_file import EngineName, PlanFile, SiteState
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.failover import name_of
 from skyc.compiler.ir import DeploymentId, FrozenMap, GroupPlacement, JobAction, Secret, TaskId
-from skyc.providers.simulator.world import WorldResource
+from skyc.providers.simulator.world import World, WorldResource
 from skyc.runtime import apply as applying
 from skyc.runtime import failover, moved
 from skyc.runtime.apply import locked, site_context
@@ -28,6 +28,7 @@ from skyc.runtime.plan_files import read_plan_file, write_plan_file
 from skyc.runtime.planning import Planned, refuse_running
 from skyc.runtime.request import Request
 from skyc.runtime.reviewed import opened_review, reviewed
+from skyc.runtime.storage.file import FileStore
 from tests.artifact.test_plan_file import made
 from tests.failover import fake_terraform
 from tests.failover.pretended import Account, opened
@@ -347,6 +348,10 @@ def test_secrets_are_asked_for_and_another_deployment_is_refused(account: Accoun
     with pytest.raises(SkycError) as caught:
         opened_review(account.session, request)
     assert (caught.value.diagnostics[0].slug, caught.value.exit_code) == ("plan-of-another", 4)
+    for odd in (Request(path=file, env={"A": "b"}, secrets={}), Request(path=file, env={}, secrets={}, rerun=True)):
+        with pytest.raises(SkycError) as caught:
+            opened_review(account.session, odd)
+        assert caught.value.diagnostics[0].slug == "plan-file-option"
     (account.home.parent / "task.yaml").unlink()
     with pytest.raises(SkycError) as caught:
         opened_review(account.session, dataclasses.replace(request, deployment=None))
@@ -376,3 +381,39 @@ def test_fingerprints_name_one_plan(account: Account) -> None:
                     applying.refuse_another(plan, bad)
                 assert (caught.value.diagnostics[0].slug, caught.value.exit_code) == (slug, code)
     assert name_of(compilation.reviewed.placements[0]) == "aws/us-east-1/use1-az1 g5.xlarge on-demand"
+
+
+def test_planned_here_and_applied_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two homes with one backend, as two runs of a pipeline are: keys and marks are those of the plan, from the first apply on."""
+    fake_terraform.install(monkeypatch)
+    shared = FileStore(tmp_path / "shared")
+    monkeypatch.setattr("skyc.runtime.backend.opening.configured", lambda home: shared)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "train.py").write_text("print(1)")
+    with opened(tmp_path / "home-a") as account:
+        file = file_of(account)
+        login = (account.home / "deployments/train/ssh/login").read_bytes()
+        # The world is in the home here, and one for both there.
+        one = World(account.home)
+        monkeypatch.setattr("tests.failover.pretended.World", lambda home: one)
+        monkeypatch.setattr(fake_terraform, "World", lambda home: one)
+    with opened(tmp_path / "home-b") as account:
+        carried_out(account, file)
+        assert (account.home / "deployments/train/ssh/login").read_bytes() == login
+        assert len(account.machines()) == 2
+        second = file_of(account, TASK.replace("num_nodes: 2", "num_nodes: 3"))
+    with opened(tmp_path / "home-a") as account:
+        carried_out(account, second)
+        assert len(account.machines()) == 3
+        assert account.session.store.placement(TRAIN) is not None
+    with opened(tmp_path / "home-b") as account:
+        (told,) = said(account, second)
+        assert "serial" in told
+
+
+def test_buckets_are_called_as_they_were_planned(account: Account, tmp_path: Path) -> None:
+    file = file_of(account, TASK + "storage: {data: {placement: auto, size_gb: 5}}\noutputs: {data: 5GB}\n")
+    mark = (account.home / "deployments/train/mark").read_bytes()
+    with opened(tmp_path / "another") as other:
+        opened_review(other.session, Request(path=file, env={}, secrets={}))
+        assert (other.home / "deployments/train/mark").read_bytes() == mark

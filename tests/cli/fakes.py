@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,7 +44,10 @@ from skyc.runtime.results import (
     DeploymentStatus,
     DestroyOutcome,
     DestroyResult,
+    Drift,
     KeptStorage,
+    MendOutcome,
+    MendResult,
     NodeStatus,
     Outcome,
     Plan,
@@ -204,6 +207,8 @@ class FakeApi:
     lines: tuple[str, ...] = ()
     usable: bool = True
     switched: tuple[str, ...] = ("main-0",)
+    drifts: tuple[Drift, ...] = ()
+    mended: MendResult = field(default_factory=lambda: MendResult(deployment=DIGITS, outcome=MendOutcome.DONE))
     backend: Backend | None = BACKEND
     refreshed: tuple[CloudRefresh, ...] = ()
     found: OfferList = field(default_factory=lambda: OfferList(offers=(OFFER,), total=3))
@@ -275,7 +280,8 @@ class FakeApi:
         fingerprint: str | None,
     ) -> ApplyResult:
         self.policies, self.approved = tuple(policies), tuple(approve)
-        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home)
+        told = {} if fingerprint is None else {"fingerprint": fingerprint}
+        self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home, **told)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
         self._report(on_progress)
@@ -331,6 +337,48 @@ class FakeApi:
     ) -> SwitchResult:
         self._called("start", deployment=deployment, wait=wait)
         return SwitchResult(deployment=DIGITS, nodes=self.switched)
+
+    def drift(
+        self,
+        deployment: str | None,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> tuple[Drift, ...]:
+        self._called("drift", deployment=deployment, wait=wait)
+        return self.drifts
+
+    def repair_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult:
+        self._called("repair_drift", deployment=deployment, only=list(only), wait=wait)
+        if confirm is not None and not confirm(self.drifts[0], plan(Action.UPDATE, jobs=())):
+            return MendResult(deployment=DIGITS, outcome=MendOutcome.DECLINED)
+        return self.mended
+
+    def adopt_drift(
+        self,
+        deployment: str,
+        *,
+        only: Collection[str],
+        security: bool,
+        confirm: Callable[[Drift, Plan | None], bool] | None,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+        wait: float | None,
+    ) -> MendResult:
+        self._called("adopt_drift", deployment=deployment, only=list(only), security=security, wait=wait)
+        if confirm is not None and not confirm(self.drifts[0], None):
+            return MendResult(deployment=DIGITS, outcome=MendOutcome.DECLINED)
+        return self.mended
 
     def destroy(
         self,

@@ -124,6 +124,23 @@ def test_only_the_detailed_exit_code_says_changes(
     assert main(["plan", "t.yaml", "--detailed-exitcode"], api=fake) == code
 
 
+def test_a_plan_goes_into_a_file(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "t.yaml", "-o", "p.skyc"], api=fake) == 0
+    assert fake.calls[-1][1]["out"] == Path("p.skyc")
+    assert "    skyc apply p.skyc\n" in capsys.readouterr().err
+    fake.planned = plan(Action.CREATE, offline=True)
+    assert main(["plan", "t.yaml", "-o", "p.skyc", "--offline"], api=fake) == 0
+    assert "cannot be applied" in capsys.readouterr().err
+    for other in ("--destroy", "--emit=synth"):
+        assert main(["plan", "t.yaml", "-o", "p.skyc", other], api=fake) == 1
+        assert "error[no-plan-file]" in capsys.readouterr().err
+
+
+def test_apply_takes_the_fingerprint_that_was_reviewed(fake: FakeApi) -> None:
+    assert main(["apply", "t.yaml", "-y", "--plan", "29b12832831e0c17"], api=fake) == 0
+    assert fake.calls[-1][1]["fingerprint"] == "29b12832831e0c17"
+
+
 def test_stages_are_those_of_the_pipeline() -> None:
     from skyc.cli.commands.plan import STAGES as known
     from skyc.compiler.pipeline import STAGES

@@ -49,7 +49,11 @@ def test_denied_then_approved(skyc: Skyc, tmp_path: Path) -> None:
 
     approvals = tmp_path / "approvals.yaml"
     approvals.write_text(f"approvals: [{{rule: no-long-runs, by: a@example.org, fingerprint: '{found[1]}'}}]")
-    assert "it ran" in skyc("apply", task, "-y", env={"SKYC_APPROVALS": str(approvals)}).out
+    # The same of a plan that was kept: the rules of the day it is applied count, and the approval is for its fingerprint.
+    kept = str(tmp_path / "plan.skyc")
+    skyc("plan", task, "-o", kept)
+    assert "error[" not in skyc("apply", kept, "-y", code=3).out
+    assert "it ran" in skyc("apply", kept, "-y", env={"SKYC_APPROVALS": str(approvals)}).out
     with StateStore(skyc.home) as store:
         by = [row.text.partition(":")[0] for row in store.events() if row.kind == "approved"]
     assert by == [f"no-long-runs by a@example.org for {found[1]}"]
