@@ -16,6 +16,7 @@ from ..runtime.comments import CommentResult
 from ..runtime.eject import EjectResult
 from ..runtime.explain import Explanation
 from ..runtime.field_effects import FieldEffect
+from ..runtime.locking import LockResult
 from ..runtime.offers import OfferList
 from ..runtime.policy.check import PolicyCheck
 from ..runtime.records import JobRecord
@@ -50,7 +51,19 @@ class Api(Protocol):
         offline: bool,
         policies: Sequence[Path],
         out: Path | None,
+        locked: bool,
     ) -> Plan: ...
+
+    def lock(
+        self,
+        *paths: Path,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, Secret] | None,
+        objective: str,
+        hashes: bool,
+        on_progress: Callable[[Progress], None] | None,
+        home: Path | None,
+    ) -> LockResult: ...
 
     def diff(
         self,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..runtime.eject import EjectResult
     from ..runtime.explain import Explanation
     from ..runtime.field_effects import FieldEffect
+    from ..runtime.locking import LockResult
     from ..runtime.offers import Offer, OfferList
     from ..runtime.records import AttemptRecord, JobRecord
     from ..runtime.results import Backend, DeploymentStatus, Drift, NodeStatus
@@ -63,7 +64,7 @@ def _drift(drift: Drift) -> JsonObject:
         "looked": not drift.failed,
         "drifts": drift.matters(),
         "rows": [_drift_row(row) for row in drift.rows],
-        "diagnostics": [diagnostic(said) for said in drift.diagnostics],
+        "diagnostics": [diagnostic_object(said) for said in drift.diagnostics],
     }
 
 
@@ -147,6 +148,19 @@ def catalog_document(parts: Iterable[CatalogSummary]) -> str:
                 }
                 for part in parts
             ],
+        }
+    )
+
+
+def lock_document(made: LockResult) -> str:
+    changed = [{"name": row.name, "before": row.locked, "after": row.here} for row in made.changed]
+    return _text(
+        {
+            "schema": "skyc.lock-result/v1",
+            "path": made.path,
+            "tasks": list(made.tasks),
+            "written": made.written,
+            "changed": changed,
         }
     )
 

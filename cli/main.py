@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "plan": "Show what an apply would do and what it costs; change nothing.",
     "diff": "Say what a branch changes about the deployments its task files describe.",
+    "lock": "Write down what a task is compiled with, for `plan --locked`.",
     "apply": "Make what the task needs, run it, and show its output.",
     "status": "Show deployments, their nodes and their jobs.",
     "logs": "Print what a job has printed.",

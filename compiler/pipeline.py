@@ -8,15 +8,17 @@ made. The list is data, so `--emit=<stage>` and `--timings` need no code of thei
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Access, Capability, ExistingNetwork, Provider
+from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Provider
 from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
+from .envelope import makeable
 from .ir import (
     CandidateReport,
     CandidateSet,
@@ -34,8 +36,10 @@ from .ir import (
     SynthManifest,
     TaskGraph,
     TaskId,
+    digest,
 )
-from .lower import lower
+from .ir.catalog import CatalogPart
+from .lower import Lowering, lower
 from .moves import with_moves
 from .optimize import optimize
 from .parse import parse
@@ -43,6 +47,7 @@ from .policy.load import PolicyFile, load
 from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
 from .policy.trim import trimmed
+from .portable import portable
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
@@ -77,6 +82,8 @@ class CompileOptions:
     """Policy files that hold beside those the task file names."""
     offline: bool = False
     """The result is for a plan that asks nobody and is never applied."""
+    parts: Mapping[str, CatalogPart] | None = None
+    """The catalog, by provider; None: every provider is asked for its part."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
     """Terraform provider source → version to use instead of the one skyc pins."""
 
@@ -101,8 +108,6 @@ class Compilation:
     secrets: FrozenMap[Secret] = field(default_factory=FrozenMap)
     policy: PolicySet = NO_POLICY
     """Every rule that holds for the plan."""
-    named_policies: tuple[PolicyFile, ...] = ()
-    """The policy files that the task file names."""
     endless: tuple[TaskId, ...] = ()
     """Tasks that are services: they run until somebody stops them."""
     candidates: CandidateSet | None = None
@@ -166,24 +171,19 @@ def _resolve(state: Compilation) -> Compilation:
     state = dataclasses.replace(state, diagnostics=state.diagnostics + said)
     if resolved is None:
         return state
+    policy, said = load((*state.options.policies, *_named_policies(state)))
     services = {document.origin for document in spec.documents if "service" in document.later}
     state = dataclasses.replace(
         state,
         graph=resolved.graph,
         secrets=resolved.secrets,
-        named_policies=tuple(_named_policies(state)),
+        policy=policy,
         endless=tuple(task.id for task in resolved.graph.tasks if task.origin in services),
+        diagnostics=state.diagnostics + said,
     )
-    state = with_policies(state)
     known = state.options.known(state.deployment)
     graph, said = settled(resolved.graph, known, state.sources)
     return dataclasses.replace(state, bound=graph, known=known, diagnostics=state.diagnostics + said)
-
-
-def with_policies(state: Compilation) -> Compilation:
-    """With every rule that holds: those of the options, and those the task file names. Reads the files."""
-    policy, said = load((*state.options.policies, *state.named_policies))
-    return dataclasses.replace(state, policy=policy, diagnostics=state.diagnostics + said)
 
 
 def _named_policies(state: Compilation) -> Iterator[PolicyFile]:
@@ -200,8 +200,17 @@ def _named_policies(state: Compilation) -> Iterator[PolicyFile]:
 def _candidates(state: Compilation) -> Compilation:
     assert state.graph is not None
     providers = state.options.providers
-    parts = tuple(providers[name].catalog(home=state.options.home) for name in sorted(providers))
-    catalog = Catalog(parts=parts, quotas=state.options.quotas)
+    given = state.options.parts
+    parts = tuple(
+        providers[name].catalog(home=state.options.home) if given is None else given[name]
+        for name in sorted(providers if given is None else given)
+    )
+    zones = {
+        f"{provider}/{region}": tuple(sorted(network.subnets))
+        for (provider, region), network in state.options.networks.items()
+        if EVERY_ZONE not in network.subnets
+    }
+    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones))
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
@@ -229,6 +238,10 @@ def _optimize(state: Compilation) -> Compilation:
     )
     if placement is not None and state.policy.rules:
         placement = trimmed(placement, state.policy, state.graph, state.deployment)
+    if placement is not None:
+        # Of the task, and not of where its files lie on this machine.
+        seen = portable(state.bound or state.graph, Path(state.source.path).resolve().parent)
+        placement = dataclasses.replace(placement, spec_digest=digest(seen))
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
@@ -245,23 +258,29 @@ def _lower(state: Compilation) -> Compilation:
         mark=MARK if state.options.offline else state.options.mark,
         known=state.known,
     )
-    graphs, said = lower(
-        state.graph,
-        state.placement,
-        state.options.providers,
+    how = Lowering(
+        providers=state.options.providers,
         deployment=state.deployment,
         home=str(state.options.home),
         runtime=state.options.runtime,
         sources=state.sources,
-        access=state.options.access,
-        buckets=buckets,
+        access=functools.cache(state.options.access),
         networks=state.options.networks,
         # What the user names counts for more than what the catalog knows.
         images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, buckets=buckets, graphs=_moved(state, graphs), diagnostics=state.diagnostics + said)
+    placement = state.placement
+    notes: tuple[Diagnostic, ...] = ()
+    if state.chosen is None:
+        # Before anything is lowered: which plan made a resource stands in its tags.
+        placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
+    graphs, said = lower(state.graph, placement, how, buckets=buckets)
+    diagnostics = (*state.diagnostics, *notes, *said)
+    return dataclasses.replace(
+        state, placement=placement, buckets=buckets, graphs=_moved(state, graphs), diagnostics=diagnostics
+    )
 
 
 def _moved(state: Compilation, graphs: tuple[ResourceGraph, ...]) -> tuple[ResourceGraph, ...]:

@@ -106,6 +106,13 @@ def load_definition_of_ours() -> ProviderDefinition:
     return load_definition(DEFINITION)
 
 
+def uv_version() -> str:
+    """The uv that makes the environments of rented nodes."""
+    from .rented.cloud_init import UV_VERSION
+
+    return UV_VERSION
+
+
 def example(name: str) -> Provider:
     """The target as it is for everyone (`examples.py`): not this machine, and no machines of the user's."""
     from .examples import ExampleMachine, ExampleOwned

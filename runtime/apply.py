@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..compiler.artifact.fingerprint import SHORTEST, SHOWN, matches
-from ..compiler.diagnostics import SkycError, error
+from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId, JobAction, JobPlan, Secret, holds_storage, task_of
 from ..compiler.pipeline import Compilation
 from ..compiler.report import environment_of
@@ -91,9 +91,18 @@ def compiled(session: Session, request: Request) -> Compilation:
 def warned(session: Session, request: Request, compilation: Compilation) -> Compilation:
     """The compilation with what the deployment's history has to say to it."""
     compilation = continued(session, compilation)
-    return dataclasses.replace(
-        compilation, diagnostics=(*compilation.diagnostics, *shared_deployment(session, request, compilation))
-    )
+    said = (*shared_deployment(session, request, compilation), *_not_as_locked(session, request, compilation))
+    return dataclasses.replace(compilation, diagnostics=(*compilation.diagnostics, *said))
+
+
+def _not_as_locked(session: Session, request: Request, compilation: Compilation) -> tuple[Diagnostic, ...]:
+    from .lockfile import lock_path
+
+    if not lock_path(request.path).exists():
+        return ()
+    from .locking import differences_warned
+
+    return differences_warned(session, request, compilation)
 
 
 def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
@@ -271,7 +280,7 @@ def apply(
         ):
             refuse_running(session, plan)
             refuse_another(plan, request.fingerprint)
-            shown = judged(session, request, compilation, plan_result(plan))
+            shown = judged(session, request, compilation, plan_result(plan), reviewed=review.plan if review else None)
             refuse(shown)
             if confirm is not None and shown.has_changes and not confirm(shown):
                 return result(Outcome.DECLINED, None)

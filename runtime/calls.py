@@ -6,6 +6,7 @@ user stops it half way. What only some of them need is imported there: `plan --e
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..compiler.pipeline import emit as emit_stage
 from ..compiler.printer import print_ir
 from ..providers.base import CheckReport
 from .backend.faults import NotCompared
+from .lockfile import lock_path
 from .records import JobRecord
 from .request import Request, compile_request
 from .results import (
@@ -35,6 +37,7 @@ from .session import Session, open_session
 
 if TYPE_CHECKING:
     from .eject import EjectResult
+    from .locking import Hold, LockResult
 
 Home = Path | str | None
 
@@ -76,6 +79,7 @@ def plan(
     offline: bool = False,
     policies: Sequence[Path | str] = (),
     out: Path | str | None = None,
+    locked: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Plan:
     """What `apply` would do. `emit`: stop after that stage and give its text. `destroy`: what removing it would do.
@@ -83,16 +87,20 @@ def plan(
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
     cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
     compares with nothing; the result is schema-valid at most. policies: files with rules that hold beside those there are; what a rule
-    forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`.
+    forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`. locked: with what `skyc.lock`
+    beside the file says, or not at all (SkycError, exit code 4).
     """
     file = None if out is None else Path(out)
     request = _request(path, deployment, env, secrets, objective=objective, offline=offline, policies=policies)
     with open_session(home, on_progress=on_progress) as session:
+        hold = _held(session, request) if locked else None
+        request = hold.request if hold is not None else request
         if emit is not None and emit != "plan":
-            return _emitted(session, request, emit)
+            return _emitted(session, request, emit, hold)
         if destroy:
             return _destruction(session, request)
-        from .apply import locked, plan_result, priced, refused, site_context, warned
+        from .apply import locked as with_lock
+        from .apply import plan_result, priced, refused, site_context, warned
         from .offline import plan_offline
         from .planning import cannot_ask, planned
         from .policy.judge import judged
@@ -102,17 +110,27 @@ def plan(
             if compilation.placement is None:
                 raise refused(compilation)
             return judged(session, request, compilation, priced(compilation))
+        if hold is not None:
+            hold.refuse_differences(session, compilation, engine=True)
         compilation = warned(session, request, compilation)
         if offline:
-            return _kept(session, compilation, judged(session, request, compilation, plan_offline(session, compilation)), file)
+            packages = hold.packages(compilation) if hold is not None else {}
+            with hold.explained() if hold is not None else contextlib.nullcontext():
+                result = judged(session, request, compilation, plan_offline(session, compilation, packages=packages))
+            return _kept(session, compilation, result, file)
         missing = cannot_ask(session, compilation)
         if missing:
             compilation = replace(compilation, diagnostics=(*compilation.diagnostics, *missing))
             return judged(session, request, compilation, priced(compilation))
         name = compilation.deployment
         try:
-            with locked(session, name, command=f"skyc plan {path}", wait=None, may_read=True) as lock_fd:
+            with (
+                hold.explained() if hold is not None else contextlib.nullcontext(),
+                with_lock(session, name, command=f"skyc plan {path}", wait=None, may_read=True) as lock_fd,
+            ):
                 context = site_context(session, name, lock_fd, compilation)
+                if hold is not None:
+                    hold.pin_packages(session, compilation)
                 with planned(session, request, compilation, context) as made:
                     result = judged(session, request, compilation, plan_result(made))
                     result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
@@ -148,19 +166,32 @@ def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) ->
     return replace(result, graphs=compilation.graphs or (), offline=True, diagnostics=(*result.diagnostics, said))
 
 
-def _emitted(session: Session, request: Request, stage: str) -> Plan:
+def _held(session: Session, request: Request) -> Hold:
+    from .locking import held
+
+    return held(session, request)
+
+
+def _emitted(session: Session, request: Request, stage: str, hold: Hold | None) -> Plan:
     compilation = compile_request(session, request, until=stage)
     if compilation.failed:
         from .apply import refused
 
         raise refused(compilation)
+    said = compilation.diagnostics
+    if hold is not None:
+        hold.refuse_differences(session, compilation, engine=False)
+    elif lock_path(request.path).exists():
+        from .locking import differences_warned
+
+        said = (*said, *differences_warned(session, request, compilation))
     return Plan(
         deployment=compilation.deployment if compilation.graph else DeploymentId(""),
         placement=compilation.placement,
         graphs=compilation.graphs or (),
         changes=(),
         emitted=emit_stage(compilation, stage),
-        diagnostics=compilation.diagnostics,
+        diagnostics=said,
         timings=compilation.timings,
     )
 
@@ -358,6 +389,25 @@ def destroy(
 
     with open_session(home, on_progress=on_progress) as session:
         return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
+
+
+def lock(
+    *paths: Path | str,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    objective: str = "cost",
+    hashes: bool = True,
+    on_progress: Callable[[Progress], None] | None = None,
+    home: Home = None,
+) -> LockResult:
+    """Write `skyc.lock` beside task files: what they are compiled with here. `hashes`: fetch the Terraform providers for theirs."""
+    from .locking import lock as write
+
+    if not paths:
+        raise ValueError("a task file is needed")
+    requests = tuple(_request(path, None, env, secrets, objective=objective) for path in paths)
+    with open_session(home, on_progress=on_progress) as session:
+        return write(session, requests, hashes=hashes)
 
 
 def eject(

@@ -27,17 +27,17 @@ from ..compiler.resolve import EnvOverrides
 from ..providers.base import Access, Capability, Provider
 from ..providers.registry import example, forces_new
 from .field_probes import BASE, FIRST, PROBES, TARGETS, Document, Probe, Target
+from .request import EXAMPLE_KEY
 from .session import Session
 
 if TYPE_CHECKING:
     from .request import Request
 
-_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 example"
 _ACCESS = Access(
     ssh_from=("203.0.113.0/24",),
-    login_key=_KEY,
+    login_key=EXAMPLE_KEY,
     host_key="example\n",
-    host_key_public=_KEY,
+    host_key_public=EXAMPLE_KEY,
     storage_accounts=FrozenMap(
         {
             name: f"/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/{name}"

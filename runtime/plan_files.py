@@ -190,7 +190,6 @@ def _file(
         keys=keys,
         mark=mark,
         policies=shown.policies,
-        policy_files=tuple(str(policy.path.resolve()) for policy in compilation.named_policies),
         endless=compilation.endless,
         fingerprints=shown.fingerprints,
     )

@@ -7,19 +7,21 @@ imported for it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..compiler.buckets import KnownBucket
 from ..compiler.diagnostics import SkycError
 from ..compiler.ir import DeploymentId, Objective, Secret, SiteId
+from ..compiler.ir.catalog import CatalogPart
 from ..compiler.parse import read_source
 from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Access
-from .access import access_of, mark_of
+from .access import access_of, mark_of, ssh_ranges, storage_accounts
 from .backend.opening import fetch_keys, look
 from .buckets import known_buckets
 from .images import read_images
@@ -29,6 +31,9 @@ from .policy.files import policy_files
 from .quotas import read_quotas
 from .session import Session
 from .state import deployment_id
+
+EXAMPLE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 example"
+"""Nobody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,8 @@ class Request:
     """Rules that whoever runs the command approves."""
     fingerprint: str | None = None
     """The plan that was reviewed: nothing else is applied. The first digits of its name."""
+    parts: Mapping[str, CatalogPart] | None = None
+    """The catalog to compile with (`locking.py`); None: what is here. Offline, nothing of this home is in the result then."""
 
 
 def compile_request(session: Session, request: Request, *, until: str = "synth") -> Compilation:
@@ -73,11 +80,12 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
             deployment=None if request.deployment is None else deployment_id(request.deployment),
             objective=request.objective,
             quotas=read_quotas(session.home),
-            access=partial(access_of, session.home) if request.offline else partial(deployment_keys, session),
+            access=_offline_access(session, request) if request.offline else partial(deployment_keys, session),
             networks=read_networks(session.home, session.providers),
             mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),
-            known=partial(known_buckets, session),
+            known=_no_buckets if request.offline and request.parts is not None else partial(known_buckets, session),
             held=partial(_held, session),
+            parts=request.parts,
             images=read_images(session.home),
             policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
             offline=request.offline,
@@ -85,6 +93,23 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
         ),
         until=until,
     )
+
+
+def _offline_access(session: Session, request: Request) -> Callable[[DeploymentId], Access]:
+    """For a locked plan, keys that are the same everywhere: it is never applied."""
+    if request.parts is None:
+        return partial(access_of, session.home)
+    return lambda _: Access(
+        ssh_from=ssh_ranges(session.home),
+        login_key=EXAMPLE_KEY,
+        host_key="example\n",
+        host_key_public=EXAMPLE_KEY,
+        storage_accounts=storage_accounts(session.home),
+    )
+
+
+def _no_buckets(deployment: DeploymentId) -> tuple[KnownBucket, ...]:
+    return ()
 
 
 def deployment_keys(session: Session, deployment: DeploymentId) -> Access:

@@ -29,8 +29,7 @@ from ..compiler.ir import (
     SiteId,
 )
 from ..compiler.parse import parse
-from ..compiler.pipeline import Compilation, CompileOptions, SynthFile, with_policies
-from ..compiler.policy.load import PolicyFile
+from ..compiler.pipeline import Compilation, CompileOptions, SynthFile
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform import Terraform
 from ..providers.base import MARK_FILE, STOPPED, Access
@@ -41,7 +40,7 @@ from .job import JobState
 from .moved import MOVED, moved, moved_since, offer_moved
 from .plan_files import LOCK_FILE, read_plan_file
 from .planning import Planned, newest_attempt, planned
-from .policy.files import policy_files
+from .policy.files import here
 from .records import JobRecord
 from .request import Request, compile_request, deployment_keys, deployment_mark
 from .session import Session
@@ -269,27 +268,22 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         for site in plan.sites
         if site.graph is not None and site.manifest is not None
     )
-    compilation = Compilation(
+    return Compilation(
         source=source,
-        options=_options(session, request, plan),
+        options=_options(session, plan),
         sources=sources,
         graph=plan.graph,
         secrets=_secrets(session, request, plan),
         candidates=CandidateSet(catalog=Catalog(parts=parts), options=(), rejections=()),
         placement=_still_on_offer(session, plan.placement, parts),
+        policy=here(session.home, session.environ, request.policies),
         chosen=None if plan.chosen is None else _still_on_offer(session, plan.chosen, parts),
         known=plan.known,
         buckets=plan.buckets,
         graphs=graphs,
         synthesized=made,
-        named_policies=tuple(PolicyFile(path=Path(path), shown=path) for path in plan.policy_files),
         endless=plan.endless,
     )
-    # The rules of today, not of the review: who forbids something meanwhile is heeded.
-    compilation = with_policies(compilation)
-    if compilation.failed:
-        raise SkycError(*compilation.diagnostics)
-    return compilation
 
 
 def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[object, ...]) -> PlacementPlan:
@@ -308,7 +302,7 @@ def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[obj
     return placement if len(kept) == len(placement.fallbacks) else dataclasses.replace(placement, fallbacks=tuple(kept))
 
 
-def _options(session: Session, request: Request, plan: PlanFile) -> CompileOptions:
+def _options(session: Session, plan: PlanFile) -> CompileOptions:
     settings = plan.settings
 
     def access(deployment: DeploymentId) -> Access:
@@ -327,7 +321,6 @@ def _options(session: Session, request: Request, plan: PlanFile) -> CompileOptio
         mark=lambda deployment: deployment_mark(session, deployment),
         images=settings.images,
         versions=settings.versions,
-        policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
     )
 
 

@@ -21,12 +21,9 @@ if TYPE_CHECKING:
     from ..screen import Screen
 
 EXAMPLES = """\
-  skyc explain task.yaml                          every cost line, and the next best machines
-  skyc explain task.yaml --why-not aws            what AWS would cost more, or what rules it out
-  skyc explain task.yaml --why-not H100:8         the same for an accelerator, a place or a machine type
-  skyc explain resources.disk_size                what changing a field does, at every target
-  skyc explain task.yaml --field resources.disk_size=500
-                                                  what it would do to this task
+  skyc explain task.yaml --why-not aws                    every cost line, and what AWS would cost more or lacks
+  skyc explain resources.disk_size                        what changing a field does, at every target
+  skyc explain task.yaml --field resources.disk_size=500  what it would do to this task
 """
 SHOWN_CAUSES = 6
 TASK_NAMES = (".yaml", ".yml")

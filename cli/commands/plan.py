@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
     add_policies(parser)
     parser.add_argument("-o", "--out", metavar="FILE", help="write the plan into a file, to be reviewed and applied as it is")
+    parser.add_argument(
+        "--locked", action="store_true", help="with what skyc.lock beside the task says, or not at all (exit 4)"
+    )
     parser.add_argument("--emit", choices=STAGES, help="print what this stage makes instead of the report")
     parser.add_argument("--format", choices=("text", "markdown", "json", "html"), default="text", help="form of the report")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
@@ -65,6 +68,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
             offline=arguments.offline,
             policies=policies(arguments),
             out=None if arguments.out is None else Path(arguments.out),
+            locked=arguments.locked,
         )
     if not plan.failed:
         screen.diagnostics(plan.diagnostics)

@@ -154,8 +154,7 @@ class PlanFile:
     home: host and place of the home it was made in. keys: a digest of the deployment's public keys, empty where it has none. mark: what
     the names of its buckets end with, empty without any. placement: what is made, with its fallbacks, its costs and the offers that were
     left out; chosen: the optimizer's choice, where a failover had gone on from it. secrets: name → keyed hash of the value. trees: the
-    local files that are sent. policies: what the rules of that day said; policy_files: absolute paths of those the task file names, which
-    hold when it is applied too. endless: tasks that are services.
+    local files that are sent. policies: what the rules of that day said. endless: tasks that are services.
     """
 
     kind: PlanKind
@@ -179,7 +178,6 @@ class PlanFile:
     keys: str = ""
     mark: str = ""
     policies: tuple[PolicyResult, ...] = ()
-    policy_files: tuple[str, ...] = ()
     endless: tuple[TaskId, ...] = ()
     fingerprints: Fingerprints | None = None
 

@@ -33,6 +33,8 @@ class PolicyResult:
     """Where the rule stands, for people: `policy.yaml:12`."""
     origin: SpecPath | None = None
     """The line of the task file that it hits."""
+    approvers: tuple[str, ...] = ()
+    """Who may approve, as patterns of what somebody calls themselves; empty: anybody."""
     approved: str | None = None
     """Who approved what the rule asks approval for; None: nobody yet."""
 

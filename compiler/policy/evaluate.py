@@ -42,6 +42,8 @@ from .amounts import Envelopes, envelopes_of, hourly, per_run
 from .rules import Allow, Forbid, Max, Plugin, PolicySet, Rego, Require, Rule, Thing
 from .scope import bar_for, holds_for
 
+BUDGET = "budget"
+"""What a task's own `budget` is called among the results."""
 CENT = Decimal("0.01")
 MICRO = Decimal("0.000001")
 SHOWN = 20
@@ -103,12 +105,18 @@ def evaluate(
     for rule in policies.rules:
         tasks = tuple(task for task in given.graph.tasks if holds_for(rule, task, given.deployment))
         if isinstance(rule.check, Plugin | Rego) and tasks:
-            results += (outside or {}).get(rule.name) or (_result(rule, Finding(message="Nobody was asked about it.")),)
+            results += (outside or {}).get(rule.name) or (_not_asked(rule),)
             continue
         found = list(_findings(rule, tasks, held)) if tasks else []
         results += [_result(rule, finding) for finding in _bounded(found)] or [_met(rule)]
     results += _budgets(held)
     return in_order(results)
+
+
+def _not_asked(rule: Rule) -> PolicyResult:
+    """A denial whatever the rule's effect: nobody knows what it would have said."""
+    message = "Nobody was asked about it."
+    return PolicyResult(rule=rule.name, effect=PolicyEffect.DENY, met=False, message=message, source=rule.source)
 
 
 def in_order(results: Iterable[PolicyResult]) -> tuple[PolicyResult, ...]:
@@ -128,6 +136,7 @@ def _result(rule: Rule, finding: Finding) -> PolicyResult:
         message=finding.message,
         source=rule.source,
         origin=finding.origin,
+        approvers=rule.approvers,
     )
 
 
@@ -428,7 +437,7 @@ def _budgets(held: _Held) -> Iterator[PolicyResult]:
         amount = per_run(held.given.placement, chosen, (task,), everything=False)
         found = list(_more(amount, task.budget, f"Task {task.id}: the worst case of one run", path, whose="its budget is"))
         yield PolicyResult(
-            rule="budget",
+            rule=BUDGET,
             effect=PolicyEffect.DENY,
             met=not found,
             message=found[0].message if found else "",

@@ -19,7 +19,9 @@ from .model import Caution, ChangeRow, GroupRow, Risk
 WIDE = {4: 8, 6: 16}
 """IP version → length of a prefix. What is shorter is a good part of the world's addresses, and called everybody."""
 MOST_NAMED = 3
-"""Rights, or resources of one kind, that are named; the rest are counted."""
+"""Resources of one kind that are named; the rest are counted."""
+MOST_RIGHTS = 8
+"""The same for rights: which ones is what a reader wants to know."""
 NOTHING = Meaning()
 PRODUCTION = "production"
 REASONS = {
@@ -214,7 +216,7 @@ def _told(change: ResourceChange, path: str, *, before: bool = False) -> tuple[s
     told = False
     for item in change.attributes:
         here = _bare(item.path)
-        text = item.before if before else item.after
+        text = None if item.kind is ValueKind.SECRET else item.before if before else item.after
         below = here == path or here.startswith(f"{path}.")
         if not below and not path.startswith(f"{here}."):
             continue
@@ -259,9 +261,9 @@ def _bare(path: str) -> str:
     return ".".join(step for step in path.split(".") if not step.isdigit())
 
 
-def _named(names: list[str], comma: str = ", ") -> str:
-    rest = len(names) - MOST_NAMED
-    return comma.join(names[:MOST_NAMED]) + (f"{comma}and {rest} more" if rest > 0 else "")
+def _named(rights: list[str], comma: str = ", ") -> str:
+    rest = len(rights) - MOST_RIGHTS
+    return comma.join(rights[:MOST_RIGHTS]) + (f"{comma}and {rest} more" if rest > 0 else "")
 
 
 def _spot(row: GroupRow) -> Caution:

@@ -37,6 +37,7 @@ _EMPTY = frozenset({'""', "[]", "{}", "null"})
 _OWN_TAG = re.compile(r'(?:\.|\[")skyc[-.][\w./-]*(?:"\])?$|^tags(?:_all)?\.Name$')
 """Tags that skyc gives everything it makes; the one called Name says what the address says."""
 
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _OWN_TEXT = '"skyc-deployment='
 """The same tags, where a cloud has none and they stand in a description."""
 
@@ -64,7 +65,19 @@ def change_rows(sites: Iterable[ChangeSet], *, drift: bool = False) -> tuple[Cha
 
 
 def _by_path(change: ResourceChange) -> tuple[AttributeChange, ...]:
-    return tuple(sorted(change.attributes, key=lambda item: (item.path, repr(item))))
+    return tuple(sorted(map(_without_keys, change.attributes), key=lambda item: (item.path, repr(item))))
+
+
+def _without_keys(item: AttributeChange) -> AttributeChange:
+    """A first boot's script holds the key a machine introduces itself with once. It is worth nothing after that; in a comment it would
+    be read before."""
+    texts = [text and _PRIVATE_KEY.sub("‹private key›", text) for text in (item.before, item.after)]
+    if texts == [item.before, item.after]:
+        return item
+    if texts[0] == texts[1]:
+        # Nothing but the key differs.
+        return replace(item, before=None, after=None, kind=ValueKind.SECRET)
+    return replace(item, before=texts[0], after=texts[1])
 
 
 def _order(row: ChangeRow) -> tuple[int, str, str, str, str]:

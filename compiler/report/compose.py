@@ -44,6 +44,8 @@ JOB_WORDS = {
     JobAction.FOLLOW: "is running",
     JobAction.NOTHING: "has succeeded",
 }
+SHOWN_DIGITS = 16
+"""Of a fingerprint: 64 bits name a plan among all that anybody reviews, and fit on a phone. JSON has all of it."""
 CUT = "in the plan itself (--format json)"
 """Where the rest is, of what was left out for its size."""
 
@@ -77,7 +79,7 @@ def compose(report: Report, limits: Limits = ALL) -> Document:
 def _marks(report: Report) -> tuple[tuple[str, str], ...]:
     marks = [("deployment", report.deployment), ("env", report.environment)]
     if report.fingerprints is not None:
-        marks.append(("fp", report.fingerprint))
+        marks.append(("fp", report.fingerprint[:SHOWN_DIGITS]))
     return marks_of(marks)
 
 
@@ -121,6 +123,9 @@ def _failures(report: Report) -> Iterator[Block]:
     for said in report.diagnostics:
         if said.severity is Severity.ERROR:
             lines += _diagnostic(said)
+    for rule in report.policies:
+        if rule.blocks:
+            lines.append((*strong(_BLOCKS[rule.effect]), *plain(" "), *_rule(rule)))
     if lines:
         failed = report.tone is Tone.FAILED
         yield Alert(tone=Tone.FAILED if failed else Tone.CAUTION, lines=tuple(lines))
@@ -202,7 +207,7 @@ def _caution(caution: Caution) -> Line:
     before, _, after = caution.text.partition("{}")
     detail = f" ({caution.detail})" if caution.detail else ""
     said = before.rstrip()
-    return (*strong(said), *plain(before[len(said) :]), *_listed(caution.subjects), *plain(after + detail))
+    return (*strong(said), *plain(before[len(said) :]), *_listed(caution.subjects), *plain(after + detail, 1000))
 
 
 def _now_and_after(report: Report) -> Iterator[Block]:
@@ -267,8 +272,11 @@ def _standing(report: Report) -> Iterator[Line]:
 _EFFECTS = {PolicyEffect.DENY: "denied", PolicyEffect.APPROVE: "to approve", PolicyEffect.WARN: "warn"}
 
 
+_BLOCKS = {PolicyEffect.DENY: "denied by", PolicyEffect.APPROVE: "needs an approval for", PolicyEffect.WARN: "warned by"}
+
+
 def _policies(policies: tuple[PolicyResult, ...]) -> Iterator[Block]:
-    """One line, and every rule that is not met with what it found: these are never folded."""
+    """One line, and what every rule found that is not met. Those that stand in the way stand on top already. Never folded."""
     if not policies:
         return
     met = sum(rule.met for rule in policies)
@@ -278,16 +286,15 @@ def _policies(policies: tuple[PolicyResult, ...]) -> Iterator[Block]:
         if names:
             words.append((*plain(f" · {len(names)} {word} ("), *_listed(names), *plain(")")))
     lines: list[Line] = [tuple(span for word in words for span in word)]
-    for rule in policies:
-        if not rule.met:
-            where = f" · {rule.source}" if rule.source else ""
-            origin = f" · hits {rule.origin}" if rule.origin is not None else ""
-            approved = f" · approved by {rule.approved}" if rule.approved else ""
-            lines.append((*code(rule.rule), *marked(f": {rule.message}{where}{origin}{approved}")))
-    if any(rule.blocks for rule in policies):
-        yield Alert(tone=Tone.FAILED, lines=tuple(lines))
-    else:
-        yield Paragraph(lines=tuple(lines))
+    lines += [_rule(rule) for rule in policies if not rule.met and not rule.blocks]
+    yield Paragraph(lines=tuple(lines))
+
+
+def _rule(rule: PolicyResult) -> Line:
+    where = f" · {rule.source}" if rule.source else ""
+    origin = f" · hits {rule.origin}" if rule.origin is not None else ""
+    approved = f" · approved by {rule.approved}" if rule.approved else ""
+    return (*code(rule.rule), *marked(f": {rule.message}{where}{origin}{approved}"))
 
 
 def _said(diagnostics: tuple[Diagnostic, ...], severity: Severity, word: str) -> Iterator[Block]:
@@ -389,8 +396,8 @@ def _costs(report: Report, limits: Limits) -> Iterator[Block]:
     cells = tuple(_cost_cells(row) for row in shown)
     blocks: list[Block] = []
     if cells:
-        head, right = ("", "quantity", "unit price", "per run", "source"), (False, True, True, True, False)
-        blocks.append(Table(head=head, right=right, rows=cells))
+        head = ("", "quantity", "unit price", "per run", "source")
+        blocks.append(Table(head=head, right=(False, True, True, True, False), rows=cells))
     hidden = len(rows) - len(shown)
     blocks += _left_out([f"{hidden} more"] if hidden else [])
     blocks += paragraph([plain(" ".join(_conventions(report)))])
@@ -417,11 +424,17 @@ def _conventions(report: Report) -> Iterator[str]:
         yield "?: nobody has said that price, so totals are at least (≥) what they show."
 
 
+def _cannot_be_applied(report: Report) -> bool:
+    """Whatever anybody says. One that only waits for an approval can."""
+    broken = report.unfinished or any(said.severity is Severity.ERROR for said in report.diagnostics)
+    return bool(broken) or any(rule.blocks and rule.effect is PolicyEffect.DENY for rule in report.policies)
+
+
 def _last(report: Report) -> Iterator[Block]:
     """The command that does this plan and no other, and what made it."""
-    if report.fingerprint and not report.destroying and report.tone is not Tone.FAILED:
+    if report.fingerprint and not report.destroying and not _cannot_be_applied(report):
         quoted = shlex.quote(report.task_file) if report.task_file else "TASK"
-        yield Command(text=clipped(f"skyc apply {quoted} --plan {report.fingerprint}"))
+        yield Command(text=clipped(f"skyc apply {quoted} --plan {report.fingerprint[:SHOWN_DIGITS]}"))
     facts = [report.engine] if report.engine else []
     facts += [f"catalog {report.catalog_digest}"] if report.catalog_digest else []
     if facts:

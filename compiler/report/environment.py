@@ -1,7 +1,8 @@
 """Which environment a task is for, as far as its file says so.
 
-The rule, in this order: a label `env` or `environment` on a request; a variable `ENV` or `ENVIRONMENT` under `envs`; the deployment's
-name, when `prod` or `production` is one of its words. `prod`, `prd` and `production` are called production; any other word stays.
+The rule: a label `env` or `environment` on a request, or a variable `ENV` or `ENVIRONMENT` under `envs`, names it; `prod`, `prd` and
+`production` are called production, and one of these decides whatever else is named. Where nothing names it, it is production when one of
+these is a word of the deployment's name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ WORDS = frozenset({"prod", "prd", "production"})
 
 
 def environment_of(graph: TaskGraph, deployment: str) -> str:
-    """`production`, another name the file gives, or nothing. Production wins where tasks differ."""
+    """`production`, the first other name the file gives, or nothing."""
     found = [PRODUCTION if name.lower() in WORDS else name for name in _said(graph) if name]
     if not found and WORDS & set(deployment.lower().split("-")):
         return PRODUCTION

@@ -10,7 +10,7 @@ import json
 from importlib.resources import files
 
 from ..diagnostics import Diagnostic
-from ..ir import JsonObject, PolicyResult, decimal_text
+from ..ir import JsonObject, PolicyResult, ValueKind, decimal_text
 from .harmless import invisible
 from .model import AlternativeRow, ChangeRow, Costs, FallbackRow, GroupRow, Report, Side
 from .money import Sum
@@ -201,8 +201,8 @@ def _change(row: ChangeRow) -> JsonObject:
             {
                 "path": a.path,
                 "kind": a.kind.value,
-                "before": a.before,
-                "after": a.after,
+                "before": None if a.kind is ValueKind.SECRET else a.before,
+                "after": None if a.kind is ValueKind.SECRET else a.after,
                 "forces_replacement": a.forces_replacement,
             }
             for a in change.attributes

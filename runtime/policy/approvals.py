@@ -81,7 +81,6 @@ def somebody(directory: Path) -> str:
 
 def approved(
     results: Iterable[PolicyResult],
-    policies: PolicySet,
     *,
     fingerprint: str,
     filed: Sequence[Approval],
@@ -90,15 +89,14 @@ def approved(
 ) -> tuple[tuple[PolicyResult, ...], tuple[Diagnostic, ...]]:
     """The results with who approved them. named: rules that `who` approves now; filed: what stands in the file."""
     rows = tuple(results)
-    approvers = {rule.name: rule.approvers for rule in policies.rules}
     given = [*(Approval(rule=name, by=who, fingerprint=fingerprint) for name in named), *filed]
     said: list[Diagnostic] = []
     by: dict[str, str] = {}
-    waiting = {row.rule for row in rows if row.effect is PolicyEffect.APPROVE and not row.met}
+    waiting = {row.rule: row.approvers for row in rows if row.effect is PolicyEffect.APPROVE and not row.met}
     for approval in given:
         if approval.rule not in waiting:
             continue
-        wanted = approvers.get(approval.rule, ())
+        wanted = waiting[approval.rule]
         if not fingerprint.startswith(approval.fingerprint):
             said.append(_for_another(approval, fingerprint))
         elif wanted and not matches(wanted, approval.by):

@@ -18,6 +18,7 @@ from ..apply import POLICY_DENIED, priced
 from ..request import Request, compile_request
 from ..session import Session, open_session
 from .judge import judged
+from .lint import matches_nothing
 
 Home = Path | str | None
 PLACEHOLDER = "placeholder"
@@ -64,6 +65,8 @@ def policy_check(
     if has_errors(said):
         raise SkycError(*said)
     with open_session(home) as session:
+        parts = [session.provider(name).catalog(home=session.home) for name in sorted(session.providers)]
+        said = (*said, *matches_nothing(policies, parts))
         checked = tuple(_checked(session, Path(path), Path(task), env or {}) for task in tasks)
     return PolicyCheck(digest=policies.digest, rules=tuple(_summaries(policies)), tasks=checked, diagnostics=said)
 

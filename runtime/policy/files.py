@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...compiler.policy.load import PolicyFile
+from ...compiler.diagnostics import SkycError, has_errors
+from ...compiler.policy.load import PolicyFile, load
+from ...compiler.policy.rules import PolicySet
 
 OWN = "policy.yaml"
 """Of the home, beside config.yaml: the organisation's."""
@@ -24,3 +26,11 @@ def policy_files(
     named = [Path(text).expanduser() for text in environ.get(VARIABLE, "").split(os.pathsep) if text]
     paths = (*((own,) if own.exists() or own.is_symlink() else ()), *named, *given)
     return tuple(PolicyFile(path=path, shown=str(path)) for path in paths)
+
+
+def here(home: Path, environ: Mapping[str, str], given: Sequence[Path]) -> PolicySet:
+    """The rules that hold here for a plan that was compiled elsewhere. Raises SkycError for a policy that cannot be read."""
+    policies, said = load(policy_files(home, environ, given))
+    if has_errors(said):
+        raise SkycError(*said)
+    return policies

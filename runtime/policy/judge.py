@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from ...compiler.artifact.plan_file import PlanFile
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
 from ...compiler.ir import PolicyEffect, PolicyResult, holds_storage
 from ...compiler.pipeline import Compilation
-from ...compiler.policy.evaluate import PolicyInput, evaluate
+from ...compiler.policy.evaluate import BUDGET, PolicyInput, evaluate, in_order
 from ...compiler.policy.rules import Plugin, PolicySet, Rego, Rule
 from ...providers.base import Capability, Provider
 from ..access import ssh_ranges
@@ -28,18 +29,25 @@ DENIED = 3
 """Exit code of what a policy or a budget forbids."""
 
 
-def judged(session: Session, request: Request, compilation: Compilation, plan: Plan) -> Plan:
+def judged(
+    session: Session, request: Request, compilation: Compilation, plan: Plan, *, reviewed: PlanFile | None = None
+) -> Plan:
     """The plan with every rule's result, and a diagnostic for each that is not met. Raises SkycError for approvals that cannot be
-    read, or are of a rule there is not."""
+    read, or are of a rule there is not.
+
+    reviewed: the plan file that it is of. What its rules said counts where they do not hold here themselves: those of the task file,
+    and of whoever planned. Approvals are for its fingerprint, also when it is half done."""
     if plan.placement is None or compilation.graph is None:
         return plan
     policies = compilation.policy
     results = held(session, compilation, plan)
+    if reviewed is not None:
+        results = in_order((*results, *_said_before(reviewed.policies, policies)))
+        plan = replace(plan, fingerprints=reviewed.fingerprints)
     refuse_unknown(request.approve, results, policies)
     fingerprint = fingerprint_of(plan)
     results, said = approved(
         results,
-        policies,
         fingerprint=fingerprint,
         filed=read_approvals(session.environ),
         named=request.approve,
@@ -49,6 +57,14 @@ def judged(session: Session, request: Request, compilation: Compilation, plan: P
     return replace(
         plan, policies=results, policy_digest=policies.digest, diagnostics=(*plan.diagnostics, *_held(policies), *said, *shown)
     )
+
+
+def _said_before(results: tuple[PolicyResult, ...], policies: PolicySet) -> Iterator[PolicyResult]:
+    """What rules said that are not held anew. Approvals are looked for anew in any case."""
+    here = {BUDGET, *(rule.name for rule in policies.rules)}
+    for row in results:
+        if row.rule not in here and row.rule.partition("/")[0] not in here:
+            yield replace(row, approved=None)
 
 
 class Around(Protocol):
@@ -135,7 +151,7 @@ def diagnostics_of(
             summary=summary,
             detail="\n".join(_lines(row, rule, None if place is None else policies)),
             span=place or (rule.span if rule is not None else None),
-            hint=_hint(row, rule, fingerprint),
+            hint=_hint(row, fingerprint),
             commands=(f"skyc apply {sources.source.path} --approve {row.rule}",) if row.effect is PolicyEffect.APPROVE else (),
         )
 
@@ -144,6 +160,9 @@ def _lines(row: PolicyResult, rule: Rule | None, policies: PolicySet | None) -> 
     """policies: where the rule's own line is not shown already."""
     yield f"Rule `{row.rule}`: {row.message}"
     if rule is None:
+        # One of the task file, or of where the plan file was made.
+        if row.source:
+            yield f"Said when it was planned, by {row.source}."
         return
     if rule.reason:
         yield rule.reason
@@ -153,10 +172,10 @@ def _lines(row: PolicyResult, rule: Rule | None, policies: PolicySet | None) -> 
     yield f"{rule.source}: {source.line(rule.span.line).strip()}"
 
 
-def _hint(row: PolicyResult, rule: Rule | None, fingerprint: str) -> str | None:
+def _hint(row: PolicyResult, fingerprint: str) -> str | None:
     if row.effect is not PolicyEffect.APPROVE:
         return None
-    who = " or ".join(rule.approvers) if rule is not None and rule.approvers else "somebody"
+    who = " or ".join(row.approvers) or "somebody"
     return f"{who} approves it while applying, or beforehand for fingerprint {fingerprint}"
 
 

@@ -24,7 +24,7 @@ from .plugins import denied
 
 CONFTEST = "conftest"
 SECONDS = 30.0
-PROGRAM = "skyc.runtime.policy.rego_program"
+PROGRAM = Path(__file__).with_name("rego_program.py")
 
 
 class RegoFailed(Exception):
@@ -65,7 +65,8 @@ def _conftest(engine: str, check: Rego, given: PolicyInput) -> Any:
 def _regopy(check: Rego, given: PolicyInput) -> Any:
     request = json.dumps({"modules": dict(check.modules), "input": document(given)})
     with tempfile.TemporaryDirectory(prefix="skyc-rego-") as folder:
-        _, answer = _run([sys.executable, "-m", PROGRAM], request, folder, codes=(0,))
+        # By its path, so that it does not matter how this skyc was found; -P: nothing beside it is imported.
+        _, answer = _run([sys.executable, "-P", str(PROGRAM)], request, folder, codes=(0,))
         return answer
 
 
@@ -102,7 +103,12 @@ def _results(rule: Rule, answer: Any) -> Iterator[PolicyResult]:
             for kind, effect in (("failures", rule.effect), ("warnings", PolicyEffect.WARN)):
                 for found in row.get(kind) or ():
                     yield PolicyResult(
-                        rule=rule.name, effect=effect, met=False, message=_sentence(str(found["msg"])), source=rule.source
+                        rule=rule.name,
+                        effect=effect,
+                        met=False,
+                        message=_sentence(str(found["msg"])),
+                        source=rule.source,
+                        approvers=rule.approvers,
                     )
     except (AttributeError, KeyError, TypeError):
         raise RegoFailed("its answer is not what conftest prints") from None

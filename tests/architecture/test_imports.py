@@ -51,6 +51,7 @@ ENGINES = {
     "httpx": ("providers/http.py",),
     # S3 is also a store of its own: nodes and other clouds speak it, without the target `aws`.
     "boto3": ("providers/aws/client.py", "runtime/storage/s3.py"),
+    "regopy": ("runtime/policy/rego_program.py",),
     "botocore": ("providers/aws/client.py", "runtime/storage/s3.py"),
     "google": ("runtime/storage/gs.py", "providers/tfplugin/"),
     "requests": ("runtime/storage/gs.py",),

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from skyc.compiler.ir import DeploymentId, FrozenMap
+from skyc.compiler.changeset import change_set
+from skyc.compiler.ir import DeploymentId, FrozenMap, SiteId
+from skyc.compiler.report.cautions import cautions_of
+from skyc.compiler.report.changes import change_rows
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform import ApplyRun, Terraform, find_engine, state_ids
 from skyc.providers.aws.client import Account
 from skyc.providers.aws.inventory import Inventory
 from skyc.providers.aws.provider import AwsProvider
+from skyc.providers.registry import meanings
 from skyc.providers.retry import Schedule
 from skyc.runtime.mirror import with_mirror
 from tests.aws.conftest import at, compiled
@@ -81,8 +85,13 @@ def test_a_whole_life(tmp_path: Path, account: Any, moto: str) -> None:
     site = Site(tmp_path, moto)
     inventory = Inventory(Account(boto3.Session(), Schedule(pauses=(0.1,))))
     site.write("research")
-    file, changes, _ = site.plan()
+    file, changes, shown = site.plan()
     assert set(map(tuple, changes.values())) == {("create",)}
+    said = _cautions(shown)
+    assert "lets everybody in: aws_vpc_security_group_ingress_rule.port-8080 (port 8080)" in said
+    assert "gives a public address: aws_instance.main-0, aws_instance.main-1" in said
+    assert any("s3:PutObject" in line and "arn:aws:s3:::team-out/train/*" in line for line in said), said
+    assert not any("ssh" in line or "egress" in line or "public:" in line for line in said)
     site.apply(file)
 
     nodes = AwsProvider().nodes(site.terraform.outputs())
@@ -115,10 +124,19 @@ def test_a_whole_life(tmp_path: Path, account: Any, moto: str) -> None:
     site.apply(file)
 
     assert "the one-time key" not in str(site.terraform.outputs())
-    file, changes, _ = site.plan(destroy=True)
+    file, changes, shown = site.plan(destroy=True)
     assert set(map(tuple, changes.values())) == {("delete",)}
+    said = _cautions(shown)
+    assert sum(line.startswith("destroys aws_instance.main-") and " GB root disk" in line for line in said) == 2, said
+    assert sum("resources that hold no data" in line for line in said) == 1
     site.apply(file)
     assert inventory.observe(DEMO, ("us-east-1",)) == ()
+
+
+def _cautions(shown: dict[str, Any]) -> list[str]:
+    """What a report warns of, from what Terraform itself says."""
+    changes = change_set(shown, site=SiteId("train"), graph=None, engine=find_engine(environ=os.environ))
+    return [caution.sentence for caution in cautions_of(change_rows((changes,)), (), meanings(), environment="")]
 
 
 COMPUTED = frozenset({"egress", "ingress", "inline_policy", "route", "security_group_names"})

@@ -35,6 +35,7 @@ from skyc.runtime.eject import EjectedSite, EjectResult
 from skyc.runtime.explain import Explanation
 from skyc.runtime.field_effects import FieldEffect
 from skyc.runtime.job import JobId, JobKind, JobState
+from skyc.runtime.locking import Difference, LockResult
 from skyc.runtime.offers import Offer, OfferList
 from skyc.runtime.policy.check import PolicyCheck
 from skyc.runtime.records import DeploymentState, JobRecord
@@ -236,6 +237,7 @@ class FakeApi:
         offline: bool,
         policies: Sequence[Path],
         out: Path | None,
+        locked: bool,
     ) -> Plan:
         told = {"emit": emit, "destroy": destroy, **({} if out is None else {"out": out})}
         self._called("plan", path=path, deployment=deployment, env=env, secrets=secrets, home=home, **told)
@@ -260,6 +262,11 @@ class FakeApi:
     def comment(self, found: RevisionDiff, *, name: str) -> CommentResult:
         self._called("comment", found=found, name=name)
         return CommentResult(written=Written.EDITED, url="https://example.invalid/c/1", summary=True)
+
+    def lock(self, *paths: Path, **given: Any) -> LockResult:
+        self._called("lock", paths=paths, **given)
+        changed = (Difference(name="tools.ray", locked="2.59.0", here="2.60.0"),)
+        return LockResult(path="/p/skyc.lock", tasks=tuple(path.name for path in paths), changed=changed, written=True)
 
     def apply(
         self,

@@ -581,3 +581,18 @@ def test_explain_a_field(fake: FakeApi, capsys: pytest.CaptureFixture[str], tmp_
     assert document["schema"] == "skyc.fields/v1" and document["effects"][0]["goes"] == list(FIELD_EFFECT.lost)
     assert main(["explain"], api=fake) == 1
     assert "error[nothing-to-explain]" in capsys.readouterr().err
+
+
+def test_lock(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lock", "a.yaml", "b.yaml", "--no-hashes", "--env", "A=1"], api=fake) == 0
+    name, given = fake.calls[-1]
+    assert (name, given["paths"], given["hashes"], dict(given["env"])) == (
+        "lock",
+        (Path("a.yaml"), Path("b.yaml")),
+        False,
+        {"A": "1"},
+    )
+    assert capsys.readouterr().out == "/p/skyc.lock is written\n  tools.ray: 2.59.0 → 2.60.0\n"
+    assert main(["lock", "a.yaml", "--json"], api=fake) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "skyc.lock-result/v1" and document["changed"][0]["after"] == "2.60.0"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import skyc
-from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.diagnostics import Severity, SkycError
 from skyc.runtime.results import Outcome, Plan
 
 TASK = """\
@@ -35,12 +35,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def refused(home: Path, *, approve: tuple[str, ...] = ()) -> SkycError:
+def refused(home: Path, *, path: str = "task.yaml", approve: tuple[str, ...] = ()) -> SkycError:
     def never(plan: Plan) -> bool:
         raise AssertionError("nobody is asked about what is refused")
 
     with pytest.raises(SkycError) as caught:
-        skyc.apply("task.yaml", home=home, confirm=never, approve=approve)
+        skyc.apply(path, home=home, confirm=never, approve=approve)
     return caught.value
 
 
@@ -80,3 +80,40 @@ def test_an_approval_is_of_one_plan(home: Path, tmp_path: Path, monkeypatch: pyt
     assert result.outcome is Outcome.DECLINED
     (tmp_path / "task.yaml").write_text(TASK.replace("hours: 5", "hours: 6"))
     assert "approval-for-another-plan" in {row.slug for row in refused(home).diagnostics}
+
+
+def test_a_plan_file_meets_the_rules_of_then_and_of_now(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the task file are not at hand any more when it is applied, and those of the home may be others."""
+    (home / "policy.yaml").rename(tmp_path / "project.yaml")
+    (tmp_path / "task.yaml").write_text(f"policy: project.yaml\nbudget: 90\n{TASK}")
+    planned = skyc.plan("task.yaml", home=home, out="plan.skyc")
+    assert planned.fingerprints is not None and planned.fingerprints.changes is not None
+    for name in ("project.yaml", "task.yaml"):
+        (tmp_path / name).unlink()
+
+    waiting = refused(home, path="plan.skyc")
+    assert waiting.exit_code == 3
+    (asked,) = (row for row in waiting.diagnostics if row.slug == "approval-needed")
+    assert "Said when it was planned, by project.yaml:2." in asked.detail
+    assert asked.hint is not None and planned.fingerprints.changes in asked.hint
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "b@elsewhere.org")
+    assert "not-an-approver" in {row.slug for row in refused(home, path="plan.skyc", approve=("short",)).diagnostics}
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "b@example.org")
+    seen: list[Plan] = []
+
+    def declined(plan: Plan) -> bool:
+        seen.append(plan)
+        return False
+
+    assert skyc.apply("plan.skyc", home=home, confirm=declined, approve=("short",)).outcome is Outcome.DECLINED
+    assert [(row.rule, row.met, row.approved) for row in seen[0].policies] == [
+        ("short", False, "b@example.org"),
+        ("budget", True, None),
+    ]
+
+    (home / "policy.yaml").write_text("rules: [{name: nothing-here, allow: {clouds: '!local'}}]")
+    denied = refused(home, path="plan.skyc", approve=("short",))
+    assert denied.exit_code == 3
+    assert {row.slug for row in denied.diagnostics if row.severity is Severity.ERROR} == {"policy-denied"}
+    (home / "policy.yaml").write_text("rules: [")
+    assert refused(home, path="plan.skyc").exit_code == 1

@@ -30,7 +30,7 @@ from skyc.compiler.parse import parse
 from skyc.compiler.policy.amounts import envelopes_of, hourly, per_run
 from skyc.compiler.policy.evaluate import PolicyInput, evaluate
 from skyc.compiler.policy.rules import Allow, Check, Forbid, Max, Policy, PolicySet, Require, Rule, Selector, Thing
-from skyc.compiler.policy.scope import restriction_of
+from skyc.compiler.policy.scope import holds_for, restriction_of
 from skyc.compiler.policy.trim import trimmed
 from skyc.compiler.resolve import EnvOverrides, resolve
 
@@ -270,3 +270,34 @@ def test_the_envelope_is_read_in_one_pass_as_failover_reads_it() -> None:
     assert plan is not None
     assert envelopes_of(plan) == {(item.task, item.group): envelope(plan, item.task, item.group) for item in plan.placements}
     assert (TaskId("one"), GroupName("main")) in envelopes_of(plan)
+
+
+def test_all_groups_at_their_dearest_keep_a_limit_together() -> None:
+    """One group's fallback may use up what is left for another's: at every limit between the choice and everything."""
+    whole = placed(a_set())
+    assert whole is not None
+    choice = replace(whole, fallbacks=())
+    amounts = [per_run(plan, envelopes_of(plan), graph().tasks, everything=True) for plan in (choice, whole)]
+    least, most = (amount for amount in amounts if amount is not None)
+    assert least < most
+    sizes = []
+    for step in range(21):
+        policies = a_set(Max(per_run=least + (most - least) * step / 20))
+        plan = trimmed(whole, policies, graph(), HERE)
+        assert [row.met for row in evaluate(policies, held(plan)) if row.rule == "rule-0"] == [True]
+        sizes.append(len(plan.fallbacks))
+    # What nobody knows the price of is in no envelope beside a choice with a price.
+    known = [item for item in whole.fallbacks if item.hourly is not None]
+    assert sizes[0] < sizes[10] < sizes[-1] == len(known), sizes
+
+
+def test_where_alternatives_differ_the_strict_reading_counts() -> None:
+    """Task three has one alternative in prod and one in dev."""
+    three = next(task for task in graph().tasks if task.id == "three")
+    prod = Selector(labels=FrozenMap({"env": ("prod",)}))
+    anything = Selector(labels=FrozenMap({"env": ("prod", "dev")}))
+    (rule,) = a_set(Forbid(things=(Thing.SPOT,))).rules
+    assert holds_for(replace(rule, when=prod), three, HERE)
+    assert holds_for(replace(rule, unless=prod), three, HERE)
+    assert not holds_for(replace(rule, unless=anything), three, HERE)
+    assert not holds_for(replace(rule, when=Selector(labels=FrozenMap({"env": ("test",)}))), three, HERE)

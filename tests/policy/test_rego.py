@@ -12,6 +12,7 @@ from tests.policy.cases import a_policy, a_rule, an_input, said
 
 from skyc.compiler.ir import PolicyEffect
 from skyc.compiler.policy.document import document
+from skyc.compiler.policy.evaluate import evaluate
 from skyc.compiler.policy.load import PolicyFile, load
 from skyc.runtime.policy import rego
 from skyc.runtime.policy.rego import ask_rego
@@ -84,6 +85,12 @@ def test_rego_that_cannot_be_evaluated_denies(tmp_path: Path, text: str, words: 
     assert row.message.startswith("The Rego files in `rego` were not evaluated: ")
     assert words in row.message
     assert len(row.message) < 400
+
+
+def test_one_that_nobody_asked_denies_whatever_its_effect(tmp_path: Path) -> None:
+    rego_files(tmp_path, rules=RULES)
+    (row,) = evaluate(a_policy(tmp_path, "rules:\n  - {name: own, rego: rego, effect: warn}\n"), an_input())
+    assert row.blocks
 
 
 def test_without_an_engine_it_denies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

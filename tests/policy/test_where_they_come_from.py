@@ -72,6 +72,17 @@ def test_all_of_them_hold(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert next(row.detail for row in plan.diagnostics if row.slug == "policies-held").count("(1)") == 5
 
 
+def test_each_document_may_name_some(project: Path) -> None:
+    """The head of a file, its tasks, and one file twice: each counts once, for the whole plan."""
+    (project / "few.yaml").write_text(a_rule("few", FEW))
+    one = "name: one\npolicy: [few.yaml, project.yaml]\nresources: {infra: local, cpus: 1}\nrun: a\n"
+    two = "name: two\nneeds: [one]\npolicy: ./few.yaml\nresources: {infra: local, cpus: 1}\nrun: b\n"
+    (project / "task.yaml").write_text(f"name: both\npolicy: project.yaml\n---\n{one}---\n{two}")
+    plan = skyc.plan("task.yaml", offline=True)
+    assert [(row.rule, row.blocks) for row in plan.policies if row.rule == "few"] == [("few", True)]
+    assert {row.message for row in plan.policies if row.rule == "few"} == {"2 tasks: 2 machines; the rule allows 1."}
+
+
 def test_without_policies_nothing_is_said(project: Path) -> None:
     (project / "task.yaml").write_text(TASK.replace("policy: project.yaml\n", ""))
     plan = skyc.plan("task.yaml", offline=True)
@@ -159,6 +170,28 @@ def test_check_holds_a_policy_against_task_files(run: Run, project: Path) -> Non
     assert found["rules"] == [{"name": "few", "effect": "deny", "asks": "max", "reason": "", "source": "few.yaml:2"}]
     code, _, err = run("policy", "check", "broken.yaml")
     assert (code, "unknown-field" in err) == (1, True)
+
+
+def test_check_says_what_matches_nothing(run: Run, project: Path) -> None:
+    """A misspelt exclusion would forbid nothing."""
+    (project / "odd.yaml").write_text(
+        "rules:\n"
+        "  - {name: places, allow: {clouds: [asw, gcp], regions: ['eu-*', euwest-1]}}\n"
+        "  - {name: kinds, allow: {machines: ['!g5.*', '!h5.*'], accelerators: '!H10O', zones: '!use1-az9'}}\n"
+    )
+    code, _, err = run("policy", "check", "odd.yaml")
+    assert code == 0
+    assert err.count("warning[matches-nothing]") == 5
+    for words in (
+        "clouds of the catalog is called `asw`, so it allows nothing",
+        "did you mean `aws`?",
+        "called `euwest-1`",
+        "called `h5.*`, so it takes nothing away",
+        "did you mean `H100`?",
+        "called `use1-az9`",
+    ):
+        assert words in err
+    assert "odd.yaml:3:" in err
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,8 @@ def test_rights_are_what_was_not_allowed_before() -> None:
     assert policy('\\"get\\"', '[\\"get\\"]') == []
     assert policy('[\\"get\\", \\"put\\"]', '\\"get\\"') == []
     assert policy('\\"get\\"', '[\\"get\\", \\"put\\"]') == ["gives rights: cloud_role.a (put on bucket/*)"]
-    assert policy(None, '[\\"a\\", \\"b\\", \\"c\\", \\"d\\"]') == [
-        "gives rights: cloud_role.a (a, b, c, and 1 more on bucket/*)"
-    ]
+    ten = ", ".join(f'\\"{name}\\"' for name in "abcdefghij")
+    assert policy(None, f"[{ten}]") == ["gives rights: cloud_role.a (a, b, c, d, e, f, g, h, and 2 more on bucket/*)"]
     assert said(change(Action.UPDATE, "cloud_role.a", known("policy", None, '"no document"'))) == [
         'gives rights: cloud_role.a ("no document")'
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import jsonschema
 import pytest
 from tests.simulator.real_provider import MIRROR, mirror
 
@@ -39,6 +41,8 @@ def test_without_an_account_the_simulator_plans(task: Path, tmp_path: Path, monk
     assert "schema-valid by skyc's simulator of hashicorp/aws" in said.detail
     assert "Not compared with `aws`" in said.detail
     assert "not compared" in plan.report("text")
+    assert said.slug in plan.report("markdown") and said.slug in plan.report("html")
+    jsonschema.validate(json.loads(plan.report("json")), skyc.schema("report"))
     # Nothing stays that could be applied, and nothing of the deployment is on record.
     assert list((tmp_path / "home").rglob("plan")) == []
     assert list((tmp_path / "home" / "deployments").rglob("*.tf.json")) == []
