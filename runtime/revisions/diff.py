@@ -380,6 +380,8 @@ def _with_collisions(
             said.append(warning("two-files", "Two task files describe one deployment", detail, hint=hint))
             continue
         found = error("two-files", "Two task files describe one deployment", detail, hint=hint)
+        # What is wrong with the file itself stays said.
+        own = [item for row in rows if row.path in fresh and row.kind is Kind.FAILED for item in row.diagnostics]
         rows = [row for row in rows if row.path not in fresh or row.kind is Kind.REMOVED]
-        rows.append(DeploymentDiff(deployment=name, kind=Kind.FAILED, path=fresh[0], diagnostics=(found,)))
+        rows.append(DeploymentDiff(deployment=name, kind=Kind.FAILED, path=fresh[0], diagnostics=(found, *own)))
     return rows, tuple(said)
