@@ -429,6 +429,7 @@ def ignored(account: Account) -> set[str]:
     }
 
 
+@takes_minutes
 def test_a_newer_skyc_moves_what_it_calls_otherwise(account: Account, aws: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, because the deployment is: through `plan` and `apply`, from the state to the code. `tests/moves` has the rest."""
     old, new = ResourceAddress("aws_default_security_group", "closed"), ResourceAddress("aws_default_security_group", "shut")
