@@ -18,6 +18,7 @@ Credentials: TF_HTTP_USERNAME and TF_HTTP_PASSWORD, as Terraform's own backend h
 
 from __future__ import annotations
 
+import atexit
 import base64
 import binascii
 import contextlib
@@ -55,7 +56,8 @@ MINE = "skyc-"
 _DEFAULTS = {"lock": "/lock", "lock_method": "POST", "unlock_method": "DELETE"}
 _METHODS = frozenset({"LOCK", "UNLOCK", "POST", "PUT", "DELETE"})
 _LOCKED = frozenset({409, 423})
-_POLL = 0.1
+_POLLS = (0.1, 2.0)
+"""Seconds between looks at a lock: the first, and the longest that it grows to. Servers count requests."""
 _LONGEST_NAME = 200
 
 
@@ -252,7 +254,7 @@ class HttpStore(RemoteStore):
             self._unlock(address, id_)
 
     def _lock(self, address: str, id_: str, compare: Callable[[], object]) -> datetime:
-        began = time.monotonic()
+        began, pause = time.monotonic(), _POLLS[0]
         while True:
             answer = self._ask_lock(address, id_)
             if answer.status not in _LOCKED:
@@ -267,7 +269,8 @@ class HttpStore(RemoteStore):
                 who = f"{holder.get('Who') or 'somebody'} since {holder.get('Created') or 'an unknown time'}"
                 said = f"{address} is locked by {who} (lock {theirs or 'without an id'}), and {WAIT:.0f} s were not enough."
                 raise StoreError(StoreFault.UNREACHABLE, said)
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(pause * 1.5, _POLLS[1])
 
     def _ask_lock(self, address: str, id_: str, *, fine: frozenset[int] = _LOCKED) -> Whole:
         return self._ask(self.options["lock_method"], address + self.options["lock"], self._lock_document(id_), fine=fine)
@@ -394,7 +397,9 @@ def _unlocked(address: str, what: str) -> SkycError:
 @lru_cache(maxsize=1)
 def _http() -> Http:
     # Attempts are counted by the store, which must know of every answer that was lost.
-    return Http(schedule=Schedule(pauses=()), silence=15.0, limit=60.0)
+    made = Http(schedule=Schedule(pauses=()), silence=15.0, limit=60.0)
+    atexit.register(made.__exit__, None, None, None)
+    return made
 
 
 def _login() -> dict[str, tuple[str, Secret]]:
