@@ -46,7 +46,7 @@ from ...providers.retry import BadAnswer, Refused, Schedule, SourceFailure
 from .base import Changed, NotFound, StoreError, StoreFault, store_error
 from .remote import IS_THERE, Again, Condition, RemoteStore
 
-STALE = 20.0
+STALE = 45.0
 """Seconds by the server's clock. A write takes one or two; a later one is refused by the server, so this is no question of safety."""
 WAIT = 90.0
 """Seconds to wait for a lock."""
@@ -308,7 +308,12 @@ class HttpStore(RemoteStore):
             if refuse.status < 400:
                 raise _unlocked(address, what)
 
-        if self._ask_lock(address, other, fine=every).status not in (200, 201, 204, *_LOCKED):
+        first = self._ask_lock(address, other, fine=every).status
+        if first == 404:
+            # GitLab says the same of a project that a login may not see.
+            said = f"The server knows no place {address}, or this login may not see it. {_LOG_IN}"
+            raise StoreError(StoreFault.DENIED, said)
+        if first not in (200, 201, 204, *_LOCKED):
             raise _unlocked(address, "it gives no locks")
         self._unlock(address, other)
         try:
