@@ -13,24 +13,18 @@ Order, and why it is safe to be killed at any point:
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..compiler.artifact.fingerprint import SHORTEST, SHOWN, matches
-from ..compiler.diagnostics import Diagnostic, SkycError, error
-from ..compiler.ir import DeploymentId, JobAction, JobPlan, Secret, holds_storage, task_of
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir import DeploymentId, JobAction, JobPlan, Secret, task_of
 from ..compiler.pipeline import Compilation
-from ..compiler.report import environment_of
 from ..compiler.terraform_stream import Event, Phase
-from ..providers.base import Capability
 from . import jobs
-from .access import CONFIG, ssh_ranges
-from .attempts import continued, worth_telling
+from .attempts import worth_telling
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
 from .failover import is_up, make_site, nodes_of
-from .fingerprints import compiled_only
 from .job import JobId, JobKind, JobRequest, JobState, JobStatus
 from .job_request import hourly_of, job_request
 from .lock import Holder, deployment_lock
@@ -47,16 +41,17 @@ from .planning import (
     provider_of,
     refuse_running,
     secret_texts,
-    shared_deployment,
     site_record,
     span_finder,
     still_running,
 )
-from .policy.judge import DENIED, judged, refuse
+from .plans import plan_result
+from .policy.judge import judged, refuse
 from .policy.judge import record as record_approvals
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
-from .request import Request, compile_request
+from .refusals import compiled, refuse_another, refuse_ejected, refuse_what_cannot_run
+from .request import Request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
 from .reviewed import opened_review, reviewed
 from .runs import plan_job
@@ -75,71 +70,6 @@ OUTCOMES = {
 }
 
 
-OVER_BUDGET = "over-budget"
-POLICY_DENIED = "policy-denied"
-SSH_CLOSED = "ssh-closed"
-
-
-def compiled(session: Session, request: Request) -> Compilation:
-    """Compile and refuse a file with errors. Raises SkycError with all of them."""
-    compilation = compile_request(session, request)
-    if compilation.failed:
-        raise refused(compilation)
-    return warned(session, request, compilation)
-
-
-def warned(session: Session, request: Request, compilation: Compilation) -> Compilation:
-    """The compilation with what the deployment's history has to say to it."""
-    compilation = continued(session, compilation)
-    said = (*shared_deployment(session, request, compilation), *_not_as_locked(session, request, compilation))
-    return dataclasses.replace(compilation, diagnostics=(*compilation.diagnostics, *said))
-
-
-def _not_as_locked(session: Session, request: Request, compilation: Compilation) -> tuple[Diagnostic, ...]:
-    from .lockfile import lock_path
-
-    if not lock_path(request.path).exists():
-        return ()
-    from .locking import differences_warned
-
-    return differences_warned(session, request, compilation)
-
-
-def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:
-    """Machines that no job could be started on are not rented. Raises SkycError."""
-    names = sorted({graph.provider for graph in compilation.graphs or () if not holds_storage(graph.site)})
-    without = [name for name in names if Capability.RUN not in session.provider(name).capabilities]
-    if without:
-        raise SkycError(
-            error(
-                "cannot-run-yet",
-                "Jobs cannot be started at this target yet",
-                f"skyc can plan machines at {', '.join(f'`{name}`' for name in without)} and cannot start jobs on them yet, so it"
-                " rents none: they would cost money and do nothing.",
-                hint="write `infra: local` to run the task on this machine; `skyc plan` shows what would be made",
-            )
-        )
-    closed = [name for name in names if Capability.LOGIN in session.provider(name).capabilities]
-    # A target may take none of the addresses: some know IPv4 only.
-    unusable = any(said.slug == SSH_CLOSED for said in compilation.diagnostics)
-    if closed and (unusable or not ssh_ranges(session.home)):
-        raise SkycError(
-            error(
-                SSH_CLOSED,
-                "Nobody could log in to the machines",
-                f"skyc starts jobs at `{closed[0]}` over SSH, and `access.ssh_from` in {session.home / CONFIG} names no address that"
-                " SSH could be opened to there. So it rents nothing: the machines would cost money and do nothing.",
-                hint="write your own address there, as `access: {ssh_from: [203.0.113.7/32]}`, and apply again",
-            )
-        )
-
-
-def refused(compilation: Compilation) -> SkycError:
-    """What to raise for a compilation with errors. A budget that cannot be kept is a denial, not a mistake."""
-    denied = any(diagnostic.slug in (OVER_BUDGET, POLICY_DENIED) for diagnostic in compilation.diagnostics)
-    return SkycError(*compilation.diagnostics, exit_code=DENIED if denied else 1)
-
-
 @contextlib.contextmanager
 def locked(
     session: Session, deployment: DeploymentId, *, command: str, wait: float | None, may_read: bool = False
@@ -154,21 +84,6 @@ def locked(
         shared(session, deployment, command=command, wait=wait, may_read=may_read),
     ):
         yield lock.fd
-
-
-def refuse_ejected(session: Session, deployment: DeploymentId) -> None:
-    """What plain Terraform has taken over is planned and changed by nobody else. Raises SkycError."""
-    record = session.store.deployment(deployment)
-    if record is not None and record.state is DeploymentState.EJECTED:
-        raise SkycError(
-            error(
-                "deployment-ejected",
-                "The deployment was ejected",
-                f"Plain Terraform works on the states of `{deployment}` now, so skyc plans and changes nothing of it.",
-                hint="use Terraform where it was ejected to, give the task another deployment with `-d NAME`, or take it back",
-                commands=(f"skyc eject {deployment} --undo",),
-            )
-        )
 
 
 def site_context(
@@ -204,44 +119,6 @@ def _progress(event: Event) -> Progress:
     kind = ProgressKind.NOTE if event.phase is Phase.NOTE else ProgressKind.RESOURCE
     text = event.message.removeprefix(f"{event.address}: ")
     return Progress(kind=kind, stage="apply", text=text, resource=event.address, elapsed=event.elapsed or 0.0)
-
-
-def priced(compilation: Compilation) -> Plan:
-    """The plan of a file whose placement is known and cannot be compiled or compared; its errors are among the diagnostics."""
-    assert compilation.graph is not None
-    return Plan(
-        deployment=compilation.deployment,
-        placement=compilation.placement,
-        graphs=(),
-        changes=(),
-        buckets=compilation.buckets,
-        hours=max(task.hours for task in compilation.graph.tasks),
-        diagnostics=compilation.diagnostics,
-        timings=compilation.timings,
-        environment=environment_of(compilation.graph, compilation.deployment),
-        fingerprints=None if compilation.failed else compiled_only(compilation),
-    )
-
-
-def plan_result(plan: Planned) -> Plan:
-    """The plan as the public API gives it."""
-    compilation = plan.compilation
-    graph = compilation.graph
-    assert graph is not None
-    return Plan(
-        deployment=plan.deployment,
-        placement=compilation.placement,
-        graphs=compilation.graphs or (),
-        changes=plan.changes,
-        buckets=compilation.buckets,
-        jobs=plan.jobs,
-        before=plan.before,
-        fingerprints=plan.fingerprints,
-        hours=max(task.hours for task in graph.tasks),
-        diagnostics=compilation.diagnostics,
-        timings=compilation.timings,
-        environment=environment_of(graph, plan.deployment),
-    )
 
 
 def apply(
@@ -310,37 +187,6 @@ def apply(
         cluster, record = _next(session, plan, job, request, wait)
         record = follow(session, deployment, cluster, record)
     return result(OUTCOMES[record.state], record)
-
-
-def refuse_another(plan: Planned, fingerprint: str | None) -> None:
-    """Stop (exit code 4) where the plan is not the one whose fingerprint was approved. None: nobody named one. Raises SkycError."""
-    if fingerprint is None:
-        return
-    found = plan.fingerprints
-    names = [name for name in (found.changes, found.compiled) if name is not None] if found is not None else []
-    if len(fingerprint) < SHORTEST:
-        detail = f"`--plan` takes the first {SHORTEST} digits of a fingerprint, or more. Nothing was changed."
-        raise SkycError(error("short-fingerprint", "The fingerprint is too short to name a plan", detail))
-    if names and matches(names[0], fingerprint):
-        return
-    told = f"Now it would be {names[0][:SHOWN]}." if names else "Now there is no plan to compare it with."
-    same = len(names) > 1 and matches(names[1], fingerprint)
-    raise SkycError(
-        error(
-            "another-plan",
-            "The plan is not the one that was reviewed",
-            f"`--plan {fingerprint}` was approved. {told} "
-            + (
-                "What was approved is the compiled part of it, which was compared with nothing. "
-                if same
-                else "The task, a price ceiling, the envelope, a secret or what exists has changed since. "
-            )
-            + "Nothing was changed.",
-            hint="review the new plan and approve that one",
-            commands=(f"skyc plan {plan.compilation.source.path}",),
-        ),
-        exit_code=4,
-    )
 
 
 def _make(session: Session, plan: Planned, request: Request) -> Planned:

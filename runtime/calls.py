@@ -6,22 +6,17 @@ user stops it half way. What only some of them need is imported there: `plan --e
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..compiler.diagnostics import SkycError, error, warning
-from ..compiler.ir import DeploymentId, JsonObject, Objective, Secret
-from ..compiler.pipeline import Compilation
-from ..compiler.pipeline import emit as emit_stage
+from ..compiler.diagnostics import SkycError, error
+from ..compiler.ir import JsonObject, Objective, Secret
 from ..compiler.printer import print_ir
 from ..providers.base import CheckReport
-from .backend.faults import NotCompared
-from .lockfile import lock_path
 from .records import JobRecord
-from .request import Request, compile_request
+from .request import Request
 from .results import (
     ApplyResult,
     DeploymentStatus,
@@ -33,11 +28,11 @@ from .results import (
     SchemaOf,
     SwitchResult,
 )
-from .session import Session, open_session
+from .session import open_session
 
 if TYPE_CHECKING:
     from .eject import EjectResult
-    from .locking import Hold, LockResult
+    from .locking import LockResult
 
 Home = Path | str | None
 
@@ -90,126 +85,24 @@ def plan(
     forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`. locked: with what `skyc.lock`
     beside the file says, or not at all (SkycError, exit code 4).
     """
-    file = None if out is None else Path(out)
     request = _request(path, deployment, env, secrets, objective=objective, offline=offline, policies=policies)
+    from . import plans
+
     with open_session(home, on_progress=on_progress) as session:
-        hold = _held(session, request) if locked else None
+        hold = None
+        if locked:
+            from .locking import held
+
+            hold = held(session, request)
         request = hold.request if hold is not None else request
         if emit is not None and emit != "plan":
-            return _emitted(session, request, emit, hold)
+            return plans.emitted(session, request, emit, hold)
         if destroy:
-            return _destruction(session, request)
-        from .apply import locked as with_lock
-        from .apply import plan_result, priced, refused, site_context, warned
-        from .offline import plan_offline
-        from .planning import cannot_ask, planned
-        from .policy.judge import judged
-
-        compilation = compile_request(session, request)
-        if compilation.failed:
-            if compilation.placement is None:
-                raise refused(compilation)
-            return judged(session, request, compilation, priced(compilation))
-        if hold is not None:
-            hold.refuse_differences(session, compilation, engine=True)
-        compilation = warned(session, request, compilation)
-        if offline:
-            packages = hold.packages(compilation) if hold is not None else {}
-            with hold.explained() if hold is not None else contextlib.nullcontext():
-                result = judged(session, request, compilation, plan_offline(session, compilation, packages=packages))
-            return _kept(session, compilation, result, file)
-        missing = cannot_ask(session, compilation)
-        if missing:
-            compilation = replace(compilation, diagnostics=(*compilation.diagnostics, *missing))
-            return judged(session, request, compilation, priced(compilation))
-        name = compilation.deployment
-        try:
-            with (
-                hold.explained() if hold is not None else contextlib.nullcontext(),
-                with_lock(session, name, command=f"skyc plan {path}", wait=None, may_read=True) as lock_fd,
-            ):
-                context = site_context(session, name, lock_fd, compilation)
-                if hold is not None:
-                    hold.pin_packages(session, compilation)
-                with planned(session, request, compilation, context) as made:
-                    result = judged(session, request, compilation, plan_result(made))
-                    result = replace(result, diagnostics=(*result.diagnostics, *session.remarks), task_file=str(path))
-                    if file is not None:
-                        from .plan_files import compared_file, write_plan_file
-
-                        write_plan_file(file, compared_file(session, made, result, out=file))
-                    if emit == "plan":
-                        return replace(result, emitted="\n".join(print_ir(changes) for changes in made.changes))
-                    return result
-        except NotCompared as failure:
-            found = judged(session, request, compilation, _not_compared(priced(compilation), compilation, failure))
-            return _kept(session, compilation, found, file)
-
-
-def _kept(session: Session, compilation: Compilation, result: Plan, file: Path | None) -> Plan:
-    """Write a plan that was compared with nothing into a file, for review."""
-    if file is not None:
-        from .plan_files import compiled_file, write_plan_file
-
-        write_plan_file(file, compiled_file(session, compilation, result))
-    return result
-
-
-def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) -> Plan:
-    """The state is not to be had from here. Everything would look new, so nothing is compared."""
-    said = warning(
-        "not-compared",
-        "Compiled, not compared",
-        f"What would change is not known. {failure.diagnostics[0].detail}",
-        hint=failure.diagnostics[0].hint,
-    )
-    return replace(result, graphs=compilation.graphs or (), offline=True, diagnostics=(*result.diagnostics, said))
-
-
-def _held(session: Session, request: Request) -> Hold:
-    from .locking import held
-
-    return held(session, request)
-
-
-def _emitted(session: Session, request: Request, stage: str, hold: Hold | None) -> Plan:
-    compilation = compile_request(session, request, until=stage)
-    if compilation.failed:
-        from .apply import refused
-
-        raise refused(compilation)
-    said = compilation.diagnostics
-    if hold is not None:
-        hold.refuse_differences(session, compilation, engine=False)
-    elif lock_path(request.path).exists():
-        from .locking import differences_warned
-
-        said = (*said, *differences_warned(session, request, compilation))
-    return Plan(
-        deployment=compilation.deployment if compilation.graph else DeploymentId(""),
-        placement=compilation.placement,
-        graphs=compilation.graphs or (),
-        changes=(),
-        emitted=emit_stage(compilation, stage),
-        diagnostics=said,
-        timings=compilation.timings,
-    )
-
-
-def _destruction(session: Session, request: Request) -> Plan:
-    from .destroy import destroy as destroy_deployment
-
-    shown: list[Plan] = []
-
-    def decline(offered: Plan) -> bool:
-        shown.append(offered)
-        return False
-
-    compilation = compile_request(session, request, until="resolve")
-    if compilation.failed:
-        raise SkycError(*compilation.diagnostics)
-    destroy_deployment(session, str(compilation.deployment), confirm=decline)
-    return shown[0]
+            return plans.destruction(session, request)
+        made = plans.plan(session, request, hold=hold, file=None if out is None else Path(out))
+    if emit == "plan":
+        return replace(made, emitted="\n".join(print_ir(changes) for changes in made.changes))
+    return replace(made, task_file=str(path))
 
 
 def apply(

@@ -13,8 +13,8 @@ from ..compiler.optimize import explain as reasons
 from ..compiler.optimize.explain import WhyNot
 from ..compiler.pipeline import capabilities_of
 from ..compiler.report import proof_line
-from .apply import refused
 from .field_effects import FieldEffect
+from .refusals import refused
 from .request import Request, compile_request
 from .session import open_session
 

@@ -218,7 +218,7 @@ def of_task(session: Session, request: Request, field: str, value: str | None) -
     """
     import yaml
 
-    from .apply import refused
+    from .refusals import refused
     from .request import compile_request
 
     known = _known(field)

@@ -225,7 +225,7 @@ def differences_warned(session: Session, request: Request, made: Compilation) ->
 
 
 def _resolved(session: Session, request: Request) -> TaskGraph:
-    from .apply import refused
+    from .refusals import refused
 
     made = compile_request(session, replace(request, offline=True), until="resolve")
     if made.failed or made.graph is None:
@@ -235,7 +235,7 @@ def _resolved(session: Session, request: Request) -> TaskGraph:
 
 def _compiled_to_lock(session: Session, request: Request) -> Compilation:
     """Compiled as a locked plan that asks nobody would be, with the parts that are here. They are kept."""
-    from .apply import refused
+    from .refusals import refused
 
     parts = _parts(session, _resolved(session, request))
     for name, part in parts.items():

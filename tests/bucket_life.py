@@ -23,9 +23,11 @@ from skyc.providers.base import Attachment, Provider
 from skyc.providers.local.client import LocalProvider
 from skyc.providers.simulator import World, simulate
 from skyc.runtime import inspect
-from skyc.runtime.apply import _make, compiled, locked, plan_result, site_context
+from skyc.runtime.apply import _make, locked, site_context
 from skyc.runtime.destroy import destroy
 from skyc.runtime.planning import planned
+from skyc.runtime.plans import plan_result
+from skyc.runtime.refusals import compiled
 from skyc.runtime.request import Request
 from skyc.runtime.results import DestroyOutcome, Plan
 from skyc.runtime.session import Session, open_session

@@ -14,7 +14,8 @@ from ...compiler.ir import PolicyResult, Secret
 from ...compiler.parse import parse, read_source
 from ...compiler.policy.load import PolicyFile, load
 from ...compiler.policy.rules import PolicySet
-from ..apply import POLICY_DENIED, priced
+from ..plans import priced
+from ..refusals import POLICY_DENIED
 from ..request import Request, compile_request
 from ..session import Session, open_session
 from .judge import judged

@@ -26,6 +26,7 @@ from skyc.runtime.calls import plan as plan_call
 from skyc.runtime.destroy import destroy
 from skyc.runtime.plan_files import read_plan_file, write_plan_file
 from skyc.runtime.planning import Planned, refuse_running
+from skyc.runtime.refusals import refuse_another
 from skyc.runtime.request import Request
 from skyc.runtime.reviewed import opened_review, reviewed
 from skyc.runtime.storage.file import FileStore
@@ -373,7 +374,7 @@ def test_fingerprints_name_one_plan(account: Account) -> None:
             names = plan.fingerprints
             assert names is not None and names.changes is not None
             for good in (None, names.changes, names.changes[:12], names.changes[:16].upper()):
-                applying.refuse_another(plan, good)
+                refuse_another(plan, good)
             for bad, slug, code in (
                 ("0" * 16, "another-plan", 4),
                 (names.compiled[:16], "another-plan", 4),
@@ -381,7 +382,7 @@ def test_fingerprints_name_one_plan(account: Account) -> None:
                 ("", "short-fingerprint", 1),
             ):
                 with pytest.raises(SkycError) as caught:
-                    applying.refuse_another(plan, bad)
+                    refuse_another(plan, bad)
                 assert (caught.value.diagnostics[0].slug, caught.value.exit_code) == (slug, code)
     assert name_of(compilation.reviewed.placements[0]) == "aws/us-east-1/use1-az1 g5.xlarge on-demand"
 

@@ -19,9 +19,10 @@ from jsonschema import Draft202012Validator
 from skyc.compiler.artifact import plan_file
 from skyc.compiler.artifact.plan_file import NotAPlan, PlanFile, looks_like_one, read, schema, written
 from skyc.compiler.diagnostics import SkycError, SourceFile
-from skyc.runtime.apply import locked, plan_result, site_context
+from skyc.runtime.apply import locked, site_context
 from skyc.runtime.plan_files import compared_file, is_plan_file, read_plan_file, write_plan_file
 from skyc.runtime.planning import planned
+from skyc.runtime.plans import plan_result
 from tests.failover import fake_terraform
 from tests.failover.pretended import Account, opened
 

@@ -10,9 +10,10 @@ import pytest
 
 from skyc.compiler.ir import DeploymentId
 from skyc.runtime import fingerprints
-from skyc.runtime.apply import locked, plan_result, site_context
+from skyc.runtime.apply import locked, site_context
 from skyc.runtime.destroy import destroy
 from skyc.runtime.planning import planned
+from skyc.runtime.plans import plan_result
 from skyc.runtime.records import DeploymentState
 from skyc.runtime.results import Plan
 from skyc.runtime.state import StateStore

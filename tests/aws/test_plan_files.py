@@ -13,9 +13,11 @@ import pytest
 
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import SiteId, holds_storage
-from skyc.runtime.apply import _make, compiled, locked, plan_result, site_context
+from skyc.runtime.apply import _make, locked, site_context
 from skyc.runtime.plan_files import LOCK_FILE, compared_file, write_plan_file
 from skyc.runtime.planning import planned
+from skyc.runtime.plans import plan_result
+from skyc.runtime.refusals import compiled
 from skyc.runtime.request import Request
 from skyc.runtime.reviewed import opened_review, reviewed
 from skyc.runtime.session import Session

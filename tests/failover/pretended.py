@@ -19,8 +19,9 @@ from skyc.providers.base import Attachment, Capability, Node, OwnedResource
 from skyc.providers.rented.names import DEPLOYMENT_TAG
 from skyc.providers.simulator import World, simulate
 from skyc.runtime import apply as applying
-from skyc.runtime.apply import compiled, locked, site_context
+from skyc.runtime.apply import locked, site_context
 from skyc.runtime.planning import Planned, planned, refuse_running
+from skyc.runtime.refusals import compiled
 from skyc.runtime.request import Request
 from skyc.runtime.results import Progress
 from skyc.runtime.session import Session

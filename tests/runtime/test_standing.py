@@ -24,7 +24,6 @@ from skyc.compiler.ir import DeploymentId, FileMount, FrozenMap, GroupName, Moun
 from skyc.providers.base import Node, TransportError
 from skyc.runtime import apply as apply_module
 from skyc.runtime import calls, inspect, jobs, standing
-from skyc.runtime.apply import compiled
 from skyc.runtime.clusters import Cluster, cluster_of, clusters, healths
 from skyc.runtime.destroy import _forget, destroy
 from skyc.runtime.job import JobGroup, JobKind, JobRequest, JobState, JobStatus
@@ -33,6 +32,7 @@ from skyc.runtime.logbook import log_path, save_log, saved_log
 from skyc.runtime.places import STORAGES, settle_storages
 from skyc.runtime.reconcile import known_ids
 from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
+from skyc.runtime.refusals import compiled
 from skyc.runtime.request import Request
 from skyc.runtime.results import DestroyOutcome, Interrupted, Plan
 from skyc.runtime.runs import task_digest
