@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   skyc schema > skyc.schema.json
-  skyc schema --policy > policy.schema.json
   # then, on top of a task file:  # yaml-language-server: $schema=./skyc.schema.json
   skyc schema --report > plan.schema.json    what `skyc plan --format json` prints
 """

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ..buckets import Bucket
 from ..diagnostics import Diagnostic, Severity, has_errors, in_reading_order
-from ..ir import ChangeSet, Fingerprints, FrozenMap, JobPlan, Meanings, PlacementPlan, PolicyResult
+from ..ir import ChangeSet, Fingerprints, FrozenMap, JobPlan, Meanings, PlacementPlan, PolicyEffect, PolicyResult
 from .cautions import cautions_of
 from .changes import change_rows, counts_of
 from .costs import costs_of
@@ -97,7 +97,9 @@ def _tone(
     *,
     cautious: bool,
 ) -> Tone:
-    if has_errors(diagnostics) or any(site.errored for site in changes) or any(rule.blocks for rule in policies):
+    # What waits for an approval can be applied once somebody has looked, which is what the other tone asks for.
+    denied = any(rule.blocks and rule.effect is PolicyEffect.DENY for rule in policies)
+    if has_errors(diagnostics) or any(site.errored for site in changes) or denied:
         return Tone.FAILED
     warned = any(said.severity is Severity.WARNING for said in diagnostics) or not all(rule.met for rule in policies)
     if cautious or warned or any(not site.complete for site in changes):

@@ -53,10 +53,13 @@ MEANINGS: Meanings = FrozenMap(
 )
 PLAIN = frozenset(
     {
+        # A name for a set of machines; who may reach it is said by rules.
+        "azurerm_application_security_group",
         "azurerm_nat_gateway",
         "azurerm_nat_gateway_public_ip_association",
         # The address it may have is a resource of its own.
         "azurerm_network_interface",
+        "azurerm_network_interface_application_security_group_association",
         "azurerm_network_interface_security_group_association",
         "azurerm_proximity_placement_group",
         "azurerm_ssh_public_key",

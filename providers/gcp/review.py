@@ -10,6 +10,10 @@ _PUBLIC_ADDRESS = Opening(exposure=Exposure.ADDRESS, path="network_interface.acc
 
 MEANINGS: Meanings = FrozenMap(
     {
+        # One inside a subnetwork is the head's, kept for it.
+        "google_compute_address": Meaning(
+            openings=(Opening(exposure=Exposure.ADDRESS, path="address_type", values=frozenset({"EXTERNAL"})),)
+        ),
         "google_compute_firewall": Meaning(
             openings=(
                 Opening(
@@ -40,6 +44,8 @@ MEANINGS: Meanings = FrozenMap(
 )
 PLAIN = frozenset(
     {
+        # An inner one: nodes keep theirs.
+        "google_compute_address",
         "google_compute_instance_group_manager",
         "google_compute_network",
         "google_compute_resource_policy",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -270,6 +271,18 @@ def test_a_comment_of_several_keeps_its_parts(report: Report, name: str) -> None
     text = render_comment([report, build(**everything())], removed=[name], heading="skyc diff", marks=[("base", name)])
     check_markdown(text, text.count("\n</details>"))
     assert invisible(text) == []
+
+
+@pytest.mark.parametrize("name", ["a|b", "@a|b", "`@a|b`", "x \\| @y", "|", "||@|"])
+def test_a_cell_holds_what_it_was_given(name: str) -> None:
+    """A bar ends a cell, also within a code span; what follows the last column is dropped."""
+    base = everything()
+    loser = replace(base["placement"].alternatives[0], reason=name)
+    text = comment(build(**{**base, "placement": replace(base["placement"], alternatives=(loser,))}))
+    (row,) = [line for line in text.splitlines() if line.startswith("| aws/us-east-1/use1-az1 · g6.12xlarge")]
+    head, rule = "| a | b | c |", "|---|---|---|"
+    cells = [token.children or [] for token in MARKDOWN.parse("\n".join((head, rule, row))) if token.type == "inline"][3:]
+    assert ["".join(part.content for part in cell) for cell in cells][1:] == ["$46.09", f"+$2.31, {name}"]
 
 
 def test_a_terminal_line_begins_with_nothing_of_others() -> None:

@@ -177,6 +177,7 @@ def test_an_incomplete_plan_says_that_another_follows() -> None:
         ({"changes": (), "environment": ""}, Tone.CALM),
         ({"diagnostics": BROKEN}, Tone.FAILED),
         ({"policies": (DENIED,)}, Tone.FAILED),
+        ({"policies": (replace(DENIED, effect=PolicyEffect.APPROVE),), "environment": ""}, Tone.CAUTION),
     ],
 )
 def test_the_tone(more: dict[str, Any], tone: Tone) -> None:
