@@ -135,7 +135,8 @@ class Repository:
 
     def _hashes(self, paths: Sequence[str]) -> list[str]:
         """The blob ids of files of the working tree, through git's own filters."""
-        plain = [path for path in paths if "\n" not in path]
+        # A line that begins with a quote is taken for a quoted path.
+        plain = [path for path in paths if "\n" not in path and not path.startswith('"')]
         feed = "".join(f"{path}\n" for path in plain).encode("utf-8", "surrogateescape")
         lines = self._run("hash-object", "--stdin-paths", feed=feed).stdout.decode().split() if plain else []
         known = dict(zip(plain, lines, strict=True))

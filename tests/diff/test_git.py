@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.diff.repository import AUTHOR, Repo
 
@@ -53,7 +53,11 @@ def committed(repo: Repo) -> Snapshot:
     return opened(twin).snapshot(twin.commit(), label="x")
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(first=TREE, staged=TREE, then=TREE, attributes=st.booleans())
 def test_the_working_tree_is_what_git_would_commit(
     tmp_path: Path,
@@ -82,6 +86,15 @@ def test_the_working_tree_is_what_git_would_commit(
     if not attributes:
         mine, theirs = opened(repo), opened(Repo(tmp_path / "copy"))
         assert mine.read(found, found.entries) == theirs.read(expected, expected.entries)
+
+
+def test_names_that_git_quotes(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo")
+    repo.commit({"a": "1\n"})
+    repo.put({'"quoted"': "1\n", "new\nline": "2\n", "-dash": "3\n", "b\\c": "4\n", "ü": "5\n"})
+    found = opened(repo).working_tree()
+    assert dict(found.entries) == dict(committed(repo).entries)
+    assert opened(repo).read(found, ['"quoted"', "-dash"]) == {'"quoted"': b"1\n", "-dash": b"3\n"}
 
 
 def test_a_file_that_becomes_a_folder_and_a_merge_that_is_not_finished(tmp_path: Path) -> None:
