@@ -24,8 +24,6 @@ from .sites import SiteContext, check_state, site_directory
 from .still_offered import StillOffered
 
 SLUG = "plan-moved"
-MOVED = 4
-"""Exit code of a reviewed plan that is no longer valid."""
 _NAMED = 5
 """Files of a tree that are named, at most."""
 
@@ -99,7 +97,7 @@ def _home(session: Session, context: SiteContext, plan: PlanFile) -> Iterator[Di
         yield moved(
             "The plan was made in another home",
             f"It was made in {plan.home}, and this is {here}. {why}",
-            hint="apply it there; or name a backend in config.yaml, plan again, and apply that plan anywhere",
+            hint="apply it there" if bound else "apply it there; or name a backend in config.yaml, and plan again",
         )
 
 

@@ -26,7 +26,7 @@ from ..compiler.artifact.plan_file import (
     read,
     written,
 )
-from ..compiler.diagnostics import SkycError, error
+from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId, FrozenMap, SiteId, Task
 from ..compiler.pipeline import Compilation
 from ..compiler.scrub import Scrubber
@@ -43,6 +43,8 @@ from .session import Session
 from .sites import SitePlan
 from .workdir import Tree, source_tree, workdir_tree
 
+MOVED = 4
+"""Exit code of a reviewed plan that is no longer valid."""
 LOCK_FILE = ".terraform.lock.hcl"
 HEAD = 4096
 MOST_FILES = 500
@@ -63,28 +65,30 @@ def is_plan_file(path: Path) -> bool:
 
 
 def read_plan_file(path: Path) -> tuple[PlanFile, str]:
-    """A plan file and its digest. Raises SkycError."""
+    """A plan file and its digest. Raises SkycError, with exit code 4 for one that is not what was reviewed."""
     try:
         with path.open("rb") as file:
             return read(file.read(LARGEST + 1))
     except OSError as failure:
         raise SkycError(error("plan-file-unreadable", "The plan file cannot be read", f"{path}: {failure.strerror}.")) from None
     except NotAPlan as failure:
-        if failure.newer:
-            detail = f"{path} was written by another version of skyc: {failure}."
-            raise SkycError(
-                error(
-                    "plan-file-newer", "The plan file is of another version", detail, hint="apply it with the skyc that made it"
-                )
-            ) from None
-        raise SkycError(
-            error(
-                "plan-file-damaged",
-                "The plan file is not as skyc wrote it",
-                f"{path} was not used: {failure}.",
-                hint="copy it again as it was written, or make a new plan with `skyc plan TASK -o FILE`",
-            )
-        ) from None
+        raise SkycError(_not_a_plan(path, failure), exit_code=MOVED) from None
+
+
+def _not_a_plan(path: Path, failure: NotAPlan) -> Diagnostic:
+    if failure.newer:
+        return error(
+            "plan-file-newer",
+            "The plan file is of another version",
+            f"{path} was written by another version of skyc: {failure}.",
+            hint="apply it with the skyc that made it",
+        )
+    return error(
+        "plan-file-damaged",
+        "The plan file is not as skyc wrote it",
+        f"{path} was not used: {failure}.",
+        hint="copy it again as it was written, or make a new plan with `skyc plan TASK -o FILE`",
+    )
 
 
 def write_plan_file(path: Path, plan: PlanFile) -> str:

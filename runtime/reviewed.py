@@ -38,8 +38,8 @@ from .access import write_once
 from .attempts import continued
 from .backend.opening import fetch_keys
 from .job import JobState
-from .moved import MOVED, moved, moved_since
-from .plan_files import LOCK_FILE, read_plan_file
+from .moved import moved, moved_since
+from .plan_files import LOCK_FILE, MOVED, read_plan_file
 from .planning import Planned, newest_attempt, planned
 from .policy.files import here
 from .records import JobRecord

@@ -207,7 +207,7 @@ def test_what_a_person_is_told(tmp_path: Path, content: bytes | None, slug: str)
         place.write_bytes(content)
     with pytest.raises(SkycError) as caught:
         read_plan_file(place)
-    assert caught.value.diagnostics[0].slug == slug
+    assert (caught.value.diagnostics[0].slug, caught.value.exit_code) == (slug, 1 if content is None else 4)
     with pytest.raises(SkycError) as caught:
         write_plan_file(tmp_path / "no" / "plan.skyc", PLAN_LIKE)
     assert caught.value.diagnostics[0].slug == "plan-file-not-written"
