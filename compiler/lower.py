@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from dataclasses import dataclass, field
 
 from ..providers.base import Access, Capability, ExistingNetwork, LowerContext, Provider
 from .buckets import Bucket, with_uris
@@ -38,70 +38,78 @@ class GraphInvariantError(Exception):
     """A provider lowered to a graph that breaks an invariant. A bug of ours: please report it with `--emit=lower`."""
 
 
-def lower(
-    graph: TaskGraph,
-    plan: PlacementPlan,
-    providers: Mapping[str, Provider],
-    *,
-    deployment: DeploymentId,
-    home: str,
-    runtime: NodeRuntime,
-    sources: SourceMap,
-    access: Callable[[DeploymentId], Access] = lambda deployment: Access(),
-    buckets: tuple[Bucket, ...] = (),
-    networks: Mapping[tuple[str, str], ExistingNetwork] | None = None,
-    images: FrozenMap[str] | None = None,
-    offline: bool = False,
-    versions: Mapping[str, str] | None = None,
-) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
-    """One ResourceGraph per region with buckets, then one per (task, provider, region), in task order: the order of an apply.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowering:
+    """What lowering depends on besides the tasks and their placements."""
 
-    sources: the user's lines, for what a provider finds wrong with a graph. access: keys and ranges of a deployment, asked for
-    only when a target needs them. networks: (provider, region) → the user's own network there. images: `LowerContext.images`.
-    versions: Terraform provider source → version to use instead of the pinned one.
-    """
-    graphs: list[ResourceGraph] = []
-    diagnostics: list[Diagnostic] = []
-    access_of = cache(access)
+    providers: Mapping[str, Provider]
+    deployment: DeploymentId
+    home: str
+    runtime: NodeRuntime
+    sources: SourceMap
+    """The user's lines, for what a provider finds wrong with a graph."""
+    access: Callable[[DeploymentId], Access] = lambda deployment: Access()
+    """Keys and ranges of a deployment, asked for only when a target needs them."""
+    networks: Mapping[tuple[str, str], ExistingNetwork] = field(default_factory=dict)
+    """(provider, region) → the user's own network there."""
+    images: FrozenMap[str] = field(default_factory=FrozenMap)
+    """See `LowerContext.images`."""
+    offline: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Terraform provider source → version to use instead of the pinned one."""
 
-    def context_of(site: SiteId, access: Access, network: ExistingNetwork | None = None) -> LowerContext:
+    def task(
+        self, task: Task, placements: tuple[GroupPlacement, ...], buckets: tuple[Bucket, ...], plan: str
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        """One site: a task's placements in one region, as their provider makes them. plan: see `LowerContext.plan`."""
+        name, region = placements[0].provider, placements[0].region
+        provider = self.providers[name]
+        login = self.access(self.deployment) if Capability.LOGIN in provider.capabilities else Access()
+        context = self.context(site_id(task, name, region), login, plan, self.networks.get((name, region)))
+        # Rented machines get an identity of their own cloud, and nobody gives that rights at another one: to them it is no place.
+        near = tuple(
+            bucket for bucket in buckets if bucket.location.provider == name or Capability.LOGIN not in provider.capabilities
+        )
+        return provider.lower(with_uris(task, near), placements, context)
+
+    def context(self, site: SiteId, access: Access, plan: str, network: ExistingNetwork | None = None) -> LowerContext:
         return LowerContext(
-            deployment=deployment,
+            deployment=self.deployment,
             site=site,
-            home=home,
-            runtime=runtime,
+            home=self.home,
+            runtime=self.runtime,
             access=access,
             network=network,
-            images=images or FrozenMap(),
-            plan=plan.digest[:12],
-            offline=offline,
+            images=self.images,
+            plan=plan,
+            offline=self.offline,
         )
+
+
+def lower(
+    graph: TaskGraph, plan: PlacementPlan, how: Lowering, *, buckets: tuple[Bucket, ...] = ()
+) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
+    """One ResourceGraph per region with buckets, then one per (task, provider, region), in task order: the order of an apply."""
+    graphs: list[ResourceGraph] = []
+    diagnostics: list[Diagnostic] = []
+    short = plan.digest[:12]
 
     def add(provider: Provider, made: tuple[ResourceGraph | None, tuple[Diagnostic, ...]]) -> None:
         lowered, said = made
         # A provider sees no file; it names the field, and the file's place is put in here.
-        diagnostics.extend(located(diagnostic, sources) for diagnostic in said)
+        diagnostics.extend(located(diagnostic, how.sources) for diagnostic in said)
         if lowered is not None:
             verify(lowered)
-            diagnostics.extend(provider.check_graph(lowered, sources))
-            graphs.append(_with_versions(lowered, versions or {}))
+            diagnostics.extend(provider.check_graph(lowered, how.sources))
+            graphs.append(_with_versions(lowered, how.versions))
 
     for site, here in _bucket_sites(buckets):
-        provider, place = providers[here[0].location.provider], here[0].location
+        provider, place = how.providers[here[0].location.provider], here[0].location
         storages = tuple(bucket.storage for bucket in here)
-        add(provider, provider.lower_storages(storages, place.region, context_of(site, Access())))
+        add(provider, provider.lower_storages(storages, place.region, how.context(site, Access(), short)))
     for task in graph.tasks:
-        for (name, region), placements in _sites(task, plan):
-            provider = providers[name]
-            login = access_of(deployment) if Capability.LOGIN in provider.capabilities else Access()
-            context = context_of(site_id(task, name, region), login, (networks or {}).get((name, region)))
-            # Rented machines get an identity of their own cloud, and nobody gives that rights at another one: to them it is no place.
-            near = tuple(
-                bucket
-                for bucket in buckets
-                if bucket.location.provider == name or Capability.LOGIN not in provider.capabilities
-            )
-            add(provider, provider.lower(with_uris(task, near), placements, context))
+        for (name, _), placements in _sites(task, plan):
+            add(how.providers[name], how.task(task, placements, buckets, short))
     return tuple(graphs), tuple(dict.fromkeys(diagnostics))
 
 

@@ -65,6 +65,7 @@ class Filter(enum.IntEnum):
     QUOTA = 15
     LABELS = 16
     POLICY = 17
+    SUBNET = 18
 
     @property
     def reason(self) -> str:
@@ -99,6 +100,7 @@ _NAMES = {
     Filter.QUOTA: _Names("over-quota", "num_nodes"),
     Filter.LABELS: _Names("label-not-met", "labels"),
     Filter.POLICY: _Names("against-policy", "policy"),
+    Filter.SUBNET: _Names("no-subnet", "infra"),
 }
 
 
@@ -338,6 +340,9 @@ def _place_codes(
     codes: NDArray[Any] = shelf.elsewhere(request.infra) * numpy.int32(1 << Filter.PLACE)
     if restriction.bars:
         codes = codes | shelf.barred(restriction) * numpy.int32(1 << Filter.POLICY)
+    # Of a zone that the task names, lowering says where in the configuration its subnet is missing.
+    if shelf.without_subnet is not None and request.infra.zone is None:
+        codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
     return codes if can else codes | 1 << Filter.PORTS
 
 

@@ -8,15 +8,17 @@ made. The list is data, so `--emit=<stage>` and `--timings` need no code of thei
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import Access, Capability, ExistingNetwork, Provider
+from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Provider
 from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
+from .envelope import makeable
 from .ir import (
     CandidateReport,
     CandidateSet,
@@ -37,7 +39,7 @@ from .ir import (
     digest,
 )
 from .ir.catalog import CatalogPart
-from .lower import lower
+from .lower import Lowering, lower
 from .moves import with_moves
 from .optimize import optimize
 from .parse import parse
@@ -203,7 +205,12 @@ def _candidates(state: Compilation) -> Compilation:
         providers[name].catalog(home=state.options.home) if given is None else given[name]
         for name in sorted(providers if given is None else given)
     )
-    catalog = Catalog(parts=parts, quotas=state.options.quotas)
+    zones = {
+        f"{provider}/{region}": tuple(sorted(network.subnets))
+        for (provider, region), network in state.options.networks.items()
+        if EVERY_ZONE not in network.subnets
+    }
+    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones))
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
@@ -251,23 +258,29 @@ def _lower(state: Compilation) -> Compilation:
         mark=MARK if state.options.offline else state.options.mark,
         known=state.known,
     )
-    graphs, said = lower(
-        state.graph,
-        state.placement,
-        state.options.providers,
+    how = Lowering(
+        providers=state.options.providers,
         deployment=state.deployment,
         home=str(state.options.home),
         runtime=state.options.runtime,
         sources=state.sources,
-        access=state.options.access,
-        buckets=buckets,
+        access=functools.cache(state.options.access),
         networks=state.options.networks,
         # What the user names counts for more than what the catalog knows.
         images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )
-    return dataclasses.replace(state, buckets=buckets, graphs=_moved(state, graphs), diagnostics=state.diagnostics + said)
+    placement = state.placement
+    notes: tuple[Diagnostic, ...] = ()
+    if state.chosen is None:
+        # Before anything is lowered: which plan made a resource stands in its tags.
+        placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
+    graphs, said = lower(state.graph, placement, how, buckets=buckets)
+    diagnostics = (*state.diagnostics, *notes, *said)
+    return dataclasses.replace(
+        state, placement=placement, buckets=buckets, graphs=_moved(state, graphs), diagnostics=diagnostics
+    )
 
 
 def _moved(state: Compilation, graphs: tuple[ResourceGraph, ...]) -> tuple[ResourceGraph, ...]:

@@ -61,6 +61,9 @@ def sentence(
         case Filter.QUOTA:
             nodes = f"{size.group_nodes} × " if size.group_nodes > 1 else ""
             return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."
+        case Filter.SUBNET:
+            where = f"{part.provider}/{offering.region}"
+            return f"`networks` in config.yaml puts machines in {where} into a network without a subnet in {offering.zone}."
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.POLICY:

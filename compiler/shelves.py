@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .barred import barred_types
-from .ir import Catalog, CatalogPart, Infra, Market, Quota
+from .ir import Catalog, CatalogPart, FrozenMap, Infra, Market, Quota
 from .ir.catalog import UNKNOWN
 from .ir.restriction import Restriction
 
@@ -41,6 +41,8 @@ class Shelf:
     part: CatalogPart
     quotas: tuple[Quota, ...] = ()
     """What the user's account there may have: where there are any, each offer is looked at."""
+    zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
+    """Of the catalog (`Catalog.zones`)."""
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
@@ -77,6 +79,20 @@ class Shelf:
         if restriction not in self._barred_types:
             self._barred_types[restriction] = barred_types(restriction, self.part)
         return self._barred_types[restriction]
+
+    @cached_property
+    def without_subnet(self) -> NDArray[Any] | None:
+        """Place → whether the user's network there has no subnet in its zone; None where there is no such network. A place whose zone the
+        provider chooses may have one."""
+        import numpy
+
+        if not any(name.startswith(f"{self.part.provider}/") for name in self.zones):
+            return None
+        closed = []
+        for place in self.part.offers.places:
+            known = self.zones.get(f"{self.part.provider}/{place.region}")
+            closed.append(known is not None and place.zone is not None and place.zone not in known)
+        return numpy.array(closed, dtype=bool)
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""
@@ -173,7 +189,11 @@ class Shelves:
 
     def __init__(self, catalog: Catalog) -> None:
         self.parts = tuple(
-            Shelf(part=part, quotas=tuple(quota for quota in catalog.quotas if quota.provider == part.provider))
+            Shelf(
+                part=part,
+                quotas=tuple(quota for quota in catalog.quotas if quota.provider == part.provider),
+                zones=catalog.zones,
+            )
             for part in catalog.parts
         )
         self._known: dict[tuple[object, ...], tuple[Columns, list[Sold]]] = {}

@@ -45,7 +45,7 @@ from ..ir import (
     canonical,
     plain,
 )
-from ..lower import lower
+from ..lower import Lowering, lower
 from ..pipeline import Compilation
 
 VERSION = 1
@@ -226,20 +226,18 @@ def _code(compilation: Compilation) -> Iterator[str]:
         deployment=compilation.deployment,
         mark=MARK,
     )
-    graphs, _ = lower(
-        graph,
-        placement,
-        options.providers,
+    how = Lowering(
+        providers=options.providers,
         deployment=compilation.deployment,
         home=_HOME,
         runtime=options.runtime,
         sources=compilation.sources,
         access=access,
-        buckets=buckets,
         networks=options.networks,
         images=FrozenMap({**compilation.images, **options.images}),
         offline=True,
     )
+    graphs, _ = lower(graph, placement, how, buckets=buckets)
     for made in graphs:
         # The plan's id is a tag, and is made of prices too.
         yield canonical(_bare(made)).decode().replace(placement.digest[:12], "plan")

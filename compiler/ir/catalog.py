@@ -274,11 +274,14 @@ class Catalog:
 
     parts: tuple[CatalogPart, ...]
     quotas: tuple[Quota, ...] = ()
+    zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
+    """`<provider>/<region>` → the only zones machines can be in: those in which the user's own network there has a subnet."""
 
     @property
     def digest(self) -> str:
         rows = "".join(f"{part.provider} {part.digest}\n" for part in self.parts)
-        return hashlib.sha256(rows.encode() + (canonical(self.quotas) if self.quotas else b"")).hexdigest()
+        more = b"".join(canonical(item) for item in (self.quotas, self.zones) if item)
+        return hashlib.sha256(rows.encode() + more).hexdigest()
 
     def part(self, provider: str) -> CatalogPart:
         """Raises KeyError for a provider that is not in the catalog."""

@@ -68,7 +68,7 @@ def optimize(
         # What one would rather have cannot keep every limit together with the rest: now what is left, too.
         model, answer = _chosen(graph, found, objective, any_rank=True)
     if answer is None:
-        return None, (nothing_satisfies(graph, model, sources, found.catalog),)
+        return None, (nothing_satisfies(graph, model, sources, found),)
     in_use = used(model.problem, answer.values) if model.quotas else {}
     made = _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, in_use=in_use, targets=targets)
     return made.plan(), ()

@@ -12,10 +12,10 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostic, SourceMap, error
-from ..ir import Catalog, Objective, SpecPath, Task, TaskGraph, decimal_text
+from ..ir import CandidateSet, Catalog, NodeGroup, Objective, SpecPath, Task, TaskGraph, decimal_text
 from ..ir.catalog import MILLI
 from .decide import decide
-from .model import Model
+from .model import Model, build, opened
 from .problem import Excess, Pair, Problem, Stage, excesses, soonest_hours, worst_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ ENDLESS = 10**15
 """Thousandths that no plan uses."""
 
 
-def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, catalog: Catalog) -> Diagnostic:
+def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, found: CandidateSet) -> Diagnostic:
     """The error for a graph without a solution."""
     problem = model.problem
     budgeted = [(task, stage) for task, stage in zip(graph.tasks, problem.stages, strict=True) if task.budget is not None]
@@ -35,8 +35,8 @@ def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, catalo
     free = _without(problem, budget=True, deadline=True)
     if not _possible(free, model.atlas):
         if problem.quotas and _possible(replace(free, quotas=()), model.atlas):
-            return _over_quota(graph, model, free, catalog, sources)
-        return _apart(graph, sources)
+            return _over_quota(graph, model, free, found.catalog, sources)
+        return _split(graph, model, sources) or _not_reachable(graph, found, sources) or _apart(graph, sources)
     # With one kind of limit alone there is nothing to tell apart.
     if budgeted and not (timed and _possible(_without(problem, deadline=True), model.atlas)):
         return _over_budget(model, budgeted, sources)
@@ -55,6 +55,72 @@ def nothing_satisfies(graph: TaskGraph, model: Model, sources: SourceMap, catalo
         span=sources.find(budgeted[0][0].origin.child("budget")),
         hint="raise a budget or move a deadline",
     )
+
+
+SHOWN = 3
+
+
+def _split(graph: TaskGraph, model: Model, sources: SourceMap) -> Diagnostic | None:
+    """The error for a task whose groups have no region in common; None where each has one."""
+    for task in graph.tasks:
+        regions = {group.name: _regions(model, task, group) for group in task.groups}
+        if len(regions) < 2 or set.intersection(*map(set, regions.values())):
+            continue
+        # The first group that fits none of those before it: there the user wrote what cannot be.
+        common, odd = set(regions[task.groups[0].name]), task.groups[0]
+        for group in task.groups[1:]:
+            if not common & set(regions[group.name]):
+                odd = group
+                break
+            common &= set(regions[group.name])
+        where = [f"`{name}` can be in {_some(found)}" for name, found in regions.items()]
+        return error(
+            "groups-apart",
+            "The groups of a cluster have no region in common",
+            f"The groups of `{task.id}` are one Ray cluster, which lies in one region: its nodes talk to each other on every port, at"
+            f" addresses of one private network. {'; '.join(where)}.",
+            span=sources.find(odd.requests[0].origin.child("infra")),
+            hint="give the groups one region with `infra`, or make them tasks of their own: data can go from one to the other",
+        )
+    return None
+
+
+def _regions(model: Model, task: Task, group: NodeGroup) -> list[str]:
+    """Where a group has candidates, as `provider/region`, sorted."""
+    variable = model.problem.variables[model.groups[task.id, group.name]]
+    regions = (model.atlas.regions[int(number)] for number in set(variable.region.tolist()))
+    return sorted(f"{model.atlas.catalog.parts[region.part].provider}/{region.name}" for region in regions)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
+def _not_reachable(graph: TaskGraph, found: CandidateSet, sources: SourceMap) -> Diagnostic | None:
+    """The error for Storages of which no place can be opened by the machines that use them; None where that is not what stands in the
+    way: without what the tasks mount, there is no solution either."""
+    used = [(task, name) for task in graph.tasks for name in sorted(opened(task) & _open_storages(task))]
+    if not used:
+        return None
+    bare = replace(graph, tasks=tuple(replace(task, file_mounts=(), checkpoint=None) for task in graph.tasks))
+    model = build(bare, found)
+    if not _possible(_without(model.problem, budget=True, deadline=True), model.atlas):
+        return None
+    task, name = used[0]
+    storage = next(item for item in task.storages if item.name == name)
+    return error(
+        "not-reachable",
+        "No place of a Storage can be opened by the machines that use it",
+        f"`{task.id}` mounts `{name}` or keeps its checkpoints there, and the optimizer is to choose where it lies. A machine opens places"
+        " at its own provider, and no provider with machines for all tasks that use it keeps data, or the file puts it elsewhere.",
+        span=sources.find(storage.origin),
+        hint="allow the task another provider with `infra`, or name a place with `uri` that the job can open by itself",
+    )
+
+
+def _open_storages(task: Task) -> set[str]:
+    return {storage.name for storage in task.storages if storage.auto}
 
 
 def _possible(problem: Problem, atlas: Atlas) -> bool:

@@ -136,6 +136,10 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     _join_groups(state, graph, groups)
     _join_flows(state, graph, groups, places, storages, flows)
     for task in graph.tasks:
+        for name in sorted(opened(task) & set(places)):
+            # A machine's identity has rights at its own provider alone.
+            state.bind(_head(task, groups), places[name], "same cloud")
+    for task in graph.tasks:
         for affinity in task.affinities:
             state.bind(_head(task, groups), _head(_task(graph, affinity.task), groups), _bound(affinity))
     state.variables = [
@@ -348,6 +352,12 @@ def _join_flows(
             cost, hours = state.atlas.costs(there, here, flow.gb)[0], state.atlas.hours(there, here, flow.gb)[0]
         state.fixed_costs[variable] = state.fixed_costs.get(variable, 0.0) + cost
         state.fixed_hours[variable] = state.fixed_hours.get(variable, 0.0) + hours
+
+
+def opened(task: Task) -> set[str]:
+    """The Storages that a task's own nodes read or write: what only moves, or is named for the job itself, is none of them."""
+    mounted = {mount.storage for mount in task.file_mounts if mount.storage is not None}
+    return mounted | ({task.checkpoint.storage} if task.checkpoint is not None else set())
 
 
 def _bound(affinity: Affinity) -> str:

@@ -431,8 +431,8 @@ def _cannot_be_applied(report: Report) -> bool:
 
 
 def _last(report: Report) -> Iterator[Block]:
-    """The command that does this plan and no other, and what made it."""
-    if report.fingerprint and not report.destroying and not _cannot_be_applied(report):
+    """The command that does this plan and no other, and what made it. A plan that was compared with nothing cannot be applied."""
+    if report.fingerprint and report.compared and not report.destroying and not _cannot_be_applied(report):
         quoted = shlex.quote(report.task_file) if report.task_file else "TASK"
         yield Command(text=clipped(f"skyc apply {quoted} --plan {report.fingerprint[:SHOWN_DIGITS]}"))
     facts = [report.engine] if report.engine else []

@@ -13,7 +13,7 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, war
 from ...compiler.ir import DeploymentId, DriftTable, FrozenMap, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, CheckReport, LowerContext, OwnedResource
 from ..drift import table_of
-from ..rented.accounts import made_in, refuse_other
+from ..rented.accounts import asking, cannot_look, made_in, refuse_other, regions_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
@@ -103,32 +103,29 @@ class AwsProvider(RentedProvider):
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
         cannot be asked, and with the credentials of another account than the machines were made in: nobody may take that for nothing
         being there."""
-        regions = _regions(deployment, home)
+        regions = regions_of(deployment, PROVIDER, home)
         if not regions:
             return ()
-        try:
+        with asking(PROVIDER):
             inventory = _inventory()
             made = made_in(_MADE_IN, deployment, PROVIDER, home)
             if made:
                 here = str(inventory.account.call("sts", regions[0], "get_caller_identity")["Account"])
                 refuse_other(here, made, deployment, PROVIDER, commands=("aws sts get-caller-identity",))
             return inventory.observe(deployment, regions, known_mark(deployment, home))
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
-        try:
-            _inventory().remove(resource)
-        except SourceFailure as failure:
-            if getattr(failure, "code", "") == "BucketNotEmpty":
-                raise SkycError(not_empty(resource, f"aws s3 ls --recursive s3://{resource.id}")) from None
-            raise SkycError(_not_asked(failure)) from None
+        with asking(PROVIDER):
+            try:
+                _inventory().remove(resource)
+            except SourceFailure as failure:
+                if getattr(failure, "code", "") == "BucketNotEmpty":
+                    raise SkycError(not_empty(resource, f"aws s3 ls --recursive s3://{resource.id}")) from None
+                raise
 
     def empty(self, resource: OwnedResource, *, home: Path) -> None:
-        try:
+        with asking(PROVIDER):
             _inventory().empty(resource)
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
 
     def switch(self, home: Path) -> AbstractContextManager[Switch]:
         from .power import Ec2Switch
@@ -163,13 +160,6 @@ def _about(found: Login) -> tuple[Diagnostic, ...]:
             assert_never(never)
 
 
-def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
-    """From the names of the deployment's site folders: `train.aws-us-east-1`."""
-    mark = f".{PROVIDER}-"
-    folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
-    return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
-
-
 def _inventory() -> Inventory:
     """Raises SkycError when the account cannot be asked."""
     return _inventory_in(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
@@ -183,18 +173,5 @@ def _inventory_in(environ: tuple[tuple[str, str], ...]) -> Inventory:
 
     session = session_here()
     if isinstance(session, str):
-        raise SkycError(_cannot_look(session))
+        raise SkycError(cannot_look(PROVIDER, session))
     return Inventory(Account(session, Schedule()))
-
-
-def _cannot_look(why: str) -> Diagnostic:
-    return error(
-        "cannot-observe",
-        "What exists at a target cannot be seen",
-        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
-        hint="set the credentials up, then run the command again",
-    )
-
-
-def _not_asked(failure: SourceFailure) -> Diagnostic:
-    return _cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")

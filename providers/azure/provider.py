@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, LowerContext, OwnedResource
 from ..drift import table_of
+from ..rented.accounts import asking, cannot_look, sites_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
-from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
 from .moved import MOVED
@@ -86,36 +86,28 @@ class AzureProvider(RentedProvider):
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the subscription Terraform works in, and in those where a state of the deployment says that something is. Raises
         SkycError when these cannot be asked: nobody may take that for nothing being there."""
-        sites = sorted((home / "deployments" / deployment / "sites").glob(f"*.{PROVIDER}-*"))
+        sites = sites_of(deployment, PROVIDER, home)
         if not sites:
             return ()
         subscriptions = _subscriptions(sites)
         if not subscriptions:
-            raise SkycError(_cannot_look("ARM_SUBSCRIPTION_ID is not set."))
-        try:
-            with _inventory() as inventory:
-                return inventory.observe(deployment, subscriptions, known_mark(deployment, home))
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
+            raise SkycError(cannot_look(PROVIDER, "ARM_SUBSCRIPTION_ID is not set."))
+        with asking(PROVIDER), _inventory() as inventory:
+            return inventory.observe(deployment, subscriptions, known_mark(deployment, home))
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         from .inventory import HoldsData
 
-        try:
-            with _inventory() as inventory:
+        with asking(PROVIDER), _inventory() as inventory:
+            try:
                 inventory.remove(resource)
-        except HoldsData:
-            show = f"az storage container list --auth-mode login --account-name {resource.name}"
-            raise SkycError(not_empty(resource, show)) from None
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
+            except HoldsData:
+                show = f"az storage container list --auth-mode login --account-name {resource.name}"
+                raise SkycError(not_empty(resource, show)) from None
 
     def empty(self, resource: OwnedResource, *, home: Path) -> None:
-        try:
-            with _inventory() as inventory:
-                inventory.empty(resource)
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
+        with asking(PROVIDER), _inventory() as inventory:
+            inventory.empty(resource)
 
     @contextmanager
     def switch(self, home: Path) -> Iterator[Switch]:
@@ -132,7 +124,7 @@ class AzureProvider(RentedProvider):
         raise SkycError(no_place(name))
 
 
-def _subscriptions(sites: list[Path]) -> tuple[str, ...]:
+def _subscriptions(sites: Iterable[Path]) -> tuple[str, ...]:
     """Whoever has changed ARM_SUBSCRIPTION_ID since would otherwise hear that nothing is left."""
     from .credentials import subscription
 
@@ -155,16 +147,3 @@ def _inventory() -> Iterator[Inventory]:
 
     with Http() as http:
         yield Inventory(Arm(http, os.environ))
-
-
-def _cannot_look(why: str) -> Diagnostic:
-    return error(
-        "cannot-observe",
-        "What exists at a target cannot be seen",
-        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
-        hint="set the credentials up, then run the command again",
-    )
-
-
-def _not_asked(failure: SourceFailure) -> Diagnostic:
-    return _cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, Res
 from ..base import Capability, LowerContext, OwnedResource
 from ..drift import table_of
 from ..http import Answered
+from ..rented.accounts import asking, cannot_look, regions_of, sites_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
-from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
 from .moved import MOVED
@@ -110,13 +110,13 @@ class GcpProvider(RentedProvider):
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. In the environment's project, and in
         those the sites' states name. Raises SkycError when they cannot be asked: nobody may take that for nothing being there."""
-        sites = _sites(deployment, home)
+        sites = sites_of(deployment, PROVIDER, home)
         if not sites:
             return ()
         projects = _projects(sites)
         if not projects:
-            raise SkycError(_cannot_look("GOOGLE_CLOUD_PROJECT is not set, and no state names a project."))
-        regions = [site.name.partition(f".{PROVIDER}-")[2] for site in sites]
+            raise SkycError(cannot_look(PROVIDER, "GOOGLE_CLOUD_PROJECT is not set, and no state names a project."))
+        regions = regions_of(deployment, PROVIDER, home)
         with _inventory() as inventory:
             return inventory.observe(
                 deployment,
@@ -153,12 +153,7 @@ class GcpProvider(RentedProvider):
         raise SkycError(no_place(name))
 
 
-def _sites(deployment: DeploymentId, home: Path) -> list[Path]:
-    """The deployment's site folders here: `train.gcp-us-central1`."""
-    return sorted((home / "deployments" / deployment / "sites").glob(f"*.{PROVIDER}-*"))
-
-
-def _projects(sites: list[Path]) -> set[str]:
+def _projects(sites: Iterable[Path]) -> set[str]:
     """The environment may name another project today than when the machines were made; the states then still name theirs."""
     from .client import project_of
 
@@ -176,7 +171,7 @@ def _projects(sites: list[Path]) -> set[str]:
     return found
 
 
-def _network_projects(sites: list[Path]) -> set[str]:
+def _network_projects(sites: Iterable[Path]) -> set[str]:
     """Projects of networks of the user's that firewall rules were, or may have been, made in: a module says so before anything is."""
     found: set[str] = set()
     for site in sites:
@@ -197,23 +192,13 @@ def _inventory() -> Iterator[Inventory]:
     from .inventory import Inventory
 
     try:
-        with Http() as http:
+        with asking(PROVIDER), Http() as http:
             yield Inventory(connect(os.environ, http))
     except MissingCredentials:
         raise SkycError(
-            _cannot_look(
+            cannot_look(
+                PROVIDER,
                 "There are no Google credentials that skyc reads: it needs application-default credentials (`gcloud auth"
-                " application-default login`, or a service account's file) or GOOGLE_OAUTH_ACCESS_TOKEN."
+                " application-default login`, or a service account's file) or GOOGLE_OAUTH_ACCESS_TOKEN.",
             )
         ) from None
-    except SourceFailure as failure:
-        raise SkycError(_cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")) from None
-
-
-def _cannot_look(why: str) -> Diagnostic:
-    return error(
-        "cannot-observe",
-        "What exists at a target cannot be seen",
-        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
-        hint="set the credentials up, then run the command again",
-    )

@@ -13,11 +13,10 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, LowerContext, OwnedResource
 from ..drift import table_of
-from ..rented.accounts import made_in, refuse_other
+from ..rented.accounts import asking, cannot_look, made_in, refuse_other, regions_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
-from ..retry import SourceFailure
 from .errors import WORDS
 from .facts import PROVIDER
 from .moved import MOVED
@@ -88,36 +87,28 @@ class IbmProvider(RentedProvider):
         """In the regions where the home knows a site of the deployment; elsewhere it made nothing. Raises SkycError when those
         cannot be asked, and with a key of another account than the machines were made in: nobody may take that for nothing being
         there."""
-        regions = _regions(deployment, home)
+        regions = regions_of(deployment, PROVIDER, home)
         if not regions:
             return ()
-        try:
-            with _inventory() as inventory:
-                made = made_in(_MADE_IN, deployment, PROVIDER, home)
-                if made:
-                    refuse_other(inventory.account.id, made, deployment, PROVIDER, commands=("ibmcloud account show",))
-                return inventory.observe(deployment, regions, known_mark(deployment, home))
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
+        with asking(PROVIDER), _inventory() as inventory:
+            made = made_in(_MADE_IN, deployment, PROVIDER, home)
+            if made:
+                refuse_other(inventory.account.id, made, deployment, PROVIDER, commands=("ibmcloud account show",))
+            return inventory.observe(deployment, regions, known_mark(deployment, home))
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         from .objects import NotEmpty
 
-        try:
-            with _inventory() as inventory:
+        with asking(PROVIDER), _inventory() as inventory:
+            try:
                 inventory.remove(resource)
-        except NotEmpty:
-            show = f"ibmcloud cos objects --bucket {resource.name} --region {resource.detail}"
-            raise SkycError(not_empty(resource, show)) from None
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
+            except NotEmpty:
+                show = f"ibmcloud cos objects --bucket {resource.name} --region {resource.detail}"
+                raise SkycError(not_empty(resource, show)) from None
 
     def empty(self, resource: OwnedResource, *, home: Path) -> None:
-        try:
-            with _inventory() as inventory:
-                inventory.empty(resource)
-        except SourceFailure as failure:
-            raise SkycError(_not_asked(failure)) from None
+        with asking(PROVIDER), _inventory() as inventory:
+            inventory.empty(resource)
 
     @contextmanager
     def switch(self, home: Path) -> Iterator[Switch]:
@@ -135,13 +126,6 @@ class IbmProvider(RentedProvider):
 _NO_KEY = "There is no API key: set IC_API_KEY, which `ibmcloud iam api-key-create` makes."
 
 
-def _regions(deployment: DeploymentId, home: Path) -> tuple[str, ...]:
-    """From the names of the deployment's site folders: `train.ibm-us-south`."""
-    mark = f".{PROVIDER}-"
-    folders = (home / "deployments" / deployment / "sites").glob(f"*{mark}*")
-    return tuple(sorted({folder.name.partition(mark)[2] for folder in folders}))
-
-
 def _inventory() -> Inventory:
     """Raises SkycError without a key, SourceFailure for one that IBM does not accept."""
     from .client import Account
@@ -149,18 +133,5 @@ def _inventory() -> Inventory:
 
     account = Account.open(os.environ)
     if account is None:
-        raise SkycError(_cannot_look(_NO_KEY))
+        raise SkycError(cannot_look(PROVIDER, _NO_KEY))
     return Inventory(account)
-
-
-def _cannot_look(why: str) -> Diagnostic:
-    return error(
-        "cannot-observe",
-        "What exists at a target cannot be seen",
-        f"The deployment has, or had, machines at `{PROVIDER}`. {why} Whether something is left there is not known.",
-        hint="set the key up, then run the command again",
-    )
-
-
-def _not_asked(failure: SourceFailure) -> Diagnostic:
-    return _cannot_look(f"{str(failure)[:1].upper()}{str(failure)[1:]}.")

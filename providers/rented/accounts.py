@@ -1,4 +1,5 @@
-"""Whether the credentials are of the account a deployment was made in, which its Terraform states name.
+"""Asking an account what it has of a deployment: where, what to say when it does not answer, and whether the credentials are of the account
+the deployment was made in, which its Terraform states name.
 
 In another account nothing of it exists: Terraform would forget all of it, and a destroy would be done at once while the machines run on.
 """
@@ -6,19 +7,51 @@ In another account nothing of it exists: Terraform would forget all of it, and a
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ...compiler.diagnostics import SkycError, error
+from ...compiler.diagnostics import Diagnostic, SkycError, error
 from ...compiler.ir import DeploymentId
+from ..retry import SourceFailure
+
+
+def sites_of(deployment: DeploymentId, provider: str, home: Path) -> tuple[Path, ...]:
+    """The folders of the deployment's sites at a target that this home knows (`train.aws-us-east-1`), sorted."""
+    return tuple(sorted((home / "deployments" / deployment / "sites").glob(f"*.{provider}-*")))
+
+
+def regions_of(deployment: DeploymentId, provider: str, home: Path) -> tuple[str, ...]:
+    """The regions of these sites, sorted: elsewhere the deployment made nothing."""
+    mark = f".{provider}-"
+    return tuple(sorted({folder.name.partition(mark)[2] for folder in sites_of(deployment, provider, home)}))
+
+
+def cannot_look(provider: str, why: str) -> Diagnostic:
+    """`why`: a sentence. Nobody may take what could not be asked for nothing being there."""
+    return error(
+        "cannot-observe",
+        "What exists at a target cannot be seen",
+        f"The deployment has, or had, machines at `{provider}`. {why} Whether something is left there is not known.",
+        hint="set the credentials up, then run the command again",
+    )
+
+
+@contextmanager
+def asking(provider: str) -> Iterator[None]:
+    """What the account does not answer inside becomes a SkycError."""
+    try:
+        yield
+    except SourceFailure as failure:
+        raise SkycError(cannot_look(provider, f"{str(failure)[:1].upper()}{str(failure)[1:]}.")) from None
 
 
 def made_in(pattern: re.Pattern[bytes], deployment: DeploymentId, provider: str, home: Path) -> frozenset[str]:
     """Accounts named in the states of the deployment's sites at a target: the pattern's first group."""
     found: set[str] = set()
-    for state in (home / "deployments" / deployment / "sites").glob(f"*.{provider}-*/terraform.tfstate"):
+    for site in sites_of(deployment, provider, home):
         with suppress(OSError):
-            found |= {account.decode() for account in pattern.findall(state.read_bytes())}
+            found |= {account.decode() for account in pattern.findall((site / "terraform.tfstate").read_bytes())}
     return frozenset(found)
 
 

@@ -90,9 +90,11 @@ def site_graph(
 
 
 def _apart(task: Task) -> Diagnostic:
+    """The optimizer never chooses that; a placement from elsewhere might."""
     return error(
         "cannot-compile-yet",
         "One cluster in two regions cannot be compiled yet",
         f"The groups of `{task.id}` are placed in more than one region.",
         hint="give the task one region with `infra`",
+        subject=task.origin,
     )

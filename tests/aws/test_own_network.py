@@ -70,7 +70,10 @@ def test_the_others_learn_the_heads_address_when_it_has_one(tmp_path: Path) -> N
 
 def test_other_regions_have_networks_of_their_own(tmp_path: Path) -> None:
     elsewhere = {("aws", "eu-west-1"): OWN, ("gcp", "us-east-1"): OWN}
-    assert resources(compiled(TASK, tmp_path, networks=elsewhere)) == resources(compiled(TASK, tmp_path))
+    found, usual = (resources(compiled(TASK, tmp_path, networks=networks)) for networks in (elsewhere, {}))
+    # Which plan made it stands in the tags, and the networks are part of what a plan was made with.
+    without = [{name: str(row).partition("skyc-plan")[0] for name, row in rows.items()} for rows in (found, usual)]
+    assert without[0] == without[1]
 
 
 def compilation(text: str, home: Path, networks: Mapping[tuple[str, str], ExistingNetwork]) -> Compilation:
@@ -94,6 +97,22 @@ def test_a_zone_without_a_subnet_is_said(tmp_path: Path) -> None:
     made = compilation(TASK.replace("use1-az1", "use1-az2"), tmp_path, networks)
     (said,) = [item for item in made.diagnostics if item.slug == "no-subnet"]
     assert "`use1-az1`, `use1-az4`" in said.detail and "`use1-az2`" in said.detail and said.span == SPAN
+
+
+def test_only_zones_with_a_subnet_are_chosen_and_fallen_back_to(tmp_path: Path) -> None:
+    text = TASK.replace("us-east-1/use1-az1", "us-east-1")
+    free, held = (compilation(text, tmp_path, networks) for networks in ({}, NETWORKS))
+    assert free.placement is not None and held.placement is not None
+    zones = {item.zone for item in (*held.placement.placements, *held.placement.fallbacks)}
+    others = {item.zone for item in (*free.placement.placements, *free.placement.fallbacks)}
+    assert zones and zones <= set(OWN.subnets) and not others <= set(OWN.subnets)
+    (row,) = [row for row in held.placement.rejections if row.reason == "no-subnet"]
+    assert "aws/us-east-1" in row.detail and row.count > 0
+    # Plans are made with what config.yaml says, and say so by their digest.
+    assert free.placement.catalog_digest != held.placement.catalog_digest
+    nowhere = compilation(text, tmp_path, {("aws", "us-east-1"): replace(OWN, subnets=FrozenMap({"use1-az9": "subnet-0a9"}))})
+    (said,) = [item for item in nowhere.diagnostics if item.slug == "nothing-fits"]
+    assert "no-subnet: `networks` in config.yaml" in said.detail
 
 
 @pytest.mark.terraform

@@ -16,7 +16,7 @@ from skyc.compiler.buckets import MARK, place_buckets
 from skyc.compiler.candidates import candidates
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, has_errors
 from skyc.compiler.ir import DeploymentId, Infra, NodeGroup, ResourceGraph, ResourceRequest, Task, TaskGraph
-from skyc.compiler.lower import lower
+from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
 from skyc.compiler.pipeline import capabilities_of
@@ -76,18 +76,17 @@ def lowered(example: str, cloud: str) -> tuple[tuple[ResourceGraph, ...], tuple[
     plan, said = optimize(graph, found, sources, targets=capabilities_of(PROVIDERS))
     if plan is None or has_errors(said):
         return (), said
-    graphs, said = lower(
-        graph,
-        plan,
-        PROVIDERS,
+    how = Lowering(
+        providers=PROVIDERS,
         deployment=deployment,
         home=HOME,
         runtime=RUNTIME,
         sources=sources,
         access=lambda _: ACCESS,
-        buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK),
         images=IMAGES,
     )
+    buckets = place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK)
+    graphs, said = lower(graph, plan, how, buckets=buckets)
     return (() if has_errors(said) else graphs), said
 
 

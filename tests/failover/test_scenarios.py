@@ -293,12 +293,31 @@ class Picky(SimulatedAws):
         return super().lower(task, placements, context)
 
 
-def test_a_place_that_skyc_cannot_use_is_passed_over_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_skyc_cannot_use_is_no_fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_terraform.install(monkeypatch)
     picky = Picky()
     with opened(tmp_path / "home", aws=picky) as account:
         places = names(account)
         picky.refused = zone(places[1])
+        account.faults("fault: no-capacity, times: 2")
+        account.up(TASK)
+        assert account.machines() == [(zone(places[2]), "g5.xlarge")] * 2
+        assert [row[1] for row in tried(account)] == ["failed", "up"]
+        assert places[1] not in names(account)
+
+
+def test_a_place_that_turns_out_to_be_unusable_is_passed_over_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_terraform.install(monkeypatch)
+    picky, real = Picky(), fake_terraform.FakeTerraform.apply
+    with opened(tmp_path / "home", aws=picky) as account:
+        places = names(account)
+
+        def apply(self: fake_terraform.FakeTerraform, plan_file: Path) -> ApplyRun:
+            # The plan is approved by now.
+            picky.refused = zone(places[1])
+            return real(self, plan_file)
+
+        monkeypatch.setattr(fake_terraform.FakeTerraform, "apply", apply)
         account.faults("fault: no-capacity, times: 2")
         account.up(TASK)
         assert account.machines() == [(zone(places[2]), "g5.xlarge")] * 2

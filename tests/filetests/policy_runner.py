@@ -21,7 +21,7 @@ from skyc.compiler.ir import (
     ResourceGraph,
     TaskGraph,
 )
-from skyc.compiler.lower import lower
+from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
 from skyc.compiler.pipeline import capabilities_of
@@ -97,18 +97,16 @@ def _lowered(
     """Nothing for the made-up cloud, which has no Terraform provider."""
     if any(item.provider not in PROVIDERS for item in plan.placements):
         return ()
-    graphs, said = lower(
-        graph,
-        plan,
-        PROVIDERS,
+    how = Lowering(
+        providers=PROVIDERS,
         deployment=DeploymentId(graph.name),
         home=HOME,
         runtime=RUNTIME,
         sources=sources,
         access=lambda _: ACCESS,
-        buckets=buckets,
         images=IMAGES,
     )
+    graphs, said = lower(graph, plan, how, buckets=buckets)
     assert not has_errors(said), said
     return graphs
 

@@ -37,7 +37,7 @@ from skyc.compiler.ir import (
     TaskGraph,
 )
 from skyc.compiler.ir.catalog import PriceStep, Rates, StorageRate, TransferRule
-from skyc.compiler.lower import lower
+from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
 from skyc.compiler.pipeline import capabilities_of
@@ -237,18 +237,18 @@ def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
     graph, plan = _placed(source)
     deployment = DeploymentId(graph.name)
     catalog = MACHINES[setting(source.text, "machine", "eight")]
-    graphs, said = lower(
-        graph,
-        plan,
-        PROVIDERS,
+    how = Lowering(
+        providers=PROVIDERS,
         deployment=deployment,
         home=HOME,
         runtime=RUNTIME,
         sources=_sources(source),
         access=lambda _: ACCESS,
-        buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK),
         images=IMAGES,
         networks=NETWORKS if setting(source.text, "network", "") == "own" else {},
+    )
+    graphs, said = lower(
+        graph, plan, how, buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK)
     )
     _checked(said, source)
     return graphs

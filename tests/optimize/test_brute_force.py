@@ -111,7 +111,7 @@ def check_reason(made: World, every: list[Plan], diagnostic: Diagnostic) -> None
         return min(plan.worst[task.id] for plan in plans)
 
     if not every:
-        assert diagnostic.slug == "affinities-conflict"
+        assert diagnostic.slug in ("affinities-conflict", "groups-apart")
         return
     kept = [plan for plan in every if plan.keeps_quotas(made)]
     if not kept:
