@@ -175,7 +175,7 @@ def _looking(
         shown = terraform.show(run.plan_file)
         changes = change_set(shown, graph=None, site=record.site, engine=context.engine, refresh_only=True)
         raw = {str(entry["address"]): entry["change"] for entry in shown.get("resource_drift") or ()}
-        table, others = provider.drift_table(), _by_type(shown)
+        table, others = provider.drift_table(), _by_type(shown, raw)
         rows = resource_rows(record.site, changes.drift, raw, table, module.resources, prices, others)
         if cut_off and not target:
             rows += undone_rows(record.site, _planned(context, record.site, terraform), rows, table, module.resources, prices)
@@ -193,13 +193,14 @@ def _looking(
     return look
 
 
-def _by_type(shown: JsonObject) -> dict[str, list[JsonObject]]:
-    """Type → the attributes of every resource, as they were found."""
-    root = ((shown.get("planned_values") or {}).get("root_module") or {}).get("resources") or ()
+def _by_type(shown: JsonObject, raw: Mapping[str, JsonObject]) -> dict[str, list[JsonObject]]:
+    """Type → the attributes of every resource, as they were found. A refresh-only plan has no planned values."""
+    values = (shown.get("prior_state") or {}).get("values") or {}
     found: dict[str, list[JsonObject]] = {}
-    for row in root:
-        if isinstance(row.get("values"), dict):
-            found.setdefault(str(row["type"]), []).append(row["values"])
+    for row in (values.get("root_module") or {}).get("resources") or ():
+        now = raw[row["address"]].get("after") if row["address"] in raw else row.get("values")
+        if isinstance(now, dict):
+            found.setdefault(str(row["type"]), []).append(now)
     return found
 
 

@@ -181,7 +181,8 @@ def _ready(session: Session, deployment: DeploymentId) -> tuple[SiteRecord, ...]
                 commands=(f"skyc status {deployment}",),
             )
         )
-    return session.store.sites(deployment)
+    # One that was never made, as after a task without nodes there, has nothing to hand over.
+    return tuple(site for site in session.store.sites(deployment) if (Path(site.directory) / STATE_FILE).exists())
 
 
 def _write_site(

@@ -44,7 +44,9 @@ def backend_block(uri: str, deployment: DeploymentId, site: SiteId) -> BackendBl
     }
     endpoint = options.get("endpoint")
     if endpoint is not None:
-        settings["use_path_style"] = True
+        # What a server that is not AWS's has not, or answers otherwise.
+        skipped = ("credentials_validation", "metadata_api_check", "region_validation", "requesting_account_id", "s3_checksum")
+        settings |= {"use_path_style": True, **{f"skip_{name}": True for name in skipped}}
     return BackendBlock(key=key, place=place, text=_block("s3", settings, {"s3": endpoint} if endpoint else {}))
 
 

@@ -369,9 +369,16 @@ def _repair(
     """partly: something is left as it is, on purpose."""
     deployment = context.deployment
     wanted = {row.address for row in rows if row.kind is DriftKind.EXTRA}
-    before = session.store.deployment(deployment)
+    record = session.store.deployment(deployment)
+    before = record.state if record is not None else DeploymentState.ACTIVE
+
+    def save(state: DeploymentState) -> None:
+        # Buckets that a destroy left are looked after, and the deployment stays destroyed.
+        if before not in (DeploymentState.DESTROYED, DeploymentState.DESTROYING):
+            session.store.set_deployment_state(deployment, state)
+
     # Killed or failed, Terraform has taken into the state what it found. The record then says that the code is to be asked too.
-    session.store.set_deployment_state(deployment, DeploymentState.APPLYING)
+    save(DeploymentState.APPLYING)
     try:
         for address, resource in sorted(found.extra.items()):
             if address in wanted and not resource.storage:
@@ -388,12 +395,12 @@ def _repair(
         if asleep:
             start_machines(session, context, asleep)
     except KeyboardInterrupt:
-        session.store.set_deployment_state(deployment, DeploymentState.FAILED)
+        save(DeploymentState.FAILED)
         raise _interrupted(deployment, "--repair") from None
     except SkycError:
-        session.store.set_deployment_state(deployment, DeploymentState.FAILED)
+        save(DeploymentState.FAILED)
         raise
-    session.store.set_deployment_state(deployment, before.state if partly and before is not None else DeploymentState.ACTIVE)
+    save(before if partly else DeploymentState.ACTIVE)
 
 
 def _site_of(rows: Sequence[DriftRow], address: str) -> SiteId:

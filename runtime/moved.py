@@ -7,15 +7,12 @@ something, or to plan again. Prices are compared with what was approved, the cei
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 
 from .. import __version__
-from ..compiler.artifact.fingerprint import ceiling
 from ..compiler.artifact.plan_file import LocalTree, PlanFile, PlannedSite
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.failover import name_of
-from ..compiler.ir import DeploymentId, FrozenMap, GroupPlacement, Market, SiteId, decimal_text
-from ..compiler.ir.catalog import CatalogPart
+from ..compiler.ir import DeploymentId, FrozenMap, SiteId
 from ..compiler.pipeline import Compilation
 from ..providers.base import Capability
 from .backend.machine import home_label
@@ -24,6 +21,7 @@ from .plan_files import UP, keys_digest, local_tree, lock_text, newest_work, not
 from .reconcile import left_behind
 from .session import Session
 from .sites import SiteContext, check_state, site_directory
+from .still_offered import StillOffered
 
 SLUG = "plan-moved"
 MOVED = 4
@@ -39,7 +37,7 @@ def moved_since(session: Session, context: SiteContext, plan: PlanFile, compilat
         *_home(session, context, plan),
         *_keys(plan, compilation),
         *_secrets(session, plan, compilation),
-        *offers(session, plan),
+        *_offers(session, plan),
         *_trees(session, plan),
         *_states(session, context, plan),
         *_jobs(session, plan),
@@ -125,57 +123,14 @@ def _secrets(session: Session, plan: PlanFile, compilation: Compilation) -> Iter
 # Offers and prices
 
 
-def offers(session: Session, plan: PlanFile) -> Iterator[Diagnostic]:
+def _offers(session: Session, plan: PlanFile) -> Iterator[Diagnostic]:
     """Of what is chosen: is it still on offer, for no more than was approved?"""
-    parts: dict[str, CatalogPart] = {}
+    names = sorted({item.provider for item in plan.placement.placements})
+    still = StillOffered(session.provider(name).catalog(home=session.home) for name in names)
     for item in plan.placement.placements:
-        if item.provider not in parts:
-            parts[item.provider] = session.provider(item.provider).catalog(home=session.home)
-        why = offer_moved(item, parts[item.provider])
+        why = still.moved(item)
         if why is not None:
             yield moved("A machine is not on offer as it was reviewed", f"{item.task}/{item.group}, {name_of(item)}: {why}")
-
-
-def offer_moved(item: GroupPlacement, part: CatalogPart) -> str | None:
-    """Why a placement cannot be had any more for what was approved; None when it can."""
-    found, prices = _prices(item, part)
-    if not found:
-        return "the catalog has no such offer any more."
-    most = ceiling(item)
-    if most is None:
-        return None
-    known = [price for price in prices if price is not None]
-    if not known:
-        return f"its price is not known any more; {_money(most)} an hour were approved."
-    now = min(known)
-    if now <= most:
-        return None
-    return f"{_money(most)} → {_money(now)} an hour, {percent(most, now)}, for each of {item.num_nodes} machines."
-
-
-def _prices(item: GroupPlacement, part: CatalogPart) -> tuple[bool, list[Decimal | None]]:
-    """Whether there is such an offer, and what it costs an hour in the placement's market."""
-    table = part.offers
-    kinds = {row for row, name in enumerate(table.types.names) if name == item.instance_type}
-    places = {row for row, place in enumerate(table.places) if place.region == item.region and item.zone in (None, place.zone)}
-    if item.market is Market.SPOT and not table.sells_spot:
-        return False, []
-    rows = [
-        row
-        for row, (kind, place) in enumerate(zip(table.type.tolist(), table.place.tolist(), strict=True))
-        if kind in kinds and place in places
-    ]
-    return bool(rows), [part.offering(row, item.market).hourly for row in rows]
-
-
-def percent(before: Decimal, now: Decimal) -> str:
-    """`+21 %`; one that starts at nothing has none."""
-    return "from nothing" if not before else f"{(now - before) / before * 100:+.0f} %"
-
-
-def _money(amount: Decimal) -> str:
-    text = decimal_text(amount)
-    return f"${text}" if "." in text and len(text.partition(".")[2]) > 2 else f"${amount:.2f}"
 
 
 # Local files

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..compiler.artifact.plan_file import PlanFile, PlanKind, PlannedJob
 from ..compiler.diagnostics import SkycError, SourceFile, error
+from ..compiler.failover import name_of
 from ..compiler.ir import (
     Action,
     CandidateSet,
@@ -37,7 +38,7 @@ from .access import write_once
 from .attempts import continued
 from .backend.opening import fetch_keys
 from .job import JobState
-from .moved import MOVED, moved, moved_since, offer_moved
+from .moved import MOVED, moved, moved_since
 from .plan_files import LOCK_FILE, read_plan_file
 from .planning import Planned, newest_attempt, planned
 from .policy.files import here
@@ -47,6 +48,7 @@ from .session import Session
 from .sites import SiteContext, SitePlan, site_directory, terraform_at, write_module
 from .standing import refresh_jobs
 from .state import deployment_directory
+from .still_offered import StillOffered
 
 _DESTROYS = frozenset({Action.DELETE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY})
 _QUIET = frozenset({Action.NO_OP, Action.READ})
@@ -262,6 +264,7 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
     source = SourceFile(path=plan.task.path, text=plan.task.text)
     _, sources, _ = parse(source)
     parts = tuple(session.providers[name].catalog(home=session.home) for name in sorted(session.providers))
+    still = StillOffered(parts)
     graphs = tuple(site.graph for site in plan.sites if site.graph is not None)
     made = tuple(
         SynthFile(manifest=site.manifest, text=site.module)
@@ -275,9 +278,9 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
         graph=plan.graph,
         secrets=_secrets(session, request, plan),
         candidates=CandidateSet(catalog=Catalog(parts=parts), options=(), rejections=()),
-        placement=_still_on_offer(session, plan.placement, parts),
+        placement=_still_on_offer(session, plan.placement, still),
         policy=here(session.home, session.environ, request.policies),
-        chosen=None if plan.chosen is None else _still_on_offer(session, plan.chosen, parts),
+        chosen=None if plan.chosen is None else _still_on_offer(session, plan.chosen, still),
         known=plan.known,
         buckets=plan.buckets,
         graphs=graphs,
@@ -286,15 +289,11 @@ def _compilation(session: Session, request: Request, plan: PlanFile) -> Compilat
     )
 
 
-def _still_on_offer(session: Session, placement: PlacementPlan, parts: tuple[object, ...]) -> PlacementPlan:
+def _still_on_offer(session: Session, placement: PlacementPlan, still: StillOffered) -> PlacementPlan:
     """Without the fallbacks that cannot be had any more for what was approved: nobody has approved more."""
-    from ..compiler.failover import name_of
-    from ..compiler.ir import CatalogPart
-
-    by_name = {part.provider: part for part in parts if isinstance(part, CatalogPart)}
     kept = []
     for item in placement.fallbacks:
-        why = offer_moved(item, by_name[item.provider]) if item.provider in by_name else "its target is not installed."
+        why = still.moved(item)
         if why is None:
             kept.append(item)
         else:

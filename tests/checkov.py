@@ -39,7 +39,7 @@ def findings(folder: Path) -> dict[str, set[tuple[str, str]]]:
         [program, "-d", folder, "--framework", "terraform_json", "secrets", "--skip-download", "-o", "json", "--compact"],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=360,
     )
     answer: Any = json.loads(done.stdout)
     found: dict[str, set[tuple[str, str]]] = {}

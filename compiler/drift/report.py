@@ -32,7 +32,7 @@ def render_text(deployment: str, rows: Sequence[DriftRow]) -> str:
 
 def render_markdown(deployment: str, rows: Sequence[DriftRow]) -> str:
     """For a pull request or an issue. What does not matter is folded."""
-    lines = [f"### skyc drift · {_escape(deployment)}", "", f"**{_escape(headline(rows))}**"]
+    lines = [f"### skyc drift · {_escape(_safe(deployment))}", "", f"**{_escape(headline(rows))}**"]
     for drift in GRAVITY:
         here = [row for row in rows if row.drift is drift]
         if not here:

@@ -108,7 +108,7 @@ def undone_rows(
     """What a plan of the code that was applied would still do, beside what drifted: of an apply or a repair that did not end, whose state
     says what is there and no longer that it is wrong. told: the rows of what drifted."""
     known = {(row.address, plain(row.path).partition(".")[0]) for row in told} | {
-        (row.address, "") for row in told if row.kind is DriftKind.GONE
+        (row.address, "") for row in told if row.kind in (DriftKind.GONE, DriftKind.UNDONE) and not row.path
     }
     found: list[DriftRow] = []
     for change in changes:
@@ -117,7 +117,9 @@ def undone_rows(
                 continue
             case Action.DELETE:
                 row = extra_row(site, change.type, change.address.partition(".")[2], "", table, storage=False)
-                found.append(replace(row, why="what was approved does not have it, and it was not removed", after=None))
+                if (change.address, "") not in known:
+                    why = "what was approved does not have it, and it was not removed"
+                    found.append(replace(row, why=why, after=None))
                 continue
             case Action.CREATE:
                 turned = [replace(change, action=Action.DELETE)]
@@ -352,8 +354,9 @@ class _Resource:
         for name in sorted({attribute.path.partition(".")[0] for attribute in self.change.attributes}):
             old, new = before.get(name) or [], after.get(name) or []
             filler = self.says.filled.get(name)
-            single = filler is None and max(len(old), len(new)) < 2 and len(old) == len(new)
-            if not _of_objects(old, new) or single:
+            if not _of_objects(old, new):
+                continue
+            if filler is None and max(len(old), len(new)) < 2 and len(old) == len(new):
                 continue
             if _marked(self.raw.get("before_sensitive"), name) or _marked(self.raw.get("after_sensitive"), name):
                 yield name, AttributeChange(path=name, before=None, after=None, kind=ValueKind.SECRET)

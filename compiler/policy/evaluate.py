@@ -36,7 +36,7 @@ from ..ir import (
     decimal_text,
     holds_storage,
 )
-from ..ir.restriction import Patterns, matches
+from ..ir.restriction import Bar, Patterns, matches
 from ..optimize.costs import MONTH, total
 from .amounts import Envelopes, envelopes_of, hourly, per_run
 from .rules import Allow, Forbid, Max, Plugin, PolicySet, Rego, Require, Rule, Thing
@@ -214,17 +214,34 @@ def _narrow(origin: SpecPath, rule: Rule) -> SpecPath:
 
 
 def _storages_elsewhere(rule: Rule, tasks: tuple[Task, ...], given: PolicyInput) -> Iterator[Finding]:
+    """Where data is kept: Storages, and URIs that tasks write to."""
     places: dict[str, Location] = {item.name: item.location for item in given.placement.storages if item.location is not None}
     places |= {bucket.storage.name: bucket.location for bucket in given.buckets}
     for task in tasks:
         bar = bar_for(rule, task)
+        if bar is None or (bar.clouds is None and bar.regions is None):
+            continue
         for storage in task.storages:
-            place = places.get(storage.name)
-            if bar is None or place is None:
-                continue
-            said = bar.place(place.provider, place.region, None, zones=False)
+            known = storage.uri is None or storage.infra.region is not None
+            said = _data_elsewhere(bar, storage.uri, places.get(storage.name), known=known)
             if said is not None:
                 yield Finding(message=f"Storage {storage.name}: {said}.", origin=storage.origin.child("infra"))
+        for flow in task.outputs:
+            if flow.storage is None and "://" in flow.key:
+                said = _data_elsewhere(bar, flow.key, places.get(flow.key), known=False)
+                if said is not None:
+                    yield Finding(message=f"Output {flow.key}: {said}.", origin=flow.origin)
+
+
+def _data_elsewhere(bar: Bar, uri: str | None, place: Location | None, *, known: bool) -> str | None:
+    """What is wrong with where data lies. known: its region is said, and not assumed from what the URI tells of the cloud."""
+    if uri is not None and uri.startswith("file://"):
+        return None  # It is on the node itself.
+    if place is None:
+        return None if uri is None else f"nobody knows where {uri} lies; `infra` under `storage` says it"
+    if bar.regions is not None and not known:
+        return "its region is not said, and the rule is about regions; `infra` under `storage` says it"
+    return bar.place(place.provider, place.region, None, zones=False)
 
 
 def _name(task: Task, group: str) -> str:

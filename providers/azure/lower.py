@@ -67,7 +67,7 @@ def lower(
     diagnostics += said
     region, own = placements[0].region, context.network
     diagnostics += problems(own, FORM, PROVIDER, region, [placement.zone for placement in placements])
-    diagnostics += [_stranger(own, why) for why in strangers(own)]
+    diagnostics += [_stranger(own, why) for why in strangers(own)] if own is not None else []
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
     site = Site(context=context, region=region, origin=task.groups[0].requests[0].origin)
@@ -111,8 +111,7 @@ def _group(
     return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)
 
 
-def _stranger(own: ExistingNetwork | None, why: str) -> Diagnostic:
-    assert own is not None
+def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:
     detail = f"`networks` in config.yaml: {why}"
     return error("bad-network", "A network in the configuration cannot be used", detail, span=own.span)
 

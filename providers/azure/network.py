@@ -75,10 +75,10 @@ def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     return _own(site, ports) if own is None else _existing(site, own, ports)
 
 
-def strangers(own: ExistingNetwork | None) -> Iterator[str]:
+def strangers(own: ExistingNetwork) -> Iterator[str]:
     """Subnets of the user's that are not the network's."""
-    for subnet in dict.fromkeys(own.subnets.values()) if own is not None else ():
-        if own is not None and FORM.subnet.fullmatch(subnet) and not subnet.lower().startswith(f"{own.id.lower()}/subnets/"):
+    for subnet in dict.fromkeys(own.subnets.values()):
+        if FORM.subnet.fullmatch(subnet) and not subnet.lower().startswith(f"{own.id.lower()}/subnets/"):
             yield f"{subnet} is no subnet of {own.id}."
 
 

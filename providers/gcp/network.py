@@ -65,14 +65,17 @@ def network(site: Site, head_zone: str | None, ports: Sequence[tuple[PortRange, 
     return _own(site, ports) if own is None else _existing(site, own, head_zone, ports)
 
 
-def elsewhere(own: ExistingNetwork | None, region: str) -> Iterator[str]:
+def elsewhere(own: ExistingNetwork, region: str) -> Iterator[str]:
     """Subnetworks of the user's that are no place for machines in this region."""
-    for subnet in dict.fromkeys(own.subnets.values()) if own is not None else ():
-        found, above = FORM.subnet.fullmatch(subnet), FORM.network.fullmatch(own.id if own is not None else "")
-        if found is not None and found["region"] != region:
+    network = FORM.network.fullmatch(own.id)
+    for subnet in dict.fromkeys(own.subnets.values()):
+        found = FORM.subnet.fullmatch(subnet)
+        if found is None or network is None:
+            continue
+        if found["region"] != region:
             yield f"{subnet} is in {found['region']}, and the machines are in {region}."
-        elif found is not None and above is not None and found["project"] != above["project"]:
-            yield f"{subnet} is in another project than the network {own.id if own is not None else ''}."
+        elif found["project"] != network["project"]:
+            yield f"{subnet} is in another project than the network {own.id}."
 
 
 def _existing(site: Site, own: ExistingNetwork, head_zone: str | None, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:

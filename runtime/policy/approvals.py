@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...compiler.artifact.fingerprint import SHORTEST, SHOWN
+from ...compiler.artifact.fingerprint import matches as names_plan
 from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ...compiler.ir import PolicyEffect, PolicyResult, digest
 from ...compiler.ir.restriction import Patterns, matches
@@ -21,8 +23,6 @@ from ...compiler.policy.rules import PolicySet
 from ..results import Plan
 
 VARIABLE = "SKYC_APPROVALS"
-SHORTEST = 12
-"""Hexadecimal digits of a fingerprint that name a plan well enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ def approved(
         if approval.rule not in waiting:
             continue
         wanted = waiting[approval.rule]
-        if not fingerprint.startswith(approval.fingerprint):
+        if not names_plan(fingerprint, approval.fingerprint):
             said.append(_for_another(approval, fingerprint))
         elif wanted and not matches(wanted, approval.by):
             said.append(_not_theirs(approval, wanted))
@@ -110,8 +110,8 @@ def _for_another(approval: Approval, fingerprint: str) -> Diagnostic:
     return warning(
         "approval-for-another-plan",
         "An approval is for another plan",
-        f"`{approval.rule}` was approved by {approval.by} for {approval.fingerprint[:SHORTEST]}; this plan is"
-        f" {fingerprint[:SHORTEST]}. Something changed since, so it does not count.",
+        f"`{approval.rule}` was approved by {approval.by} for {approval.fingerprint[:SHOWN]}; this plan is"
+        f" {fingerprint[:SHOWN]}. Something changed since, so it does not count.",
     )
 
 

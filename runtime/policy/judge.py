@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from ...compiler.artifact.fingerprint import SHOWN
 from ...compiler.artifact.plan_file import PlanFile
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
 from ...compiler.ir import PolicyEffect, PolicyResult, holds_storage
@@ -35,8 +36,8 @@ def judged(
     """The plan with every rule's result, and a diagnostic for each that is not met. Raises SkycError for approvals that cannot be
     read, or are of a rule there is not.
 
-    reviewed: the plan file that it is of. What its rules said counts where they do not hold here themselves: those of the task file,
-    and of whoever planned. Approvals are for its fingerprint, also when it is half done."""
+    reviewed: the plan file that it is of. What its rules said counts too: those of the task file, and of whoever planned, are not at
+    hand. Approvals are for its fingerprint, also when it is half done."""
     if plan.placement is None or compilation.graph is None:
         return plan
     policies = compilation.policy
@@ -60,10 +61,11 @@ def judged(
 
 
 def _said_before(results: tuple[PolicyResult, ...], policies: PolicySet) -> Iterator[PolicyResult]:
-    """What rules said that are not held anew. Approvals are looked for anew in any case."""
+    """What rules said when it was planned. A rule of the same name that is at hand now takes nothing back: who wants that plans again.
+    Approvals are looked for anew."""
     here = {BUDGET, *(rule.name for rule in policies.rules)}
     for row in results:
-        if row.rule not in here and row.rule.partition("/")[0] not in here:
+        if not row.met or row.rule.partition("/")[0] not in here:
             yield replace(row, approved=None)
 
 
@@ -176,7 +178,7 @@ def _hint(row: PolicyResult, fingerprint: str) -> str | None:
     if row.effect is not PolicyEffect.APPROVE:
         return None
     who = " or ".join(row.approvers) or "somebody"
-    return f"{who} approves it while applying, or beforehand for fingerprint {fingerprint}"
+    return f"{who} approves it while applying, or beforehand for fingerprint {fingerprint[:SHOWN]}"
 
 
 def refuse(plan: Plan, *, approvals: bool = True) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ...compiler.graph_diff import graph_changes
-from ...compiler.ir import ChangeSet, Objective, PlacementPlan
+from ...compiler.ir import ChangeSet, Meanings, Objective, PlacementPlan
 from ...compiler.report import environment_of
 from ...compiler.report.cautions import cautions_of
 from ...compiler.report.changes import change_rows
@@ -158,11 +158,15 @@ def _refuse_unknown(chosen: Choice, before: _Side, after: _Side) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Changes:
-    """Paths that differ between the two snapshots, sorted."""
+    """Paths that differ between the two snapshots, sorted. `meanings`: what changes of resources mean to a reviewer, asked once."""
 
     paths: tuple[str, ...]
     before: _Side
     after: _Side
+
+    @cached_property
+    def meanings(self) -> Meanings:
+        return meanings()
 
     def below(self, name: str) -> tuple[str, ...]:
         """Those that are `name` or lie below it."""
@@ -326,7 +330,7 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
             roots=(was.root if was else "", becomes.root if becomes else ""),
         ),
         code=code,
-        cautions=_cautions(changed, usable, becomes) if becomes is not None else (),
+        cautions=_cautions(changed, usable, becomes, changes.meanings) if becomes is not None else (),
         policies=becomes.policies if becomes is not None else (),
         diagnostics=_new(becomes.diagnostics, was) if becomes is not None else (),
         notes=tuple(notes),
@@ -343,12 +347,12 @@ def _new(said: tuple[Diagnostic, ...], was: Compiled | None) -> tuple[Diagnostic
     return tuple(item for item in said if (item.slug, item.detail) not in known and item.slug != "ssh-closed")
 
 
-def _cautions(changed: tuple[ChangeSet, ...], was: Compiled | None, becomes: Compiled) -> tuple[Caution, ...]:
+def _cautions(changed: tuple[ChangeSet, ...], was: Compiled | None, becomes: Compiled, known: Meanings) -> tuple[Caution, ...]:
     """As a plan's report has them. Of a deployment that goes there are none: nobody destroys it by merging."""
     assert becomes.graph is not None
     environment = environment_of(becomes.graph, becomes.deployment)
     groups = group_rows(becomes.placement, was.placement if was else None)
-    return cautions_of(change_rows(changed), groups, meanings(), environment=environment)
+    return cautions_of(change_rows(changed), groups, known, environment=environment)
 
 
 def _choice(plan: PlacementPlan | None) -> object:
@@ -380,6 +384,8 @@ def _with_collisions(
             said.append(warning("two-files", "Two task files describe one deployment", detail, hint=hint))
             continue
         found = error("two-files", "Two task files describe one deployment", detail, hint=hint)
+        # What is wrong with the file itself stays said.
+        own = [item for row in rows if row.path in fresh and row.kind is Kind.FAILED for item in row.diagnostics]
         rows = [row for row in rows if row.path not in fresh or row.kind is Kind.REMOVED]
-        rows.append(DeploymentDiff(deployment=name, kind=Kind.FAILED, path=fresh[0], diagnostics=(found,)))
+        rows.append(DeploymentDiff(deployment=name, kind=Kind.FAILED, path=fresh[0], diagnostics=(found, *own)))
     return rows, tuple(said)

@@ -15,8 +15,10 @@ Only this module imports azure.storage and azure.identity (extra `azure`), and o
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -196,9 +198,17 @@ def _environment() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(item for item in os.environ.items() if item[0].startswith(("ARM_", "AZURE_"))))
 
 
-@lru_cache(maxsize=8)
+_making = threading.Lock()
+
+
 def _client(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
-    """Kept, because its connections are. `environ` is what credentials depend on."""
+    """Kept, because its connections are: one for all threads. `environ` is what credentials depend on."""
+    with _making:
+        return _made(account, endpoint, environ)
+
+
+@lru_cache(maxsize=8)
+def _made(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
     given = dict(environ)
     try:
         from azure.storage.blob import BlobServiceClient
@@ -215,15 +225,20 @@ def _client(account: str, endpoint: str | None, environ: tuple[tuple[str, str], 
     text = given.get("AZURE_STORAGE_CONNECTION_STRING", "")
     try:
         if account == _parts(text).get("accountname"):
-            return BlobServiceClient.from_connection_string(text, **options)
+            return _kept(BlobServiceClient.from_connection_string(text, **options))
         credential = _credential(account, given)
         if url.startswith("http:") and not isinstance(credential, dict):
             # A key only signs; a token or a login would travel in the clear.
             raise StoreError(StoreFault.INVALID, f"az://{account}: a login is not sent over plain HTTP; use https.")
-        return BlobServiceClient(url, credential=credential, **options)
+        return _kept(BlobServiceClient(url, credential=credential, **options))
     except (ValueError, OSError):
         said = f"az://{account}: the credentials in the environment cannot be read."
         raise StoreError(StoreFault.DENIED, said) from None
+
+
+def _kept(client: Any) -> Any:
+    atexit.register(client.close)
+    return client
 
 
 def _parts(text: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ Only this module imports google.cloud.storage (extra `gcp`), and only when a buc
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -36,7 +37,7 @@ _TIMEOUT = (5.0, 60.0)
 _PERMISSION = re.compile(r"\bstorage\.[a-zA-Z]+\.[a-zA-Z]+\b")
 _AGAIN = frozenset({408, 409, 429})
 _heard = threading.local()
-"""`headers` of the last answer this thread had: the library keeps the server's clock to itself."""
+"""`answer`: the last one this thread had. The library keeps the server's clock to itself."""
 
 
 class GsStore(RemoteStore):
@@ -93,14 +94,14 @@ class GsStore(RemoteStore):
             blob = bucket.blob(name)
             # As it is stored: what somebody compressed in the bucket must match its checksum.
             blob.download_to_file(into, raw_download=True, checksum="crc32c", timeout=_TIMEOUT, retry=None)
-            headers: Mapping[str, str] = _heard.headers
+            headers: Mapping[str, str] = _heard.answer.headers
             then = parsedate_to_datetime(headers["Last-Modified"]) if "Last-Modified" in headers else None
             if then is None or blob.generation is None:
                 # Not every answer that carries data says when it was written; its description does.
                 options = {} if blob.generation is None else {"if_generation_match": blob.generation}
                 blob.reload(timeout=_TIMEOUT, retry=None, **options)
                 then = blob.time_created
-            now = parsedate_to_datetime(_heard.headers["Date"])
+            now = parsedate_to_datetime(_heard.answer.headers["Date"])
             return str(blob.generation), (now - then).total_seconds()
 
         try:
@@ -142,6 +143,7 @@ class GsStore(RemoteStore):
         from urllib3.exceptions import HTTPError
 
         place = f"{self.place}/{name}".rstrip("/")
+        _heard.answer = None
         try:
             return request(client.bucket(self.bucket))
         except GoogleAPICallError as failure:
@@ -159,6 +161,10 @@ class GsStore(RemoteStore):
         except ValueError:
             # The message would repeat what was given, which may be a secret on the wrong place.
             raise StoreError(StoreFault.INVALID, f"{place}: this bucket or endpoint cannot be used.") from None
+        finally:
+            # The library leaves refusals half read, and their connections open.
+            if _heard.answer is not None:
+                _heard.answer.close()
 
     def _refusal(self, client: Any, status: int, text: str, place: str) -> Exception:
         if status == 412:
@@ -212,9 +218,17 @@ def _environment() -> tuple[tuple[str, str], ...]:
     )
 
 
-@lru_cache(maxsize=8)
+_making = threading.Lock()
+
+
 def _client(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
-    """Kept, because its connections are. `environ` is what credentials depend on."""
+    """Kept, because its connections are: one for all threads. `environ` is what credentials depend on."""
+    with _making:
+        return _made(server, environ)
+
+
+@lru_cache(maxsize=8)
+def _made(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
     try:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.exceptions import GoogleAuthError
@@ -228,6 +242,7 @@ def _client(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
     except (GoogleAuthError, OSError, ValueError) as failure:
         raise StoreError(StoreFault.DENIED, f"Google Cloud Storage: {_no_login(str(failure))}") from None
     session = AuthorizedSession(credentials)
+    atexit.register(session.close)
     session.hooks["response"].append(_hear)
     options = {"api_endpoint": server} if server else None
     client = Client(project=None, credentials=credentials, client_options=options, _http=session)
@@ -237,7 +252,7 @@ def _client(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
 
 
 def _hear(response: Any, *_: Any, **__: Any) -> None:
-    _heard.headers = response.headers
+    _heard.answer = response
 
 
 def _credentials(environ: Mapping[str, str]) -> Any:

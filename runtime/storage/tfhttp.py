@@ -18,6 +18,7 @@ Credentials: TF_HTTP_USERNAME and TF_HTTP_PASSWORD, as Terraform's own backend h
 
 from __future__ import annotations
 
+import atexit
 import base64
 import binascii
 import contextlib
@@ -45,7 +46,7 @@ from ...providers.retry import BadAnswer, Refused, Schedule, SourceFailure
 from .base import Changed, NotFound, StoreError, StoreFault, store_error
 from .remote import IS_THERE, Again, Condition, RemoteStore
 
-STALE = 20.0
+STALE = 45.0
 """Seconds by the server's clock. A write takes one or two; a later one is refused by the server, so this is no question of safety."""
 WAIT = 90.0
 """Seconds to wait for a lock."""
@@ -55,7 +56,8 @@ MINE = "skyc-"
 _DEFAULTS = {"lock": "/lock", "lock_method": "POST", "unlock_method": "DELETE"}
 _METHODS = frozenset({"LOCK", "UNLOCK", "POST", "PUT", "DELETE"})
 _LOCKED = frozenset({409, 423})
-_POLL = 0.1
+_POLLS = (0.1, 2.0)
+"""Seconds between looks at a lock: the first, and the longest that it grows to. Servers count requests."""
 _LONGEST_NAME = 200
 
 
@@ -252,7 +254,7 @@ class HttpStore(RemoteStore):
             self._unlock(address, id_)
 
     def _lock(self, address: str, id_: str, compare: Callable[[], object]) -> datetime:
-        began = time.monotonic()
+        began, pause = time.monotonic(), _POLLS[0]
         while True:
             answer = self._ask_lock(address, id_)
             if answer.status not in _LOCKED:
@@ -267,7 +269,8 @@ class HttpStore(RemoteStore):
                 who = f"{holder.get('Who') or 'somebody'} since {holder.get('Created') or 'an unknown time'}"
                 said = f"{address} is locked by {who} (lock {theirs or 'without an id'}), and {WAIT:.0f} s were not enough."
                 raise StoreError(StoreFault.UNREACHABLE, said)
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(pause * 1.5, _POLLS[1])
 
     def _ask_lock(self, address: str, id_: str, *, fine: frozenset[int] = _LOCKED) -> Whole:
         return self._ask(self.options["lock_method"], address + self.options["lock"], self._lock_document(id_), fine=fine)
@@ -305,7 +308,12 @@ class HttpStore(RemoteStore):
             if refuse.status < 400:
                 raise _unlocked(address, what)
 
-        if self._ask_lock(address, other, fine=every).status not in (200, 201, 204, *_LOCKED):
+        first = self._ask_lock(address, other, fine=every).status
+        if first == 404:
+            # GitLab says the same of a project that a login may not see.
+            said = f"The server knows no place {address}, or this login may not see it. {_LOG_IN}"
+            raise StoreError(StoreFault.DENIED, said)
+        if first not in (200, 201, 204, *_LOCKED):
             raise _unlocked(address, "it gives no locks")
         self._unlock(address, other)
         try:
@@ -394,7 +402,9 @@ def _unlocked(address: str, what: str) -> SkycError:
 @lru_cache(maxsize=1)
 def _http() -> Http:
     # Attempts are counted by the store, which must know of every answer that was lost.
-    return Http(schedule=Schedule(pauses=()), silence=15.0, limit=60.0)
+    made = Http(schedule=Schedule(pauses=()), silence=15.0, limit=60.0)
+    atexit.register(made.__exit__, None, None, None)
+    return made
 
 
 def _login() -> dict[str, tuple[str, Secret]]:

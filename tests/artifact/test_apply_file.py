@@ -32,6 +32,7 @@ from skyc.runtime.storage.file import FileStore
 from tests.artifact.test_plan_file import made
 from tests.failover import fake_terraform
 from tests.failover.pretended import Account, opened
+from tests.lengths import takes_minutes
 
 pytestmark = pytest.mark.fault
 
@@ -63,7 +64,9 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield found
 
 
-both = pytest.mark.parametrize("account", ["fake", pytest.param("real", marks=pytest.mark.terraform)], indirect=True)
+both = pytest.mark.parametrize(
+    "account", ["fake", pytest.param("real", marks=[pytest.mark.terraform, takes_minutes])], indirect=True
+)
 
 
 def file_of(account: Account, text: str = TASK, change: Callable[[PlanFile], PlanFile] = lambda plan: plan) -> Path:
@@ -253,8 +256,8 @@ def test_killed_anywhere_the_same_file_goes_on(tmp_path: Path, monkeypatch: pyte
     fake_terraform.install(monkeypatch)
     (tmp_path / "work").mkdir()
     left = 0
-    # Each third one: `tests/failover` goes through all of them, at the same code.
-    for point in range(1, 1000, 3):
+    # Each sixth one: `tests/failover` goes through all of them, at the same code.
+    for point in range(1, 1000, 6):
         with opened(tmp_path / f"home-{point}") as account:
             file = file_of(account)
             calls = 0
@@ -287,7 +290,7 @@ def test_killed_anywhere_the_same_file_goes_on(tmp_path: Path, monkeypatch: pyte
             destroy(account.session, "train", confirm=None)
             # The default group goes with its network; the pretended inventory does not list it.
             assert {item.type for item in account.world.resources()} <= {"aws_default_security_group"}
-    assert left > 5, left
+    assert left > 3, left
 
 
 def test_what_is_left_must_not_go_beyond_what_was_approved(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from skyc.runtime.storage import az
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.cloud import WORLD
 from tests.lengths import takes_minutes
-from tests.storage.azurite import ACCOUNT, KEY, azurite
+from tests.storage.azurite import ACCOUNT, KEY, azurite, needs_azurite
 from tests.storage.fake_gcs import FakeGcs
 from tests.storage.fake_gitlab import BASE, FakeGitLab
 from tests.storage.serving import serving
@@ -37,7 +37,6 @@ resources:
   labels: {team: TEAM}
 run: echo hi
 """
-OTHERS = ("gs", "az", "http")
 _numbers = itertools.count()
 
 
@@ -77,18 +76,16 @@ def gcs() -> Iterator[tuple[FakeGcs, str]]:
 
 
 @pytest.fixture(scope="session")
-def blobs() -> Iterator[str]:
-    with azurite() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
 def gitlab() -> Iterator[str]:
     with serving(FakeGitLab(users={"skyc": SECRET}).answer) as served:
         yield served.url
 
 
-every_kind = pytest.mark.parametrize("kind", ["s3", *(pytest.param(kind, marks=takes_minutes) for kind in OTHERS)])
+OTHERS = ("gs", pytest.param("az", marks=needs_azurite), "http")
+LONG_OTHERS = tuple(
+    pytest.param(kind, marks=[takes_minutes, *(needs_azurite if kind == "az" else ())]) for kind in ("gs", "az", "http")
+)
+every_kind = pytest.mark.parametrize("kind", ["s3", *LONG_OTHERS])
 """The test is one of every kind of backend; with `make test`, of S3."""
 
 
@@ -113,7 +110,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
                 fake.buckets[name] = {"name": name}
                 return f"gs://{name}/team?endpoint={url}"
             case "az":
-                url = request.getfixturevalue("blobs")
+                url = azurite()
                 monkeypatch.setenv("AZURE_STORAGE_KEY", KEY)
                 az._client(ACCOUNT, url, az._environment()).create_container(name)
                 return f"az://{ACCOUNT}/{name}/team?endpoint={url}"

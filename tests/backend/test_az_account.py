@@ -17,9 +17,10 @@ from skyc.providers.azure import bucket as bucket_module
 from skyc.runtime.backend.settings import configured
 from skyc.runtime.storage import az
 from skyc.runtime.storage.az import AzStore
-from tests.storage.azurite import ACCOUNT, KEY, azurite
+from tests.storage.azurite import ACCOUNT, KEY, azurite, needs_azurite
 from tests.storage.serving import Asked, Fault, Reply, Served, as_json, serving
 
+pytestmark = needs_azurite
 ROOT = "/subscriptions/s"
 ID = f"{ROOT}/resourceGroups/{ACCOUNT}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}"
 
@@ -60,10 +61,9 @@ class FakeAccounts:
         return as_json(self.rows[path])
 
 
-@pytest.fixture(scope="module")
-def data() -> Iterator[str]:
-    with azurite() as url:
-        yield url
+@pytest.fixture
+def data() -> str:
+    return azurite()
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from skyc.runtime.backend.lease import Lease, hold, read_tenant, tenant_text, wh
 from skyc.runtime.backend.settings import conditional
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.storage.base import ConditionalStore
-from tests.backend.conftest import OTHERS
-from tests.lengths import takes_minutes
+from tests.backend.conftest import LONG_OTHERS
 
 DEMO = DeploymentId("demo")
 KEY = "demo/lease.json"
@@ -59,7 +58,7 @@ with deployment_lock(home, demo, command="skyc apply task.yaml") as lock:
 """
 
 
-@pytest.fixture(params=["file", "s3", *(pytest.param(kind, marks=takes_minutes) for kind in OTHERS)])
+@pytest.fixture(params=["file", "s3", *LONG_OTHERS])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ConditionalStore:
     if request.param == "file":
         return conditional((tmp_path / "shared").as_uri())

@@ -234,6 +234,9 @@ def test_two_files_of_one_deployment(repo: Repo) -> None:
     row = only(found)
     assert (row.kind, row.path, row.diagnostics[0].slug) == (Kind.FAILED, "jobs/copy.yaml", "two-files")
     assert "`jobs/copy.yaml` and `jobs/two.yaml`" in row.diagnostics[0].detail
+    repo.put({"jobs/copy.yaml": local("two", hours="soon")})
+    assert [said.slug for said in only(compared(repo)).diagnostics] == ["two-files", "bad-value"]
+    repo.put({"jobs/copy.yaml": local("two")})
     # It was so before: nothing this branch could be blamed for.
     repo.commit()
     found = compared(repo)

@@ -50,7 +50,7 @@ class Unentered(RunnableAws):
 
 @takes_minutes
 @pytest.mark.terraform
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_what_is_done_by_hand_is_found_and_put_back(
     tmp_path: Path, account: Any, moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ secrets: {{TOKEN: }}
 """
 
 
+@pytest.mark.timeout(600)
 def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: Path) -> None:
     """plan -o, edits of the task, kill -9 in the middle of its apply, the same command again, a second time, and what moved then."""
     work = tmp_path / "work"

@@ -71,7 +71,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.terraform
-@pytest.mark.parametrize("cloud", [pytest.param(cloud, marks=() if cloud == "azure" else takes_minutes) for cloud in PLACES])
+@takes_minutes
+@pytest.mark.parametrize("cloud", PLACES)
 def test_no_change_and_no_format(cloud: str, simulated: Site, tmp_path: Path, any_engine: Engine) -> None:
     """One site after the other: the same world, a state for each."""
     for graph in graphs(cloud, tmp_path):

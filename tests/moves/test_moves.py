@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from skyc.compiler.changeset import change_set
-from skyc.compiler.ir import Action, Move, Rename, ResourceAddress
+from skyc.compiler.ir import Action, DeploymentId, Move, Rename, ResourceAddress, SiteId
 from skyc.compiler.lower import GraphInvariantError, verify
 from skyc.compiler.moves import moves_for, renamed, with_moves
 from skyc.compiler.synth import synth
+from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.registry import load
 from tests.aws.conftest import compiled
 from tests.moves.released import current, released
@@ -124,6 +125,21 @@ def test_a_graph_without_moves_is_what_it_was(tmp_path: Path) -> None:
     for wrong in (Move(before=vpc, after=vpc), Move(before=ResourceAddress("aws_subnet", "x"), after=vpc)):
         with pytest.raises(GraphInvariantError):
             verify(replace(graph, moves=(wrong,)))
+
+
+def test_the_compiler_asks_the_states_only_where_something_was_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[DeploymentId] = []
+
+    def held(deployment: DeploymentId) -> dict[SiteId, tuple[str, ...]]:
+        asked.append(deployment)
+        return {SiteId("prep.aws-us-east-1"): ("aws_vpc.network", "aws_subnet.other")}
+
+    assert compiled(TASK, tmp_path, held=held).moves == () and not asked
+    monkeypatch.setattr(AwsProvider, "renames", lambda self: RENAMES)
+    (move,) = compiled(TASK, tmp_path, held=held).moves
+    assert (str(move.before), str(move.after)) == ("aws_vpc.network", "aws_vpc.site") and asked
+    # A plan that asks nobody has no state.
+    assert compiled(TASK, tmp_path, held=held, offline=True).moves == () and len(asked) == 1
 
 
 @pytest.mark.terraform

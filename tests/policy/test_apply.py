@@ -95,7 +95,7 @@ def test_a_plan_file_meets_the_rules_of_then_and_of_now(home: Path, tmp_path: Pa
     assert waiting.exit_code == 3
     (asked,) = (row for row in waiting.diagnostics if row.slug == "approval-needed")
     assert "Said when it was planned, by project.yaml:2." in asked.detail
-    assert asked.hint is not None and planned.fingerprints.changes in asked.hint
+    assert asked.hint is not None and asked.hint.endswith(f" {planned.fingerprints.changes[:16]}")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "b@elsewhere.org")
     assert "not-an-approver" in {row.slug for row in refused(home, path="plan.skyc", approve=("short",)).diagnostics}
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "b@example.org")
@@ -110,6 +110,10 @@ def test_a_plan_file_meets_the_rules_of_then_and_of_now(home: Path, tmp_path: Pa
         ("short", False, "b@example.org"),
         ("budget", True, None),
     ]
+
+    # A rule of the same name, which is met, is no way around it.
+    (home / "policy.yaml").write_text("rules: [{name: short, max: {hours: 100}}]")
+    assert "approval-needed" in {row.slug for row in refused(home, path="plan.skyc").diagnostics}
 
     (home / "policy.yaml").write_text("rules: [{name: nothing-here, allow: {clouds: '!local'}}]")
     denied = refused(home, path="plan.skyc", approve=("short",))

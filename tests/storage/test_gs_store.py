@@ -1,9 +1,10 @@
 """Google Cloud Storage as a store: the shared suite against a fake that heeds conditions, what only a network can do wrong, and the
-unconditional half against an emulator of somebody else's, so that the fake is not the only judge."""
+unconditional half against an emulator of somebody else's (`make long`), so that the fake is not the only judge."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from skyc.runtime.storage import gs, remote
 from skyc.runtime.storage.base import AlreadyExists, Changed, Store, StoreError, StoreFault, open_store
 from skyc.runtime.storage.conformance import ConditionalConformance, StoreConformance
 from skyc.runtime.storage.gs import GsStore
+from tests.lengths import takes_minutes
 from tests.storage.fake_gcs import FakeGcs
 from tests.storage.serving import Fault, Reply, Served, as_json, serving
 
@@ -62,6 +64,7 @@ def emulator() -> Iterator[str]:
     server.stop()
 
 
+@takes_minutes
 class TestAtAnEmulator(StoreConformance):
     """gcp-storage-emulator ignores conditions, so the tests of conditions are left out. Its server is shared by all."""
 
@@ -181,6 +184,28 @@ def test_a_login_that_has_ended_and_a_clock_that_is_wrong() -> None:
     assert "clock" in gs._no_login(
         "invalid_grant: Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable"
     )
+
+
+def test_credentials_are_terraforms(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    row = {
+        "type": "service_account",
+        "client_email": "a@b",
+        "private_key": key.decode(),
+        "token_uri": "https://t",
+        "project_id": "p",
+    }
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(row))
+    for given in (str(file), file.read_text()):
+        assert gs._credentials({"GOOGLE_CREDENTIALS": given}).service_account_email == "a@b"
+    token = gs._credentials({"GOOGLE_CREDENTIALS": str(file), "GOOGLE_OAUTH_ACCESS_TOKEN": "t"})
+    assert token.token == "t"
 
 
 def test_a_token_that_is_refused_is_not_repeated(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:

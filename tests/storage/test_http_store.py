@@ -106,6 +106,13 @@ def test_a_server_without_real_locks_is_refused_before_anything_is_written(carel
     assert list(careful.states) == ["team"]
 
 
+def test_a_place_that_is_not_there_or_not_to_be_seen(server: Served) -> None:
+    store = HttpStore(f"{server.url}/api/v4/projects/43/terraform/state/team")
+    with pytest.raises(StoreError) as caught:
+        store.put("k", b"x")
+    assert caught.value.kind is StoreFault.DENIED and "may not see it" in str(caught.value)
+
+
 def test_other_methods_and_places_of_locks(server: Served) -> None:
     other = FakeGitLab(methods=("LOCK", "UNLOCK"))
     with serving(other.answer) as served:
