@@ -44,8 +44,6 @@ MEANINGS: Meanings = FrozenMap(
 )
 PLAIN = frozenset(
     {
-        # An inner one: nodes keep theirs.
-        "google_compute_address",
         "google_compute_instance_group_manager",
         "google_compute_network",
         "google_compute_resource_policy",
