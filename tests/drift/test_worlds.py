@@ -163,7 +163,9 @@ def check_classes(account: Account, world: World, cloud: str) -> None:
     assert state.read_bytes() == before and look(account).report() == found.report()
     assert not [path for path in account.home.rglob("*") if path.name == "plan.bin" or path.suffix == ".tfplan"]
     priced = found.rows[2]
-    assert priced.hourly is not None and priced.hourly > 0 and priced.place == "task.yaml:2"
+    assert priced.place == "task.yaml:2"
+    # The catalog has no price of that machine at IBM: then nothing is said.
+    assert priced.hourly is None if cloud == "ibm" else priced.hourly is not None and priced.hourly > 0
     if cloud == "aws":
         assert (priced.hourly, priced.field) == (Decimal("0.0832"), "resources.instance_type: t3.xlarge")
 
@@ -177,10 +179,16 @@ def check_classes(account: Account, world: World, cloud: str) -> None:
     with pytest.raises(SkycError) as refused:
         take_over(account)
     assert refused.value.diagnostics[0].slug == "drift-is-security" and refused.value.exit_code == 3
-    taken = take_over(account, "cost")
-    assert taken.outcome is MendOutcome.DONE and taken.fields == (f"task.yaml:2  {priced.field}",)
-    assert DriftClass.COST not in {row.drift for row in look(account).rows}
-    assert take_over(account, security=True).outcome is MendOutcome.DONE
+    if cloud == "azure":
+        # A machine comes after the rules that close its network, and what it depends on goes with it.
+        with pytest.raises(SkycError):
+            take_over(account, "cost")
+    else:
+        taken = take_over(account, "cost")
+        assert taken.outcome is MendOutcome.DONE and f"task.yaml:2  {priced.field}" in taken.fields
+        assert DriftClass.COST not in {row.drift for row in look(account).rows}
+    taken = take_over(account, security=True)
+    assert taken.outcome is MendOutcome.DONE and (cloud != "azure" or f"task.yaml:2  {priced.field}" in taken.fields)
     assert look(account).rows == ()
     # Nothing of it is in the code, so an apply would undo what the code says something about.
     undone = {change.address for changes in next_plan(account, cloud) for change in changes.changes if change.attributes}
