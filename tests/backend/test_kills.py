@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from tests.lengths import takes_minutes
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(500)]
 
 
-def slow_machines(world: World, tmp_path: Path) -> Path:
-    """A machine is made at once, and the answer comes when this file exists."""
+@pytest.fixture
+def answer(world: World, tmp_path: Path) -> Iterator[Path]:
+    """A machine is made at once, and the answer comes when this file exists; at the latest after the test, so that no provider stays."""
     world.folder.mkdir(parents=True)
     done = tmp_path / "answer"
     world.faults_path.write_text(f"faults:\n  - {{fault: slow, type: aws_instance, until: {done}, late: true}}\n")
-    return done
+    yield done
+    done.touch()
 
 
 def killed_in_the_middle(home: Home, world: World) -> None:
@@ -41,8 +44,7 @@ def made(world: World) -> int:
 
 @every_kind
 @takes_minutes
-def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects: ConditionalStore, tmp_path: Path) -> None:
-    done = slow_machines(world, tmp_path)
+def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects: ConditionalStore, answer: Path) -> None:
     first, second = home("first"), home("second")
     killed_in_the_middle(first, world)
     # While Terraform works, nobody else does; and everybody can see that something is under way.
@@ -51,7 +53,7 @@ def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects:
     out = second("destroy", "train", "-y", "--no-wait", code=1)
     assert "deployment-busy" in out and "since 2" in out, out
     assert len(machines(world)) == 1
-    done.touch()
+    answer.touch()
     until(lambda: not terraforms(first), 60)
     # Terraform's state is here and was never pushed: the next command of this home does it first.
     assert "train/train.aws-us-east-1.tfstate" not in set(objects.list(""))
@@ -63,10 +65,8 @@ def test_skyc_killed_and_its_home_goes_on(home: MakeHome, world: World, objects:
 
 
 @every_kind
-def test_everything_killed_and_another_home_goes_on(
-    home: MakeHome, world: World, objects: ConditionalStore, tmp_path: Path
-) -> None:
-    slow_machines(world, tmp_path)
+@pytest.mark.usefixtures("answer")
+def test_everything_killed_and_another_home_goes_on(home: MakeHome, world: World, objects: ConditionalStore) -> None:
     first, second = home("first"), home("second")
     killed_in_the_middle(first, world)
     for pid in terraforms(first):
