@@ -18,7 +18,6 @@ from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Pr
 from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
-from .envelope import makeable
 from .ir import (
     CandidateReport,
     CandidateSet,
@@ -40,13 +39,11 @@ from .ir import (
 )
 from .ir.catalog import CatalogPart
 from .lower import Lowering, lower
-from .moves import with_moves
 from .optimize import optimize
 from .parse import parse
 from .policy.load import PolicyFile, load
 from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
-from .policy.trim import trimmed
 from .portable import portable
 from .printer import print_ir
 from .resolve import EnvOverrides, resolve
@@ -237,6 +234,8 @@ def _optimize(state: Compilation) -> Compilation:
         targets=capabilities_of(state.options.providers),
     )
     if placement is not None and state.policy.rules:
+        from .policy.trim import trimmed
+
         placement = trimmed(placement, state.policy, state.graph, state.deployment)
     if placement is not None:
         # Of the task, and not of where its files lie on this machine.
@@ -274,6 +273,8 @@ def _lower(state: Compilation) -> Compilation:
     placement = state.placement
     notes: tuple[Diagnostic, ...] = ()
     if state.chosen is None:
+        from .envelope import makeable
+
         # Before anything is lowered: which plan made a resource stands in its tags.
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
@@ -288,6 +289,8 @@ def _moved(state: Compilation, graphs: tuple[ResourceGraph, ...]) -> tuple[Resou
     renames = {graph.provider: state.options.providers[graph.provider].renames() for graph in graphs}
     if state.options.offline or not any(renames.values()):
         return graphs
+    from .moves import with_moves
+
     held = state.options.held(state.deployment)
     return tuple(with_moves(graph, renames[graph.provider], held.get(graph.site, ())) for graph in graphs)
 

@@ -27,12 +27,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..compiler.ir import DriftClass, DriftTable, FrozenMap, RateKind, TypeDrift
 from ..compiler.ir.drift import EXTRA, WHOLE
-from .schemas.load import load_schema
-from .tfplugin.schema import Block
+
+if TYPE_CHECKING:
+    from .tfplugin.schema import Block
 
 FILE = "drift.yaml"
 EVERY_TYPE = "*"
@@ -48,6 +49,8 @@ class DriftTableError(Exception):
 def table_of(folder: Path, schema: str | None) -> DriftTable:
     """The table in a target's folder. schema: name of the shipped schema of its types, where there is one. Raises DriftTableError."""
     import yaml
+
+    from .schemas.load import load_schema
 
     document = yaml.load((folder / FILE).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     shared = document.pop(EVERY_TYPE, None) or {}
@@ -118,6 +121,8 @@ def _there(body: Block, path: str) -> bool:
 
 def attributes_of(schema: str, type_: str) -> tuple[str, ...]:
     """Every attribute of a type, blocks' too, as paths."""
+    from .schemas.load import load_schema
+
     return tuple(_attributes(load_schema(schema).types[type_].body, ""))
 
 

@@ -56,7 +56,7 @@ from ..providers.base import BucketProperty
 from .records import AttemptRecord, DeploymentState, JobRecord
 
 if TYPE_CHECKING:
-    from ..compiler.report import Report
+    pass
 
 ReportFormat = Literal["text", "markdown", "json", "html"]
 SchemaOf = Literal["task", "policy", "report", "plan-file"]
@@ -129,25 +129,9 @@ class Plan:
         """The plan for a person (`text`, `markdown`, `html`) or a program (`json`, `schema: skyc.plan/v1`). Markdown fits into a
         comment; the others are whole. Text leaves the diagnostics to who prints it."""
         from ..compiler import report as made
-
-        gathered = self.gathered()
-        match format:
-            case "text":
-                # The command line prints diagnostics itself, each with its line of the task file.
-                return made.render_text(made.compose(replace(gathered, diagnostics=())))
-            case "markdown":
-                return made.comment(gathered)
-            case "json":
-                return made.render_json(gathered)
-            case "html":
-                return made.render_html(made.compose(gathered))
-
-    def gathered(self) -> Report:
-        """The report before any format, for who shows several plans together (`compiler.report.render_comment`)."""
-        from ..compiler.report import build
         from ..providers.registry import meanings
 
-        return build(
+        gathered = made.build(
             deployment=self.deployment,
             placement=self.placement,
             changes=self.changes,
@@ -164,6 +148,16 @@ class Plan:
             environment=self.environment,
             task_file=self.task_file,
         )
+        match format:
+            case "text":
+                # The command line prints diagnostics itself, each with its line of the task file.
+                return made.render_text(made.compose(replace(gathered, diagnostics=())))
+            case "markdown":
+                return made.comment(gathered)
+            case "json":
+                return made.render_json(gathered)
+            case "html":
+                return made.render_html(made.compose(gathered))
 
 
 class ProgressKind(enum.Enum):

@@ -238,7 +238,7 @@ def applied_before(session: Session, review: Review) -> SkycError:
     """A plan file is carried out once."""
     deployment = review.deployment
     jobs = [newest_attempt(session, deployment, job.plan.task, job.plan.run) for job in review.plan.jobs]
-    told = ", ".join(f"job {job.id} is {_state(job)}" for job in jobs if job is not None)
+    told = ", ".join(f"job {job.id}: {_state(job)}" for job in jobs if job is not None)
     return SkycError(
         error(
             "plan-applied",

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
 
 def _next_step(file: str, plan: Plan) -> str:
     if not plan.offline:
-        return f"the plan is in {file}, for whoever may read states and keys alone\n\n    skyc apply {file}"
+        return f"the plan is in {file}; hand it only to who may read states and keys\n\n    skyc apply {file}"
     return f"{file} is for review alone: it was compared with nothing, and cannot be applied"
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from ..diagnostics import Diagnostic, Span, error
 from ..ir import FrozenMap
 from ..parse.syntax import SIZE_LIMIT, read_source
-from .parse import parse_policy
 from .rules import Plugin, Policy, PolicySet, Rego, Rule
 
 GROUP = "skyc.policies"
@@ -45,6 +44,9 @@ def load(files: Sequence[PolicyFile]) -> tuple[PolicySet, tuple[Diagnostic, ...]
             why = " ".join(found.detail for found in trouble)
             said.append(_unreadable(why, file.span or next((found.span for found in trouble), None)))
             continue
+        # Only where there is a policy: most plans have none.
+        from .parse import parse_policy
+
         policy, more = parse_policy(source)
         said += more
         if policy is None:

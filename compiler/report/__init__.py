@@ -1,11 +1,11 @@
 """report: a plan as a person reads it (terminal, markdown, HTML) and as a program does (JSON).
 
 `build` gathers a `Report`; `compose` lays it out as a `Document`; `render_text`, `render_markdown` and `render_html` write that, and
-`render_json` the report itself. `comment` and `render_comment` keep markdown within the size of a comment.
+`render_json` the report itself. `comment` keeps markdown within the size of a comment.
 """
 
 from .build import build
-from .comment import comment, render_comment
+from .comment import comment
 from .compose import Limits, compose
 from .document import Document
 from .environment import environment_of
@@ -30,7 +30,6 @@ __all__ = [
     "environment_of",
     "money",
     "proof_line",
-    "render_comment",
     "render_html",
     "render_json",
     "render_markdown",

@@ -15,10 +15,7 @@ from urllib.parse import urlencode
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error
 from ...compiler.ir import DeploymentId, JsonObject, SiteId
-from ..storage.az import AzStore
 from ..storage.base import ConditionalStore, open_store
-from ..storage.file import FileStore
-from ..storage.s3 import S3Store
 
 CONFIG = "config.yaml"
 OPTIONS = ("uri", "region", "endpoint", "lock", "lock_method", "unlock_method")
@@ -91,6 +88,10 @@ def terraform_block(uri: str, deployment: DeploymentId, site: SiteId) -> JsonObj
     None where it cannot: Google's has no name for an object but a workspace's, and what skyc keeps behind Terraform's HTTP protocol is not
     a bare state. Plain Terraform takes no notice of the lease, so nobody may use both at once.
     """
+    from ..storage.az import AzStore
+    from ..storage.file import FileStore
+    from ..storage.s3 import S3Store
+
     store = open_store(uri)
     key = f"{deployment}/{site}.tfstate"
     settings: JsonObject

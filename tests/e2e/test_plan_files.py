@@ -65,7 +65,7 @@ def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: 
     done = skyc("apply", str(file), "-y")
     assert "begun before" in done.err and "it said one, 15 long" in done.out, done.both
     again = skyc("apply", str(file), "-y", code=4)
-    assert "plan-applied" in again.err and "tiny-1-1 is succeeded" in again.err
+    assert "plan-applied" in again.err and "tiny-1-1: succeeded" in again.err
 
     # By its fingerprint; and then what a plan file of the same plan rests on is no more.
     skyc.task("tiny", text.replace("said", "sang"))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -23,7 +23,6 @@ from skyc.compiler.report import (
     build,
     comment,
     compose,
-    render_comment,
     render_html,
     render_json,
     render_text,
@@ -262,15 +261,6 @@ def test_json_is_whole(report: Report) -> None:
     document = json.loads(render_json(report))
     assert document["deployment"] == report.deployment
     assert [row["address"] for row in document["changes"]] == [row.change.address for row in report.changes]
-
-
-@settings(max_examples=30, deadline=None)
-@given(reports(), NASTY)
-@example(build(**everything()), "</details>")
-def test_a_comment_of_several_keeps_its_parts(report: Report, name: str) -> None:
-    text = render_comment([report, build(**everything())], removed=[name], heading="skyc diff", marks=[("base", name)])
-    check_markdown(text, text.count("\n</details>"))
-    assert invisible(text) == []
 
 
 @pytest.mark.parametrize("name", ["a|b", "@a|b", "`@a|b`", "x \\| @y", "|", "||@|"])

@@ -22,7 +22,7 @@ from skyc.compiler.ir import (
     StoragePlacement,
     TaskId,
 )
-from skyc.compiler.report import Report, build, comment, compose, render_comment, render_html, render_json, render_text
+from skyc.compiler.report import Report, build, comment, compose, render_html, render_json, render_text
 
 T = TypeVar("T")
 FORMS: dict[str, Callable[[Report], str]] = {
@@ -100,12 +100,6 @@ def test_a_hundred_orders_give_the_same_bytes() -> None:
         assert made == first
         if number % 10 == 0:
             assert {name: form(made) for name, form in FORMS.items()} == expected
-
-
-def test_a_comment_does_not_ask_who_came_first() -> None:
-    reports = [build(**everything(deployment=name)) for name in ("b", "a", "c")]
-    first = render_comment(reports, removed=["y", "x"])
-    assert render_comment(reports[::-1], removed=["x", "y", "x"]) == first
 
 
 def test_the_placement_counts() -> None:

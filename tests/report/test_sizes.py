@@ -8,7 +8,7 @@ import pytest
 from tests.report.plans import BROKEN, CHANGES, POLICIES, change, many, report, site
 
 from skyc.compiler.ir import Action
-from skyc.compiler.report import COMMENT_BYTES, Report, comment, render_comment
+from skyc.compiler.report import COMMENT_BYTES, Report, comment
 
 
 def size(text: str) -> int:
@@ -75,19 +75,3 @@ def test_destroys_are_more_important_than_the_size() -> None:
     text = comment(report(changes=(site(*dying),)))
     assert size(text) > COMMENT_BYTES
     assert all(f"`cloud_machine.node[{n}]`" in text for n in range(2_000))
-
-
-def test_several_plans_share_a_comment() -> None:
-    plans = [report(deployment=f"d{n}", changes=(site(*CHANGES, *many(100)),)) for n in range(6)]
-    text = render_comment(plans, removed=["old"])
-    assert size(text) <= COMMENT_BYTES
-    assert text.count("`cloud_machine.head`") == 6 and "`skyc destroy old`" in text
-    assert text.startswith("<!-- skyc:diff/v1 -->\n### 🟠 skyc diff\n\n|  | per run | add | change | destroy |\n")
-
-
-def test_a_comment_about_nothing_says_so() -> None:
-    assert render_comment([], marks=[("base", "main")]) == (
-        "<!-- skyc:diff/v1 base=main -->\n### ⚪ skyc diff\n\nNo deployment changes.\n"
-    )
-    quiet = report(changes=(site(),), diagnostics=(), policies=(), environment="")
-    assert "<details><summary>Plan</summary>" in render_comment([quiet])
