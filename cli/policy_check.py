@@ -66,6 +66,8 @@ def _row(row: PolicyResult) -> tuple[str, str, str]:
 
 
 def _document(found: PolicyCheck) -> JsonObject:
+    from ..compiler.report.wire import policy_object
+
     return {
         "schema": "skyc.policy-check/v1",
         "digest": found.digest,
@@ -78,22 +80,11 @@ def _document(found: PolicyCheck) -> JsonObject:
                 "path": task.path,
                 "denied": task.denied,
                 "failed": task.failed,
-                "results": [_result(row) for row in task.results],
+                "results": [policy_object(row) for row in task.results],
                 "diagnostics": [diagnostic_object(diagnostic) for diagnostic in task.diagnostics],
             }
             for task in found.tasks
         ],
-    }
-
-
-def _result(row: PolicyResult) -> JsonObject:
-    return {
-        "rule": row.rule,
-        "effect": row.effect.value,
-        "met": row.met,
-        "message": row.message,
-        "source": row.source,
-        "origin": None if row.origin is None else str(row.origin),
     }
 
 

@@ -4,8 +4,9 @@ Contract
 - Pure, and in the order of addresses, so equal graphs give equal bytes however they were handed over.
 - Compiled, not compared: it says what Terraform would do to a deployment that is exactly as the first graph says. What a cloud fills in
   by itself, and what was changed by hand, is in neither graph.
-- A resource is replaced where the schema says that an argument that differs forces it (`Forces`), or where it refers in such an argument
-  to what only a replaced resource's successor will tell. Nothing is called replaced by guess: a type without a schema is updated.
+- A resource is replaced where an argument that differs forces it: the schema says so (`Forces`), or the resource itself, as some have an
+  argument for it (`user_data_replace_on_change`). So it is where it refers in such an argument to what is not known before the apply:
+  what only a replaced resource's successor will tell, and the version of a resource that changes in place.
 - Arguments that count only when a resource is made (`ignore_changes`) are no difference, and are left out of what is new: they say
   which plan made it, not what it is.
 """
@@ -38,6 +39,7 @@ Forces = Callable[[str, str], bool]
 
 _NOWHERE = SiteId("")
 _POSITION = re.compile(r"\.\d+(?=\.|\[|$)")
+_FIRST = re.compile(r"[.\[]")
 _KEY = re.compile(r'\["([\w-]+)"\]')
 
 
@@ -73,7 +75,7 @@ def _site(old: ResourceGraph | None, new: ResourceGraph | None, forces: Forces) 
         was, becomes = before.get(address), after.get(address)
         node = becomes or was
         assert node is not None
-        if was is not None and becomes is not None and _same(was, becomes) and address not in unknown:
+        if was is not None and becomes is not None and was.arguments == becomes.arguments and not unknown[address]:
             continue
         actions = ["create"] if was is None else ["delete"] if becomes is None else ["update"]
         if address in replaced:
@@ -90,42 +92,55 @@ def _by_address(graph: ResourceGraph | None) -> dict[str, ResourceNode]:
     return {} if graph is None else {str(node.address): node for node in graph.resources}
 
 
-def _same(was: ResourceNode, becomes: ResourceNode) -> bool:
-    return was.arguments == becomes.arguments
-
-
 def _consequences(
     before: Mapping[str, ResourceNode], after: Mapping[str, ResourceNode], forces: Forces
 ) -> tuple[frozenset[str], dict[str, set[str]]]:
-    """Addresses that are replaced, and per address the paths whose value only the successor of a replaced resource tells."""
+    """Addresses that are replaced; and per address that is on both sides the paths whose value only the apply will tell."""
     kept = sorted(set(before) & set(after))
-    replaced = {address for address in kept if _forced(before[address], after[address], forces)}
+    differing = {address: _differing(before[address], after[address]) for address in kept}
     references = {address: tuple(_references(after[address].arguments, "")) for address in kept}
-    unknown: dict[str, set[str]] = {}
+    unknown: dict[str, set[str]] = {address: set() for address in kept}
+    replaced: set[str] = set()
+
+    def untold(ref: Ref) -> bool:
+        target = str(ref.address)
+        if target not in unknown:
+            return False
+        if ref.attribute in after[target].arguments:
+            return ref.attribute in unknown[target]
+        changes = bool(differing[target] or unknown[target])
+        return target in replaced or (changes and ref.attribute.endswith("version"))
+
     grown = True
     while grown:
         grown = False
         for address in kept:
-            for path, ref in references[address]:
-                target = str(ref.address)
-                if target not in replaced or ref.attribute in after[target].arguments or _ignored(after[address], path):
-                    continue
-                unknown.setdefault(address, set()).add(path)
-                if address not in replaced and forces(after[address].address.type, _bare(path)):
-                    replaced.add(address)
-                    grown = True
+            node = after[address]
+            more = {path for path, ref in references[address] if not _ignored(node, path) and untold(ref)} - unknown[address]
+            unknown[address] |= more
+            forced = any(_replaces(node, path, forces) for path in differing[address] | unknown[address])
+            if more or (forced and address not in replaced):
+                grown = True
+            if forced:
+                replaced.add(address)
     return frozenset(replaced), unknown
 
 
-def _forced(was: ResourceNode, becomes: ResourceNode, forces: Forces) -> bool:
+def _differing(was: ResourceNode, becomes: ResourceNode) -> set[str]:
+    """Paths of the arguments that differ and count."""
+    if was.arguments == becomes.arguments:
+        return set()
     change = {"actions": ["update"], "before": plain(was.arguments), "after": plain(becomes.arguments)}
     entry = {"address": str(becomes.address), "type": becomes.address.type, "change": change}
     (found,) = change_set(
         {"format_version": "1.2", "resource_changes": [entry]}, site=_NOWHERE, graph=None, engine=_Compiler()
     ).changes
-    return any(
-        forces(found.type, _bare(attribute.path)) and not _ignored(becomes, attribute.path) for attribute in found.attributes
-    )
+    return {attribute.path for attribute in found.attributes if not _ignored(becomes, attribute.path)}
+
+
+def _replaces(node: ResourceNode, path: str, forces: Forces) -> bool:
+    first = _FIRST.split(path, maxsplit=1)[0]
+    return forces(node.address.type, bare_path(path)) or node.arguments.get(f"{first}_replace_on_change") is True
 
 
 def _judged(
@@ -136,11 +151,10 @@ def _judged(
         return change
     attributes = {a.path: a for a in change.attributes if not _ignored(node, a.path)}
     if change.action is not Action.CREATE:
-        for path in unknown.get(change.address, ()):
+        for path in unknown[change.address]:
             attributes.setdefault(path, AttributeChange(path=path, before=None, after=None, kind=ValueKind.UNKNOWN))
         attributes = {
-            path: replace(attribute, forces_replacement=forces(change.type, _bare(path)))
-            for path, attribute in attributes.items()
+            path: replace(attribute, forces_replacement=_replaces(node, path, forces)) for path, attribute in attributes.items()
         }
     return replace(change, attributes=tuple(attributes[path] for path in sorted(attributes)))
 
@@ -160,7 +174,7 @@ def _references(value: Value, path: str) -> Iterator[tuple[str, Ref]]:
             yield from _references(item, f"{path}.{index}" if nested else path)
 
 
-def _bare(path: str) -> str:
+def bare_path(path: str) -> str:
     """A dotted path without positions, as schemas write it."""
     return _POSITION.sub("", path)
 

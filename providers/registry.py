@@ -13,7 +13,6 @@ from .base import Buckets, Provider
 
 if TYPE_CHECKING:
     from .refresh import Refresh
-    from .tfplugin.resource import ProviderDefinition
 
 BUILT_IN: dict[str, str] = {
     "aws": "skyc.providers.aws.provider:AwsProvider",
@@ -96,14 +95,6 @@ def write_mirror(directory: Path) -> Path:
     from .tfplugin.mirror import write_mirror as write
 
     return write(directory, DEFINITION)
-
-
-def load_definition_of_ours() -> ProviderDefinition:
-    """What skyc's own Terraform provider serves."""
-    from .local.client import DEFINITION
-    from .tfplugin.definitions import load_definition
-
-    return load_definition(DEFINITION)
 
 
 def uv_version() -> str:

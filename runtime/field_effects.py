@@ -139,6 +139,7 @@ class _Bench:
         self._folder = tempfile.TemporaryDirectory(prefix="skyc-fields-")
         for name in ("one", "two"):
             (Path(self._folder.name) / name).mkdir()
+            (Path(self._folder.name) / name / "rules.yaml").write_text(f"rules: [{{name: {name}, max: {{nodes: 1000}}}}]\n")
         return self
 
     def __exit__(self, *_: object) -> None:

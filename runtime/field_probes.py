@@ -168,6 +168,9 @@ def _either(one: str, other: str) -> Document:
     return {"resources": {"infra": None, "ordered": [{"infra": one}, {"infra": other}]}}
 
 
+_RULES = Probe(values=(["one/rules.yaml"], ["two/rules.yaml"]), beside=_PINNED)
+"""Rules that an example meets: one that is not met refuses the task, whatever else it would change."""
+
 PROBES: Mapping[str, Probe] = {
     "name": Probe(values=(PROBED, "renamed"), beside=_PINNED),
     "workdir": Probe(values=("one", "two"), beside=_PINNED),
@@ -179,6 +182,7 @@ PROBES: Mapping[str, Probe] = {
     "hours": Probe(values=(1, 2, 3), beside=_PINNED),
     "deadline": Probe(values=("20h", "30h"), beside=_PINNED),
     "budget": Probe(values=(900, 1000), beside=_PINNED),
+    "policy": _RULES,
     "traffic": Probe(values=("10GB", "20GB"), beside=_GROUPS),
     "needs": Probe(values=(None, [FIRST]), beside=_PINNED, first=True),
     "inputs": Probe(values=({"URI_A": 5}, {"URI_A": 10}), beside=_PINNED),
@@ -243,4 +247,5 @@ PROBES: Mapping[str, Probe] = {
     "affinity.distinct.zone": Probe(values=(None, [FIRST]), beside=_either("IN_ZONE_A", "IN_ZONE_B"), first=True),
     "header.name": Probe(values=("whole", "renamed"), beside=_PINNED, first=True),
     "header.execution": Probe(values=("parallel", "serial"), beside=_PINNED, first=True),
+    "header.policy": Probe(values=_RULES.values, beside=_PINNED, first=True),
 }

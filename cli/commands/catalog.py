@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
-
-if TYPE_CHECKING:
-    from ..api import Api
-    from ..screen import Screen
+from ..actions import Actions
 
 ACTIONS: dict[str, str] = {
     "show": "print what the catalog knows, and how old it is",
@@ -22,35 +16,5 @@ EXAMPLES = """\
   skyc catalog refresh --cloud aws --cloud gcp  these two
 """
 
-
-class Action(Protocol):
-    """What a module of an action has."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
-
-    def run(self, arguments: argparse.Namespace, api: Api, screen: Screen) -> int: ...
-
-    def still_going_on(self, arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]: ...
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..main import _add_shared
-
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, purpose in ACTIONS.items():
-        own = actions.add_parser(name, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False)
-        _action(name).add_arguments(own)
-        # Options of every command may stand behind the action too.
-        _add_shared(own, suppress=True)
-
-
-def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
-    return _action(arguments.action).run(arguments, api, screen)
-
-
-def still_going_on(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
-    return _action(arguments.action).still_going_on(arguments)
-
-
-def _action(name: str) -> Action:
-    return cast(Action, import_module(f"..catalog_{name}", __package__))
+_CHOSEN = Actions("catalog", ACTIONS)
+add_arguments, run, still_going_on = _CHOSEN.add_arguments, _CHOSEN.run, _CHOSEN.still_going_on

@@ -71,7 +71,7 @@ def _document(report: Report) -> JsonObject:
             for caution in report.cautions
             for subject in caution.subjects
         ],
-        "policies": [_policy(rule) for rule in report.policies],
+        "policies": [policy_object(rule) for rule in report.policies],
         "jobs": [{"task": job.task, "action": job.action.value, "run": job.run, "detail": job.detail} for job in report.jobs],
         "changes": [_change(row) for row in report.changes],
         "drift": [_change(row) for row in report.drift],
@@ -173,7 +173,8 @@ def _fallback(row: FallbackRow) -> JsonObject:
     }
 
 
-def _policy(rule: PolicyResult) -> JsonObject:
+def policy_object(rule: PolicyResult) -> JsonObject:
+    """What a rule says, as every document has it."""
     return {
         "rule": rule.rule,
         "effect": rule.effect.value,

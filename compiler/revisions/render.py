@@ -42,6 +42,7 @@ from ..report.document import (
 from ..report.harmless import clipped
 from ..report.model import Caution, Tone
 from ..report.money import Sum, difference
+from ..report.wire import policy_object
 from .model import DeploymentDiff, Kind, RevisionDiff
 
 BUDGET = COMMENT_BYTES
@@ -376,17 +377,7 @@ def _row_json(row: DeploymentDiff) -> JsonObject:
         "job": [{"task": change.task, "field": change.field, "lines": list(change.lines)} for change in row.jobs],
         "code": list(row.code),
         "cautions": [caution.sentence for caution in row.cautions],
-        "policies": [
-            {
-                "rule": result.rule,
-                "effect": result.effect.value,
-                "met": result.met,
-                "message": result.message,
-                "source": result.source,
-                "approved": result.approved,
-            }
-            for result in row.policies
-        ],
+        "policies": [policy_object(result) for result in row.policies],
         "diagnostics": _diagnostics_json(row.diagnostics),
         "notes": list(row.notes),
     }

@@ -100,6 +100,8 @@ class Cloud:
     """Type → types that keep one of it from being deleted while they use it."""
     newer: frozenset[str] = frozenset()
     """Types made with the newer framework, which does not share the older SDK's habits at plan."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Type → its attribute that an update of anything else counts up, so that it is not known at plan."""
     stopped: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Type → attributes of a machine that was stopped, not deleted."""
 

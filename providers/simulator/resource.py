@@ -65,6 +65,9 @@ class SimulatedResource(ResourceBase):
             if not planned.get(name):
                 planned[name] = UNKNOWN if prior is None else prior.get(name)
         self._cloud.at_plan(self.type_name, planned)
+        counted = self._cloud.versions.get(self.type_name)
+        if counted is not None and prior is not None and any(planned.get(name) != prior.get(name) for name in planned):
+            planned[counted] = UNKNOWN
         return Planned(planned, changed_force_new(self.schema, prior, planned) if prior is not None else ())
 
     def create(self, planned: Values, context: CallContext) -> Values:
@@ -111,6 +114,9 @@ class SimulatedResource(ResourceBase):
                 raise ResourceError(f"updating {self.type_name} ({id}): not found", "It was removed since the last refresh.")
             state = decided(self._cloud, self.schema, self._making(contents, planned, context, id=id))
             state["id"] = prior.get("id")
+            counted = self._cloud.versions.get(self.type_name)
+            if counted is not None and is_unknown(planned.get(counted)):
+                state[counted] = (prior.get(counted) or 0) + 1
             attributes = {**state, ROOT: found.attributes.get(ROOT)}
             contents.resources[found.key] = WorldResource(type=self.type_name, id=id, attributes=attributes)
         world.record("update", self.type_name, id, "done")

@@ -24,8 +24,7 @@ from ...compiler.report.changes import change_rows
 from ...compiler.report.model import Caution
 from ...compiler.report.placement import group_rows
 from ...compiler.revisions import DeploymentDiff, Kind, Revision, RevisionDiff, in_order, job_changes
-from ...providers.registry import meanings
-from ...providers.replacement import forces_replacement
+from ...providers.registry import forces_new, meanings
 from ..policy.files import policy_files
 from ..state import home_directory
 from .compiling import Compiled, Workshop, within
@@ -315,7 +314,7 @@ def _row(was: Compiled | None, becomes: Compiled | None, changes: _Changes) -> D
         if made is not None and made.path in side.files
     ]
     code = changes.code(here.path, sketches) if was is not None and becomes is not None else ()
-    changed = graph_changes(usable.graphs if usable else (), becomes.graphs if becomes else (), forces=forces_replacement)
+    changed = graph_changes(usable.graphs if usable else (), becomes.graphs if becomes else (), forces=forces_new)
     row = DeploymentDiff(
         deployment=here.deployment,
         kind=Kind.REMOVED if becomes is None else Kind.ADDED if was is None else Kind.CHANGED,

@@ -30,8 +30,6 @@ ALLOWED = {
         "providers.stored",
         # What stands in for released Terraform providers in a plan that asks nobody.
         "providers.simulator",
-        # What a schema says of a change, for a diff that asks nobody.
-        "providers.replacement",
         *REFRESH,
         "runtime",
         "",

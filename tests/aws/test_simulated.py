@@ -47,6 +47,7 @@ def test_a_spot_gang_is_made_changed_and_removed(site: Site, tmp_path: Path) -> 
     site.write(compiled(GANG.replace("p4d.24xlarge", "g5.48xlarge"), tmp_path, offline=True))
     changes = site.changes()
     assert changes.pop("aws_launch_template.main") == ["update"]
-    assert set(changes) == {"aws_instance.main-0", "aws_instance.main-1"}
+    assert changes == {"aws_instance.main-0": ["delete", "create"], "aws_instance.main-1": ["delete", "create"]}
+    assert site.apply().ok and site.changes() == {}
     assert site.apply(destroy=True).ok
     assert not site.world.resources()

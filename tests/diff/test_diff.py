@@ -87,7 +87,7 @@ def test_added_changed_and_removed_with_money_place_resources_and_job(repo: Repo
     assert [placed.instance_type for placed in train.after.placements] == ["m5.2xlarge"]
     assert {change.address: change.action for site in train.changes for change in site.changes}[
         "aws_instance.main-0"
-    ] is Action.UPDATE
+    ] is Action.REPLACE
     assert [(job.field, job.lines) for job in train.jobs] == [
         ("run", ("-python train.py", "+python train.py -v")),
         ("env LR changed", ()),

@@ -23,7 +23,7 @@ from skyc.compiler.ir import (
     Value,
     ValueKind,
 )
-from skyc.providers.replacement import forces_replacement
+from skyc.providers.registry import forces_new
 
 
 def at(name: str) -> ResourceAddress:
@@ -82,7 +82,7 @@ def test_what_forces_a_replacement_is_marked_below_positions_too() -> None:
     (found,) = graph_changes((before,), (after,), forces=forces)
     assert found.changes[0].action is Action.REPLACE
     assert {a.path: a.forces_replacement for a in found.changes[0].attributes} == {"disk.0.gb": False, "disk.0.type": True}
-    # Without a schema nothing is called replaced.
+    # Where nothing forces it, nothing is called replaced.
     (found,) = graph_changes((before,), (after,))
     assert found.changes[0].action is Action.UPDATE
 
@@ -109,6 +109,47 @@ def test_who_refers_to_a_replaced_resource_in_a_forcing_argument_is_replaced_wit
     assert (attribute.kind, attribute.forces_replacement) == (ValueKind.UNKNOWN, True)
     # `name` is given and stays: only what the new resource will tell is unknown.
     assert [a.path for a in changes["cloud_vm.rule"].attributes] == ["target"]
+
+
+def test_a_version_of_what_changes_in_place_is_not_known() -> None:
+    def built(size: str) -> ResourceGraph:
+        return site(
+            node("template", size=size),
+            node("vm", image=Ref(at("template"), "latest_version"), name=Ref(at("template"), "id")),
+            node("alias", size=Ref(at("template"), "size")),
+            node("ignoring", ignore=("image",), image=Ref(at("template"), "latest_version")),
+        )
+
+    assert actions(built("s"), built("s")) == {}
+    assert actions(built("s"), built("l")) == {"cloud_vm.template": Action.UPDATE, "cloud_vm.vm": Action.REPLACE}
+    (found,) = graph_changes((built("s"),), (built("l"),), forces=forces)
+    (vm,) = (change for change in found.changes if change.address == "cloud_vm.vm")
+    assert [(a.path, a.kind, a.forces_replacement) for a in vm.attributes] == [("image", ValueKind.UNKNOWN, True)]
+
+
+def test_a_given_argument_is_unknown_where_what_it_is_made_of_is() -> None:
+    def built(image: str) -> ResourceGraph:
+        return site(
+            node("net", image=image),
+            node("rule", name=Joined(("to-", Ref(at("net"), "id")))),
+            node("vm", network_id=Ref(at("rule"), "name")),
+        )
+
+    assert actions(built("1"), built("2")) == {
+        "cloud_vm.net": Action.REPLACE,
+        "cloud_vm.rule": Action.UPDATE,
+        "cloud_vm.vm": Action.REPLACE,
+    }
+
+
+def test_a_resource_may_say_itself_that_an_argument_replaces_it() -> None:
+    def built(data: str, replaces: bool) -> ResourceGraph:
+        return site(node("a", user_data=data, user_data_replace_on_change=replaces))
+
+    assert actions(built("1", False), built("2", False)) == {"cloud_vm.a": Action.UPDATE}
+    assert actions(built("1", True), built("2", True)) == {"cloud_vm.a": Action.REPLACE}
+    (found,) = graph_changes((built("1", True),), (built("2", True),), forces=forces)
+    assert [(a.path, a.forces_replacement) for a in found.changes[0].attributes] == [("user_data", True)]
 
 
 def test_what_counts_only_when_made_is_no_difference() -> None:
@@ -165,12 +206,13 @@ def test_swapping_the_sides_swaps_making_and_destroying() -> None:
         ("skyc_node", "cpus", True),
         ("skyc_node", "rank", False),
         ("aws_instance", "no_such_thing.at_all", False),
-        ("aws_no_such_type", "ami", False),
-        ("cloud_vm", "image", False),
+        # What is not known is said as the worst.
+        ("aws_no_such_type", "ami", True),
+        ("cloud_vm", "image", True),
     ],
 )
 def test_schemas_say_what_replaces(type_: str, path: str, forced: bool) -> None:
-    assert forces_replacement(type_, path) is forced
+    assert forces_new(type_, path) is forced
 
 
 def test_an_update_of_nothing_that_counts_is_left_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from skyc.compiler.graph_diff import graph_changes
 from skyc.compiler.ir import Action, Objective, ResourceGraph
-from skyc.providers.replacement import forces_replacement
+from skyc.providers.registry import forces_new
 from skyc.runtime.revisions.compiling import Workshop
 from skyc.runtime.revisions.git import Snapshot
 from skyc.runtime.revisions.task_files import sketch
@@ -61,7 +61,7 @@ def test_it_is_what_terraform_plans(site: Site, tmp_path: Path, place: str, chan
     planned = site.changes()
     found = {
         item.address: ACTIONS[item.action]
-        for changed in graph_changes((before,), (after,), forces=forces_replacement)
+        for changed in graph_changes((before,), (after,), forces=forces_new)
         for item in changed.changes
     }
     assert found == planned

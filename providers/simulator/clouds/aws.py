@@ -354,5 +354,6 @@ AWS = Cloud(
     at_plan=at_plan,
     holders=HOLDERS,
     newer=NEWER,
+    versions={"aws_launch_template": "latest_version"},
     stopped={"aws_instance": {"instance_state": "stopped", "public_ip": "", "public_dns": ""}},
 )
