@@ -210,7 +210,10 @@ def _candidates(state: Compilation) -> Compilation:
         for (provider, region), network in state.options.networks.items()
         if EVERY_ZONE not in network.subnets
     }
-    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones))
+    private = tuple(
+        sorted(f"{provider}/{region}" for (provider, region), own in state.options.networks.items() if not own.public)
+    )
+    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones), private=private)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
