@@ -41,6 +41,7 @@ from .ir import (
 from .ir.catalog import CatalogPart
 from .lower import Lowering, lower
 from .moves import with_moves
+from .openable import not_openable
 from .optimize import optimize
 from .parse import parse
 from .policy.load import PolicyFile, load
@@ -280,7 +281,8 @@ def _lower(state: Compilation) -> Compilation:
         # Before anything is lowered: which plan made a resource stands in its tags.
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
-    diagnostics = (*state.diagnostics, *notes, *said)
+    unopened = not_openable(state.graph, placement, buckets, state.options.providers, state.sources)
+    diagnostics = (*state.diagnostics, *notes, *said, *unopened)
     return dataclasses.replace(
         state, placement=placement, buckets=buckets, graphs=_moved(state, graphs), diagnostics=diagnostics
     )
