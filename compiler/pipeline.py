@@ -39,6 +39,7 @@ from .ir import (
 )
 from .ir.catalog import CatalogPart
 from .lower import Lowering, lower
+from .openable import not_openable
 from .optimize import optimize
 from .parse import parse
 from .policy.load import PolicyFile, load
@@ -207,7 +208,10 @@ def _candidates(state: Compilation) -> Compilation:
         for (provider, region), network in state.options.networks.items()
         if EVERY_ZONE not in network.subnets
     }
-    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones))
+    private = tuple(
+        sorted(f"{provider}/{region}" for (provider, region), own in state.options.networks.items() if not own.public)
+    )
+    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones), private=private)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
@@ -278,7 +282,8 @@ def _lower(state: Compilation) -> Compilation:
         # Before anything is lowered: which plan made a resource stands in its tags.
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
-    diagnostics = (*state.diagnostics, *notes, *said)
+    unopened = not_openable(state.graph, placement, buckets, state.options.providers, state.sources)
+    diagnostics = (*state.diagnostics, *notes, *said, *unopened)
     return dataclasses.replace(
         state, placement=placement, buckets=buckets, graphs=_moved(state, graphs), diagnostics=diagnostics
     )

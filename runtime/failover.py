@@ -9,7 +9,7 @@ Invariants
 - What other deployments have is never touched, nor a node that was up before this apply: where one still is, the search stops.
 - Within a region the site stays and Terraform changes what the failed attempt made: its network and identity serve the next one.
   To another region goes a new site, after everything of the old one is gone.
-- A search that ends without a place leaves nothing that this apply made.
+- A search that ends without a place leaves nothing that this apply made, and names what was up before and stays.
 """
 
 from __future__ import annotations
@@ -159,9 +159,9 @@ class _Search:
             return caught
         if failure.kind is FailureKind.THROTTLED:
             return SkycError(still_throttled(site.site, failure), *caught.diagnostics)
-        kept = bool(self._survivors(site.site))
+        kept = self._kept(site)
         left = self._clear_all(site)
-        return SkycError(denied(self._deployment, site.site, failure, left, kept=kept), *caught.diagnostics, *left)
+        return SkycError(denied(self._deployment, site.site, failure, left, kept), *caught.diagnostics, *left)
 
     def _ended(self, begun: Sequence[AttemptRecord], failure: Failure) -> None:
         for attempt in begun:
@@ -190,10 +190,10 @@ class _Search:
             raise SkycError(standing(site.site, kept, refusals.values()), *caught.diagnostics)
         found = self._next(site, tuple(refusals))
         if found is None:
-            tried = self._trails(site)
+            tried, stays = self._trails(site), self._kept(site)
             left = self._clear_all(site)
             self.session.store.end_searches(self._deployment, self.task)
-            raise SkycError(exhausted(self._deployment, self._compilation.reviewed, tried, left), *left)
+            raise SkycError(exhausted(self._deployment, self._compilation.reviewed, tried, left, stays), *left)
         return self._at(found, site, terraform)
 
     def _trails(self, site: SitePlan) -> tuple[AttemptRecord, ...]:
@@ -287,12 +287,20 @@ class _Search:
         file = site_directory(self.session.home, self._deployment, site) / STATE_FILE
         return self.before.get(str(site), frozenset()) & state_ids(file)
 
+    def _applied(self, site: SitePlan) -> list[SiteId]:
+        """The tasks' sites that this apply is about, by name: of its plan, and the one that is being tried."""
+        wanted = {site.site, *(found.site for found, _ in self.plan.sites if found.graph is not None and task_of(found.site))}
+        return sorted(wanted & {record.site for record in self.session.store.sites(self._deployment)})
+
+    def _kept(self, site: SitePlan) -> tuple[SiteId, ...]:
+        """Those that stay whatever happens, since nodes were up there before: an apply that was cut off may have made them, or one
+        that went well, and by now somebody may be at work there."""
+        return tuple(name for name in self._applied(site) if self._survivors(name))
+
     def _clear_all(self, site: SitePlan) -> tuple[Diagnostic, ...]:
         """Remove what this apply made, at every task's site of its plan where nothing was up before. Buckets stay: `destroy` says what
         becomes of them."""
-        wanted = {site.site, *(found.site for found, _ in self.plan.sites if found.graph is not None and task_of(found.site))}
-        known = {record.site for record in self.session.store.sites(self._deployment)}
-        doomed = [name for name in sorted(wanted & known) if not self._survivors(name)]
+        doomed = [name for name in self._applied(site) if not self._survivors(name)]
         left = self._clear(doomed)
         if not left:
             self.session.store.end_searches(self._deployment, *(task for name in doomed if (task := task_of(name)) is not None))

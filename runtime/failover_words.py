@@ -31,9 +31,13 @@ def outcome(attempt: AttemptRecord) -> str:
 
 
 def exhausted(
-    deployment: DeploymentId, plan: PlacementPlan, tried: Sequence[AttemptRecord], left: Sequence[Diagnostic]
+    deployment: DeploymentId,
+    plan: PlacementPlan,
+    tried: Sequence[AttemptRecord],
+    left: Sequence[Diagnostic],
+    kept: Sequence[SiteId] = (),
 ) -> Diagnostic:
-    """Every placement of the envelope, and why it could not be had."""
+    """Every placement of the envelope, and why it could not be had. kept: sites that were up before and stay."""
     lines = ["The plan approved these places, which were tried in this order:"]
     for task, group in dict.fromkeys((row.task, row.group) for row in tried):
         mine = {row.placement: row for row in tried if (row.task, row.group) == (task, group)}
@@ -44,12 +48,14 @@ def exhausted(
         names = [*mine, *(name for name in map(name_of, envelope(plan, task, group)) if name not in mine)]
         lines += [f"  {name}: {outcome(mine[name]) if name in mine else RULED_OUT}" for name in names]
     lines.append(_remains(left, "Everything that was made on the way is removed again."))
+    if kept:
+        lines.append(_still_up(kept))
     return error(
         "no-capacity",
         "There is no capacity at any of the approved places",
         "\n".join(lines),
         hint="apply again later, or let the task accept more: other regions or machines, `use_spot`, or a larger quota",
-        commands=(f"skyc destroy {deployment}",) if left else (),
+        commands=_commands(deployment, left, kept),
     )
 
 
@@ -66,17 +72,20 @@ def standing(site: SiteId, kept: Iterable[str], failures: Iterable[Failure]) -> 
     )
 
 
-def denied(deployment: DeploymentId, site: SiteId, failure: Failure, left: Sequence[Diagnostic], *, kept: bool) -> Diagnostic:
-    """Names what is missing: no other place would help. kept: nodes of the site that were up before still are."""
-    gone = "What was up before still is." if kept else "What was made before is removed again."
+def denied(
+    deployment: DeploymentId, site: SiteId, failure: Failure, left: Sequence[Diagnostic], kept: Sequence[SiteId]
+) -> Diagnostic:
+    """Names what is missing: no other place would help. kept: sites that were up before and stay."""
+    gone = "" if site in kept else "What was made before is removed again."
+    remains = "\n".join(filter(None, [_remains(left, gone), _still_up(kept) if kept else ""]))
     missing = f"`{failure.permission}`" if failure.permission else "what this call needs"
     return error(
         "permission-missing",
         "A permission is missing",
         f"{site}: the target refused with {failure.code}. Who applies is not allowed {missing}. No other place was tried, since that is the"
-        f" same everywhere.\n{_remains(left, gone)}",
+        f" same everywhere.\n{remains}",
         hint=f"have {missing} granted to the identity whose credentials are used, then apply again",
-        commands=(f"skyc destroy {deployment}",) if left else (),
+        commands=_commands(deployment, left, kept),
     )
 
 
@@ -96,6 +105,17 @@ def outside(site: SiteId, types: Sequence[str]) -> Diagnostic:
         f"{site} would there also need: {', '.join(types)}. Nothing more was made.",
         hint="review a plan of that place: name it with `infra`",
     )
+
+
+def _still_up(kept: Sequence[SiteId]) -> str:
+    """Of an apply that was cut off, or of one that went well: both cost money, and only the user knows which are in use."""
+    return f"What was up before this apply still is: {', '.join(kept)}."
+
+
+def _commands(deployment: DeploymentId, left: Sequence[Diagnostic], kept: Sequence[SiteId]) -> tuple[str, ...]:
+    if left:
+        return (f"skyc destroy {deployment}",)
+    return (f"skyc status {deployment}",) if kept else ()
 
 
 def _remains(left: Sequence[Diagnostic], gone: str) -> str:

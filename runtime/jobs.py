@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import SkycError, error
-from ..compiler.ir import FrozenMap, MountMode, Secret
+from ..compiler.ir import FrozenMap, Secret
+from ..compiler.openable import unreachable
 from ..providers.base import Capability, Node, Provider, Transport, TransportError, is_lost
 from .bundle import Bundle, bundle
 from .job import JobFile, JobId, JobKind, JobMount, JobNode, JobRequest, JobState, JobStatus, decode_status, encode_job
@@ -198,18 +199,6 @@ def _check_mount(mount: JobMount, node: JobNode, capabilities: frozenset[Capabil
             raise _mount_error("mount-store-unsupported", mount.target, why)
     elif not Path(mount.source).exists():
         raise _mount_error("mount-source-missing", mount.target, f"`{mount.source}` does not exist on this machine.")
-
-
-def unreachable(uri: str, mode: MountMode, capabilities: frozenset[Capability]) -> str:
-    """Why the nodes of a target with these capabilities cannot bring what a URI names; empty when they can."""
-    scheme = uri.partition("://")[0]
-    if scheme == "file" and Capability.FILE_STORE in capabilities:
-        return ""
-    if scheme == "s3" and Capability.S3 in capabilities:
-        return "" if mode is MountMode.COPY else f"`{uri}`: nodes copy from `s3://` and mount nothing yet; write `mode: COPY`."
-    reached = [name for name, needed in (("file", Capability.FILE_STORE), ("s3", Capability.S3)) if needed in capabilities]
-    named = " and ".join([f"`{name}://`" for name in reached] + ["local paths"])
-    return f"`{uri}`: nodes of this target read {named}, not yet `{scheme}://`."
 
 
 def _mount_error(slug: str, target: str, detail: str) -> SkycError:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, MountMode, Storage, Task
+from ..compiler.openable import unreachable
 from ..providers.base import Capability
 from .job import JobCheckpoint, JobMount
 from .records import DeploymentState
@@ -44,7 +45,6 @@ def refuse_unopened(tasks: Iterable[Task], capabilities: Callable[[Task], frozen
 
     capabilities: of the target a task's head is at. Raises SkycError.
     """
-    from .jobs import unreachable
     from .storage.base import open_store
 
     for task in tasks:

@@ -276,11 +276,13 @@ class Catalog:
     quotas: tuple[Quota, ...] = ()
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """`<provider>/<region>` → the only zones machines can be in: those in which the user's own network there has a subnet."""
+    private: tuple[str, ...] = ()
+    """`<provider>/<region>`, sorted: where the user's own network gives machines no public address."""
 
     @property
     def digest(self) -> str:
         rows = "".join(f"{part.provider} {part.digest}\n" for part in self.parts)
-        more = b"".join(canonical(item) for item in (self.quotas, self.zones) if item)
+        more = b"".join(canonical(item) for item in (self.quotas, self.zones, self.private) if item)
         return hashlib.sha256(rows.encode() + more).hexdigest()
 
     def part(self, provider: str) -> CatalogPart:

@@ -199,7 +199,7 @@ class _Assembly:
             shape=made.shape,
             hourly=offering.hourly,
             hours=hours,
-            lines=cost_lines(group, request, part, made, hours),
+            lines=cost_lines(group, request, self.found.catalog, made, hours),
             worst_hourly=self._on_demand(made, int(options.part[row]), int(options.row[row])),
             request=made.request,
         )

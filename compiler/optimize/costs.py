@@ -12,7 +12,19 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..ir import Accelerator, Candidate, CandidateSet, CostLine, Market, NodeGroup, NodeShape, Options, ResourceRequest, Task
+from ..ir import (
+    Accelerator,
+    Candidate,
+    CandidateSet,
+    Catalog,
+    CostLine,
+    Market,
+    NodeGroup,
+    NodeShape,
+    Options,
+    ResourceRequest,
+    Task,
+)
 from ..ir.accelerators import asked, matching
 from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
 from ..match import node_shape, types_with
@@ -119,15 +131,15 @@ def _beside_of(request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
     """Made once for all requests that want the same disk and address."""
     import numpy
 
-    key = index, request.disk_tier, request.disk_gb, bool(request.ports)
+    key = index, request.disk_tier, request.disk_gb
     if key not in atlas.beside:
-        known, unknown = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog.parts[index]).T)
+        known, unknown = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog, atlas.catalog.parts[index]).T)
         atlas.beside[key] = Beside(known=known, unknown=unknown if unknown.any() else None)
     made: Beside = atlas.beside[key]
     return made
 
 
-def _beside_rows(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
+def _beside_rows(request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
     """Per place: nano-dollars per node-hour for disk and address, and how many of the two have an unknown price."""
     import numpy
 
@@ -135,7 +147,7 @@ def _beside_rows(request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
     values = []
     for place in part.offers.places:
         if place.region not in known:
-            hourly = [_disk_hourly(request, part, place.region), _address_hourly(request, part, place.region)]
+            hourly = [_disk_hourly(request, part, place.region), _address_hourly(catalog, part, place.region)]
             known[place.region] = sum(nano(price) for price in hourly if price is not None), float(hourly.count(None))
         values.append(known[place.region])
     return numpy.array(values).reshape(-1, 2)
@@ -173,14 +185,15 @@ def disk_monthly(rate: DiskRate, size_gb: Decimal) -> Decimal | None:
     return next((price for size, price in rate.ladder if size >= size_gb), None)
 
 
-def _address_hourly(request: ResourceRequest, part: CatalogPart, region: str) -> Decimal | None:
-    rate = address_rate(request, part, region)
+def _address_hourly(catalog: Catalog, part: CatalogPart, region: str) -> Decimal | None:
+    rate = address_rate(catalog, part, region)
     return Decimal(0) if rate is None else rate.hourly
 
 
-def address_rate(request: ResourceRequest, part: CatalogPart, region: str) -> AddressRate | None:
-    """The rate of the public address a node needs; None when it needs none, or addresses cost nothing there."""
-    if not request.ports:
+def address_rate(catalog: Catalog, part: CatalogPart, region: str) -> AddressRate | None:
+    """The rate of the public address every node has, whether ports are opened or not: SSH comes in through it and packages come
+    through it. None where the user's own network there gives none (`Catalog.private`), or addresses cost nothing."""
+    if f"{part.provider}/{region}" in catalog.private:
         return None
     return next((rate for name in (region, ANY_REGION) for rate in part.rates.addresses if rate.region == name), None)
 
@@ -291,10 +304,11 @@ def expected_hours(task: Task, group: NodeGroup, request: ResourceRequest, part:
 
 
 def cost_lines(
-    group: NodeGroup, request: ResourceRequest, part: CatalogPart, candidate: Candidate, hours: Decimal
+    group: NodeGroup, request: ResourceRequest, catalog: Catalog, candidate: Candidate, hours: Decimal
 ) -> tuple[CostLine, ...]:
     """What a candidate costs over its run: machines, then disks, then addresses."""
     offering = candidate.offering
+    part = catalog.part(offering.provider)
     node_hours = hours * group.num_nodes
     lines = [
         CostLine(
@@ -324,7 +338,7 @@ def cost_lines(
                 estimated=rate is not None and _elsewhere(part, rate.region, offering.region),
             )
         )
-    address = address_rate(request, part, offering.region)
+    address = address_rate(catalog, part, offering.region)
     if address is not None:
         lines.append(
             CostLine(

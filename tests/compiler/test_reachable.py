@@ -20,7 +20,7 @@ CHECKPOINT = "checkpoint: {path: ckpt, storage: data}"
 JOB_ITS_OWN = "outputs: {data: 1GB}"
 
 
-def placed(home: Path, resources: str, storage: str, uses: str) -> Compilation:
+def placed(home: Path, resources: str, storage: str, uses: str, until: str = "optimize") -> Compilation:
     data = f"{{placement: auto, size_gb: 2000, keep_days: 30{storage}}}"
     text = f"name: train\nresources: {{{resources}}}\nstorage:\n  data: {data}\n{uses}\nrun: x\n"
     return compile_source(
@@ -28,7 +28,7 @@ def placed(home: Path, resources: str, storage: str, uses: str) -> Compilation:
         CompileOptions(
             providers=PROVIDERS, home=home, runtime=NodeRuntime(python="3.11"), overrides=EnvOverrides.of(environ={})
         ),
-        until="optimize",
+        until=until,
     )
 
 
@@ -72,3 +72,23 @@ def test_it_is_not_blamed_for_what_something_else_forbids(tmp_path: Path) -> Non
     assert [item.slug for item in found.diagnostics if item.severity == 0] == ["not-reachable"]
     found = placed(tmp_path, "infra: gcp, cpus: 4+", "", f"{MOUNTED}\nbudget: 0.001\nhours: 5")
     assert [item.slug for item in found.diagnostics if item.severity == 0] == ["over-budget"]
+
+
+def unopened(found: Compilation) -> list[int]:
+    """The lines that are warned of."""
+    return [item.span.line for item in found.diagnostics if item.slug == "storage-unopened" and item.span is not None]
+
+
+@pytest.mark.parametrize("uses", [MOUNTED, CHECKPOINT])
+@pytest.mark.parametrize(("cloud", "lines"), [("aws", []), ("azure", [5]), ("gcp", [5])])
+def test_a_plan_warns_of_what_its_nodes_cannot_open(tmp_path: Path, cloud: str, lines: list[int], uses: str) -> None:
+    """As an apply refuses it (`runtime.places.refuse_unopened`)."""
+    assert unopened(placed(tmp_path, f"infra: {cloud}, cpus: 4+", "", uses, "lower")) == lines
+
+
+def test_a_mount_of_a_bucket_that_is_only_copied_from_is_warned_of(tmp_path: Path) -> None:
+    assert unopened(placed(tmp_path, "infra: aws, cpus: 4+", "", MOUNTED.replace("COPY", "MOUNT"), "lower")) == [5]
+
+
+def test_what_the_job_opens_itself_is_not_warned_of(tmp_path: Path) -> None:
+    assert unopened(placed(tmp_path, "infra: gcp, cpus: 4+", "", JOB_ITS_OWN, "lower")) == []

@@ -171,11 +171,10 @@ def beside(request: ResourceRequest, part: PartRows, region: str) -> Money:
             fitting = [price for holds, price in own[0].ladder if holds >= size]
             monthly = fitting[0] if fitting else None
         amount = amount.plus(dollars(None if monthly is None else monthly / 730, D(1)))
-    if request.ports:
-        rates_ = [rate for rate in part.rates.addresses if rate.region == region]
-        rates_ = rates_ or [rate for rate in part.rates.addresses if rate.region == "*"]
-        if rates_:
-            amount = amount.plus(dollars(rates_[0].hourly, D(1)))
+    rates_ = [rate for rate in part.rates.addresses if rate.region == region]
+    rates_ = rates_ or [rate for rate in part.rates.addresses if rate.region == "*"]
+    if rates_:
+        amount = amount.plus(dollars(rates_[0].hourly, D(1)))
     return amount
 
 
