@@ -62,9 +62,9 @@ tools: $(TOOLS)
 demo: setup
 	@$(BIN)/python examples/digits/demo.py
 
-# Three at once on two cores: half of what tests do is wait for other programs.
+# Four at once on two cores: half of what tests do is wait for other programs.
 test: setup tools
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 # Everything, with what takes minutes each: half an hour.
 long: setup tools
@@ -107,7 +107,7 @@ screenshots: setup
 	$(BIN)/python -m tests.report.screenshots
 
 bless: setup
-	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py tests/examples/test_golden.py
+	SKYC_BLESS=1 $(BIN)/python -m pytest -q tests/filetests tests/docs/test_reports.py tests/docs/test_pull_requests.py tests/examples/test_golden.py
 
 # Downloads the pinned wheels of the CDK's provider bindings; see docs/adding-a-cloud.md.
 schemas: setup

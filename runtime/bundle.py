@@ -22,7 +22,7 @@ _PARTS = (
     "runtime/storage/*.py",
     "runtime/node/*.py",
 )
-_NOT_ON_NODES = ("runtime/storage/conformance.py",)
+_NOT_ON_NODES = ("runtime/storage/conformance.py", "runtime/storage/tfhttp.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""The diff that docs/pull-requests.md shows is the one skyc prints, for the task the page shows."""
+"""The diff that docs/pull-requests.md shows is the one skyc prints, for the task the page shows. SKYC_BLESS=1 writes it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,4 +28,9 @@ def test_the_diff_shown_is_the_one_made(
     repo.put({"jobs/train.yaml": task, "jobs/nightly.yaml": None, "src/train.py": "2\n"})
     monkeypatch.chdir(repo.root)
     code = main([*command.split()[2:], "--home", str(tmp_path / "home"), "--no-color"])
-    assert (code, capsys.readouterr().out) == (0, expected)
+    printed = capsys.readouterr().out
+    if os.environ.get("SKYC_BLESS") and not os.environ.get("CI"):
+        page = ROOT / "docs" / "pull-requests.md"
+        page.write_text(page.read_text().replace(expected, printed))
+        return
+    assert (code, printed) == (0, expected)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from skyc.compiler.terraform import find_engine
+from tests.lengths import takes_minutes
 
 from .conftest import Skyc
 
@@ -28,6 +29,7 @@ def without_skyc(directory: Path, script: str) -> subprocess.CompletedProcess[st
     )
 
 
+@takes_minutes
 def test_a_deployment_goes_and_comes_back(skyc: Skyc, tmp_path: Path) -> None:
     task = skyc.task("left", TASK)
     skyc.environ["TOKEN"] = SECRET

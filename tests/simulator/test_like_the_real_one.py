@@ -20,6 +20,7 @@ from skyc.compiler.terraform import ApplyRun, Terraform, find_engine
 from skyc.providers.schemas import TypeSchema, check, load_schema
 from skyc.providers.tfplugin.codec import compile_block
 from skyc.providers.tfplugin.schema import Attribute, Block, Nesting
+from tests.lengths import takes_minutes
 from tests.schemas import graphs
 
 from . import real_provider
@@ -51,6 +52,7 @@ ALSO_CONDITIONAL = {
 }
 
 
+@takes_minutes
 def test_plans_have_the_shape_of_the_real_providers(site: Site, tmp_path: Path) -> None:
     graph = graphs.graph("aws", real_provider.version(), graphs.AWS_CONFIG, EVERYTHING)
     assert check(graph, [load_schema("aws")]) == ()
