@@ -305,6 +305,7 @@ class Killed(BaseException):
     """Stands for a process that is gone: nothing catches it."""
 
 
+@takes_minutes
 def test_a_repair_that_fails_or_is_killed_hides_nothing(account: Account, aws: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     """Terraform takes into the state what it found, also when its apply fails: the next look has to see it all the same."""
     for change in CHANGES["aws"][:2]:

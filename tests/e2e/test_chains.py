@@ -48,6 +48,7 @@ def jobs(skyc: Skyc) -> list[tuple[str, str]]:
     return [(job["id"], job["state"]) for job in skyc.json("queue", "chain")["jobs"]]
 
 
+@takes_minutes
 def test_a_chain_goes_on_after_a_killed_skyc_and_after_a_failure(skyc: Skyc, shared: Path) -> None:
     task = skyc.task("chain", CHAIN.format(shared=shared))
     plan = skyc("plan", task)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from skyc.runtime.state import StateStore
+from tests.lengths import takes_minutes
 
 from .conftest import Skyc
 
@@ -31,6 +32,7 @@ rules:
 """
 
 
+@takes_minutes
 def test_denied_then_approved(skyc: Skyc, tmp_path: Path) -> None:
     (skyc.home / "policy.yaml").write_text(POLICY)
     task = skyc.task("judged", TASK)

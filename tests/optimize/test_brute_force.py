@@ -208,7 +208,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("objective", Objective)
 @given(rng=RANDOM)
-@examples(36)
+@examples(24)
 def test_the_best(name: str, objective: Objective, rng: Random) -> None:
     case = drawn(rng, SHAPES[name])
     if case is not None:

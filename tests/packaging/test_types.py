@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lengths import takes_minutes
+
 ROOT = Path(__file__).parents[2]
 TREE = ("compiler", "providers", "templates", "runtime", "cli", "src", "pyproject.toml")
 # One module with few imports: the whole tree takes most of a minute, and the mapping is the same for every file.
@@ -18,6 +20,7 @@ def checked(tree: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=120, check=False)
 
 
+@takes_minutes
 def test_a_planted_type_error_is_seen(tmp_path: Path) -> None:
     for name in TREE:
         source = ROOT / name
