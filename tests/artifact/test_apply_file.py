@@ -333,7 +333,7 @@ def test_jobs_are_started_once(account: Account) -> None:
 
     store.update_job(TRAIN, job.id, JobStatus(state=JobState.FAILED, exit_code=1))
     (told,) = said(account, file)
-    assert told.startswith("plan-applied") and "job train-1-1 is failed" in told
+    assert told.startswith("plan-applied") and "job train-1-1: failed" in told
 
 
 @pytest.mark.parametrize("account", [pytest.param("real", marks=pytest.mark.terraform)], indirect=True)

@@ -72,7 +72,7 @@ def test_why_not_what_is_dearer(task: Path, capsys: pytest.CaptureFixture[str]) 
     task.write_text(TASK.replace("infra: aws/us-east-1, ", ""))
     said = told(capsys, "explain", str(task), "--why-not", "aws")
     assert "offers meet the requirements. The best: aws/" in said
-    assert "more per run (compute +$" in said
+    assert "more per run (address +$0.05, compute +$" in said
 
 
 def test_a_bucket_moves_the_task_that_reads_it(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
