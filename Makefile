@@ -62,9 +62,9 @@ tools: $(TOOLS)
 demo: setup
 	@$(BIN)/python examples/digits/demo.py
 
-# Four at once on two cores: half of what tests do is wait for other programs.
+# Three at once on two cores: half of what tests do is wait for other programs.
 test: setup tools
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # Everything, with what takes minutes each: half an hour.
 long: setup tools
