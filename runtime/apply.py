@@ -181,12 +181,20 @@ def apply(
             session.note("job", f"{waiting} not started: apply again, without --detach, when {record.id} has succeeded")
         return result(Outcome.DETACHED, record)
     record = follow(session, deployment, cluster, record)
-    for job in todo[1:]:
+    record = _follow_rest(session, plan, record, todo[1:], request, wait)
+    return result(OUTCOMES[record.state], record)
+
+
+def _follow_rest(
+    session: Session, plan: Planned, record: JobRecord, jobs_left: list[JobPlan], request: Request, wait: float | None
+) -> JobRecord:
+    """Each later job of the file once the one before has succeeded. The last that ran."""
+    for job in jobs_left:
         if record.state is not JobState.SUCCEEDED:
             break
         cluster, record = _next(session, plan, job, request, wait)
-        record = follow(session, deployment, cluster, record)
-    return result(OUTCOMES[record.state], record)
+        record = follow(session, plan.deployment, cluster, record)
+    return record
 
 
 def _make(session: Session, plan: Planned, request: Request) -> Planned:

@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, SiteId, TaskId, decimal_text
@@ -42,6 +41,7 @@ from .records import (
 from .state_attempts import Attempts
 from .state_failures import cannot_use_home, newer_file, not_private, sqlite_failure
 from .state_plans import Plans
+from .state_rows import deployment_record, job_record, job_row, journal_entry, run_record, run_row, text_of, time_of
 from .state_schema import MIGRATIONS
 
 FILE_NAME = "state.db"
@@ -125,7 +125,7 @@ class StateStore(Attempts, Plans):
         self, deployment: DeploymentId, *, spec_path: str, spec_digest: str, plan_digest: str, state: DeploymentState
     ) -> DeploymentRecord:
         """Make or renew a deployment's record. `created` is when it was first saved."""
-        moment = _text(self._now())
+        moment = text_of(self._now())
         with self._write() as db:
             db.execute(
                 "INSERT INTO deployments (id, spec_path, spec_digest, plan_digest, state, created, updated)"
@@ -134,24 +134,24 @@ class StateStore(Attempts, Plans):
                 " updated = excluded.updated",
                 (deployment_id(deployment), spec_path, spec_digest, plan_digest, state.value, moment, moment),
             )
-            return _deployment(self._one("SELECT * FROM deployments WHERE id = ?", deployment))
+            return deployment_record(self._one("SELECT * FROM deployments WHERE id = ?", deployment))
 
     def set_deployment_state(self, deployment: DeploymentId, state: DeploymentState) -> None:
         """Raises KeyError for a deployment that was never saved."""
         with self._write() as db:
             done = db.execute(
-                "UPDATE deployments SET state = ?, updated = ? WHERE id = ?", (state.value, _text(self._now()), deployment)
+                "UPDATE deployments SET state = ?, updated = ? WHERE id = ?", (state.value, text_of(self._now()), deployment)
             )
             if not done.rowcount:
                 raise KeyError(deployment)
 
     def deployment(self, deployment: DeploymentId) -> DeploymentRecord | None:
         rows = self._read("SELECT * FROM deployments WHERE id = ?", deployment)
-        return _deployment(rows[0]) if rows else None
+        return deployment_record(rows[0]) if rows else None
 
     def deployments(self) -> tuple[DeploymentRecord, ...]:
         """All of them, the destroyed ones too, by name."""
-        return tuple(_deployment(row) for row in self._read("SELECT * FROM deployments ORDER BY id"))
+        return tuple(deployment_record(row) for row in self._read("SELECT * FROM deployments ORDER BY id"))
 
     def forget_deployment(self, deployment: DeploymentId) -> None:
         """Remove everything about a deployment except its events."""
@@ -202,25 +202,25 @@ class StateStore(Attempts, Plans):
         with self._write() as db:
             made = db.execute(
                 "INSERT INTO journal (deployment, site, plan_digest, action, started) VALUES (?, ?, ?, ?, ?)",
-                (deployment, site, plan_digest, action, _text(self._now())),
+                (deployment, site, plan_digest, action, text_of(self._now())),
             )
-            return _journal(self._one("SELECT * FROM journal WHERE id = ?", made.lastrowid))
+            return journal_entry(self._one("SELECT * FROM journal WHERE id = ?", made.lastrowid))
 
     def finish(self, entry: JournalEntry, outcome: str) -> JournalEntry:
         """The run is over and its site is known. An entry that is finished already keeps its first outcome."""
         with self._write() as db:
             db.execute(
                 "UPDATE journal SET outcome = ?, finished = ? WHERE id = ? AND finished IS NULL",
-                (outcome, _text(self._now()), entry.id),
+                (outcome, text_of(self._now()), entry.id),
             )
-            return _journal(self._one("SELECT * FROM journal WHERE id = ?", entry.id))
+            return journal_entry(self._one("SELECT * FROM journal WHERE id = ?", entry.id))
 
     def open_entries(self, deployment: DeploymentId | None = None) -> tuple[JournalEntry, ...]:
         """Runs whose end was never written, oldest first."""
         rows = self._read(
             "SELECT * FROM journal WHERE finished IS NULL AND deployment = coalesce(?, deployment) ORDER BY id", deployment
         )
-        return tuple(_journal(row) for row in rows)
+        return tuple(journal_entry(row) for row in rows)
 
     # Runs and jobs
 
@@ -230,16 +230,16 @@ class StateStore(Attempts, Plans):
             db.execute(
                 "INSERT INTO runs (deployment, task, number, task_digest, state, created)"
                 " SELECT ?, ?, coalesce(max(number), 0) + 1, ?, ?, ? FROM runs WHERE deployment = ? AND task = ?",
-                (deployment, task, task_digest, RunState.OPEN.value, _text(self._now()), deployment, task),
+                (deployment, task, task_digest, RunState.OPEN.value, text_of(self._now()), deployment, task),
             )
             query = "SELECT * FROM runs WHERE deployment = ? AND task = ? ORDER BY number DESC LIMIT 1"
-            return _run(self._one(query, deployment, task))
+            return run_record(self._one(query, deployment, task))
 
     def set_run_state(
         self, deployment: DeploymentId, task: TaskId, number: int, state: RunState, *, task_digest: str | None = None
     ) -> RunRecord:
         """Raises KeyError for a run that never began. OPEN takes the finish time back. `task_digest`: what it runs from now on."""
-        finished = None if state is RunState.OPEN else _text(self._now())
+        finished = None if state is RunState.OPEN else text_of(self._now())
         with self._write() as db:
             db.execute(
                 "UPDATE runs SET state = ?, finished = ?, task_digest = coalesce(?, task_digest)"
@@ -247,15 +247,15 @@ class StateStore(Attempts, Plans):
                 (state.value, finished, task_digest, deployment, task, number),
             )
             query = "SELECT * FROM runs WHERE deployment = ? AND task = ? AND number = ?"
-            return _run(self._one(query, deployment, task, number))
+            return run_record(self._one(query, deployment, task, number))
 
     def latest_run(self, deployment: DeploymentId, task: TaskId) -> RunRecord | None:
         rows = self._read("SELECT * FROM runs WHERE deployment = ? AND task = ? ORDER BY number DESC LIMIT 1", deployment, task)
-        return _run(rows[0]) if rows else None
+        return run_record(rows[0]) if rows else None
 
     def runs(self, deployment: DeploymentId) -> tuple[RunRecord, ...]:
         rows = self._read("SELECT * FROM runs WHERE deployment = ? ORDER BY task, number", deployment)
-        return tuple(_run(row) for row in rows)
+        return tuple(run_record(row) for row in rows)
 
     def begin_job(
         self,
@@ -290,11 +290,11 @@ class StateStore(Attempts, Plans):
                     run,
                     attempt,
                     JobState.PENDING.value,
-                    _text(self._now()),
+                    text_of(self._now()),
                     None if hourly is None else decimal_text(hourly),
                 ),
             )
-            return _job(self._one("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job))
+            return job_record(self._one("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job))
 
     def update_job(self, deployment: DeploymentId, job: JobId, status: JobStatus) -> JobRecord:
         """What a job's cluster says of it. Raises KeyError for an unknown job.
@@ -304,7 +304,7 @@ class StateStore(Attempts, Plans):
         """
         ended = status.ended or (self._now() if status.state.final else None)
         with self._write() as db:
-            known = _job(self._one("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job))
+            known = job_record(self._one("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job))
             if known.state.final and (known.state is not JobState.LOST or not status.state.final):
                 return known
             db.execute(
@@ -315,21 +315,23 @@ class StateStore(Attempts, Plans):
                     status.exit_code,
                     status.failed_rank,
                     status.reason,
-                    _text(status.started) if status.started else None,
-                    _text(ended) if ended else None,
+                    text_of(status.started) if status.started else None,
+                    text_of(ended) if ended else None,
                     deployment,
                     job,
                 ),
             )
-            return _job(self._one("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job))
+            return job_record(self._one("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job))
 
     def job(self, deployment: DeploymentId, job: JobId) -> JobRecord | None:
         rows = self._read("SELECT * FROM jobs WHERE deployment = ? AND id = ?", deployment, job)
-        return _job(rows[0]) if rows else None
+        return job_record(rows[0]) if rows else None
 
     def jobs(self, deployment: DeploymentId) -> tuple[JobRecord, ...]:
         """In the order they were submitted."""
-        return tuple(_job(row) for row in self._read("SELECT * FROM jobs WHERE deployment = ? ORDER BY number", deployment))
+        return tuple(
+            job_record(row) for row in self._read("SELECT * FROM jobs WHERE deployment = ? ORDER BY number", deployment)
+        )
 
     def absorb(self, deployment: DeploymentId, runs: Iterable[RunRecord], jobs: Iterable[JobRecord]) -> None:
         """Take over what another home has written down of a saved deployment.
@@ -346,7 +348,7 @@ class StateStore(Attempts, Plans):
                     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (deployment, task, number) DO UPDATE SET"
                     " task_digest = excluded.task_digest, state = excluded.state, finished = excluded.finished"
                     " WHERE runs.state = ? OR ?",
-                    (*_run_row(deployment, run), RunState.OPEN.value, (run.task, run.number) in news),
+                    (*run_row(deployment, run), RunState.OPEN.value, (run.task, run.number) in news),
                 )
             for job in given:
                 db.execute(
@@ -356,7 +358,7 @@ class StateStore(Attempts, Plans):
                     " started = coalesce(excluded.started, jobs.started), exit_code = excluded.exit_code,"
                     " failed_rank = excluded.failed_rank, reason = excluded.reason"
                     " WHERE jobs.ended IS NULL OR (jobs.state = ? AND excluded.ended IS NOT NULL)",
-                    (*_job_row(deployment, job), JobState.LOST.value),
+                    (*job_row(deployment, job), JobState.LOST.value),
                 )
 
     # Events
@@ -366,7 +368,7 @@ class StateStore(Attempts, Plans):
         with self._write() as db:
             db.execute(
                 "INSERT INTO events (time, deployment, kind, text) VALUES (?, ?, ?, ?)",
-                (_text(self._now()), deployment, kind, text),
+                (text_of(self._now()), deployment, kind, text),
             )
 
     def events(self, deployment: DeploymentId | None = None, *, after: int = 0) -> tuple[EventRecord, ...]:
@@ -374,7 +376,7 @@ class StateStore(Attempts, Plans):
         rows = self._read(
             "SELECT * FROM events WHERE id > ?1 AND (?2 IS NULL OR deployment = ?2) ORDER BY id", after, deployment
         )
-        return tuple(EventRecord(**{**dict(row), "time": _time(row["time"])}) for row in rows)
+        return tuple(EventRecord(**{**dict(row), "time": time_of(row["time"])}) for row in rows)
 
     # SQLite
 
@@ -462,57 +464,3 @@ class StateStore(Attempts, Plans):
             if diagnostic is None:  # a broken constraint or statement is a bug of ours, not something the user can mend
                 raise
             raise SkycError(diagnostic) from failure
-
-
-def _text(moment: datetime) -> str:
-    """Of one width, so that text sorts as time does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-
-
-def _optional_time(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)
-
-
-def _deployment(row: sqlite3.Row) -> DeploymentRecord:
-    fields: dict[str, Any] = dict(row)
-    fields["state"] = DeploymentState(fields["state"])
-    return DeploymentRecord(**{**fields, "created": _time(row["created"]), "updated": _time(row["updated"])})
-
-
-def _journal(row: sqlite3.Row) -> JournalEntry:
-    fields: dict[str, Any] = dict(row)
-    return JournalEntry(**{**fields, "started": _time(row["started"]), "finished": _optional_time(row["finished"])})
-
-
-def _run(row: sqlite3.Row) -> RunRecord:
-    fields: dict[str, Any] = dict(row)
-    fields["state"] = RunState(fields["state"])
-    return RunRecord(**{**fields, "created": _time(row["created"]), "finished": _optional_time(row["finished"])})
-
-
-def _run_row(deployment: DeploymentId, run: RunRecord) -> tuple[object, ...]:
-    finished = _text(run.finished) if run.finished else None
-    return (deployment, run.task, run.number, run.task_digest, run.state.value, _text(run.created), finished)
-
-
-def _job_row(deployment: DeploymentId, job: JobRecord) -> tuple[object, ...]:
-    times = (_text(moment) if moment else None for moment in (job.submitted, job.started, job.ended))
-    hourly = None if job.hourly is None else decimal_text(job.hourly)
-    head = (deployment, job.id, job.kind.value, job.task, job.run, job.attempt, job.state.value)
-    return (*head, *times, job.exit_code, job.failed_rank, job.reason, hourly)
-
-
-def _job(row: sqlite3.Row) -> JobRecord:
-    fields: dict[str, Any] = dict(row)
-    del fields["number"]
-    fields["kind"] = JobKind(fields["kind"])
-    fields["state"] = JobState(fields["state"])
-    fields["hourly"] = None if fields["hourly"] is None else Decimal(fields["hourly"])
-    fields["submitted"] = _time(fields["submitted"])
-    fields["started"] = _optional_time(fields["started"])
-    fields["ended"] = _optional_time(fields["ended"])
-    return JobRecord(**fields)

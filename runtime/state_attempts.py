@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlite3
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ..compiler.ir import DeploymentId, Failure, GroupName, TaskId
 from .records import AttemptOutcome, AttemptRecord
-
-TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+from .state_rows import optional_time, text_of, time_of
 
 
 class Attempts:
@@ -82,11 +81,7 @@ class Attempts:
         return int(row["number"])
 
     def _now_text(self) -> str:
-        return self._moment().astimezone(UTC).strftime(TIME)
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, TIME).replace(tzinfo=UTC)
+        return text_of(self._moment())
 
 
 def _attempt(row: sqlite3.Row) -> AttemptRecord:
@@ -96,8 +91,8 @@ def _attempt(row: sqlite3.Row) -> AttemptRecord:
         **{
             **fields,
             "outcome": AttemptOutcome(row["outcome"]),
-            "started": _time(row["started"]),
-            "finished": None if row["finished"] is None else _time(row["finished"]),
+            "started": time_of(row["started"]),
+            "finished": optional_time(row["finished"]),
             "over": bool(row["over"]),
         }
     )

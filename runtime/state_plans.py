@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlite3
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ..compiler.ir import DeploymentId, PlacementPlan
 from .records import PlanFileRecord
-
-TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+from .state_rows import optional_time, text_of, time_of
 
 
 class Plans:
@@ -86,17 +85,13 @@ class Plans:
         return _record(rows[0]) if rows else None
 
     def _now_text(self) -> str:
-        return self._moment().astimezone(UTC).strftime(TIME)
+        return text_of(self._moment())
 
 
 def _record(row: sqlite3.Row) -> PlanFileRecord:
     return PlanFileRecord(
         deployment=DeploymentId(row["deployment"]),
         digest=row["digest"],
-        began=_time(row["began"]),
-        finished=None if row["finished"] is None else _time(row["finished"]),
+        began=time_of(row["began"]),
+        finished=optional_time(row["finished"]),
     )
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, TIME).replace(tzinfo=UTC)

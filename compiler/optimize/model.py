@@ -105,25 +105,9 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     state = _Build(graph=graph, found=found, atlas=atlas)
     timed = timed or any(task.deadline_hours is not None for task in graph.tasks)
     limited = any(task.budget is not None for task in graph.tasks)
-    groups: dict[tuple[TaskId, GroupName], int] = {}
-    taken: dict[int, Choices] = {}
-    known: dict[object, tuple[Choices, Variable, NDArray[Any]]] = {}
-    used: dict[int, NDArray[Any]] = {}
-    options = {(o.task, o.group): o for o in found.options}
     scarce = limits(graph, found)
-    for task, group in sorted(_every_group(graph), key=lambda pair: (pair[0].id, pair[0].groups.index(pair[1]))):
-        number = len(state.variables)
-        groups[task.id, group.name] = number
-        mine = options[task.id, group.name]
-        # Groups that ask for the same and run as long have the same choices; files with a thousand such tasks exist.
-        key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
-        if key not in known:
-            made = choices(task, group, found, mine, atlas)
-            kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held)
-            use = uses(mine, group.num_nodes, found.catalog, scarce)
-            known[key] = made, _group_variable(made, use, atlas, kinds), use
-        taken[number], used[number] = known[key][0], known[key][2]
-        state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
+    kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held)
+    groups, taken, used = _group_variables(state, scarce, kinds)
     storages = storages_of(graph, found, atlas)
     places: dict[str, int] = {}
     for name in sorted(storages):
@@ -135,13 +119,7 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
     flows = tuple(_flows(graph, storages))
     _join_groups(state, graph, groups)
     _join_flows(state, graph, groups, places, storages, flows)
-    for task in graph.tasks:
-        for name in sorted(opened(task) & set(places)):
-            # A machine's identity has rights at its own provider alone.
-            state.bind(_head(task, groups), places[name], "same cloud")
-    for task in graph.tasks:
-        for affinity in task.affinities:
-            state.bind(_head(task, groups), _head(_task(graph, affinity.task), groups), _bound(affinity))
+    _join_tasks(state, groups, places)
     state.variables = [
         _with_fixed(variable, state.fixed_costs.get(i), state.fixed_hours.get(i)) for i, variable in enumerate(state.variables)
     ]
@@ -170,6 +148,42 @@ def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, time
         limits=scarce,
         uses=used,
     )
+
+
+def _group_variables(
+    state: _Build, scarce: tuple[Limit, ...], kinds: _Kinds
+) -> tuple[dict[tuple[TaskId, GroupName], int], dict[int, Choices], dict[int, NDArray[Any]]]:
+    """A variable for every group. Group → its number; number → its choices; number → what each of them takes of every limit."""
+    graph, found, atlas = state.graph, state.found, state.atlas
+    groups: dict[tuple[TaskId, GroupName], int] = {}
+    taken: dict[int, Choices] = {}
+    used: dict[int, NDArray[Any]] = {}
+    known: dict[object, tuple[Choices, Variable, NDArray[Any]]] = {}
+    options = {(o.task, o.group): o for o in found.options}
+    for task, group in sorted(_every_group(graph), key=lambda pair: (pair[0].id, pair[0].groups.index(pair[1]))):
+        number = len(state.variables)
+        groups[task.id, group.name] = number
+        mine = options[task.id, group.name]
+        # Groups that ask for the same and run as long have the same choices; files with a thousand such tasks exist.
+        key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
+        if key not in known:
+            made = choices(task, group, found, mine, atlas)
+            use = uses(mine, group.num_nodes, found.catalog, scarce)
+            known[key] = made, _group_variable(made, use, atlas, kinds), use
+        taken[number], used[number] = known[key][0], known[key][2]
+        state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
+    return groups, taken, used
+
+
+def _join_tasks(state: _Build, groups: dict[tuple[TaskId, GroupName], int], places: dict[str, int]) -> None:
+    """What ties a task to a Storage that it opens, and to another task."""
+    for task in state.graph.tasks:
+        for name in sorted(opened(task) & set(places)):
+            # A machine's identity has rights at its own provider alone.
+            state.bind(_head(task, groups), places[name], "same cloud")
+    for task in state.graph.tasks:
+        for affinity in task.affinities:
+            state.bind(_head(task, groups), _head(_task(state.graph, affinity.task), groups), _bound(affinity))
 
 
 def _penalty(graph: TaskGraph, found: CandidateSet) -> float:
