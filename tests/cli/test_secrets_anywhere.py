@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.diff.repository import Repo
+from tests.lengths import takes_minutes
 
 import skyc
 from skyc.cli.main import main
@@ -83,7 +84,7 @@ def everything(folder: Path, without: Path) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.terraform
-@pytest.mark.parametrize("infra", ["local", "aws/us-east-1"])
+@pytest.mark.parametrize("infra", ["local", pytest.param("aws/us-east-1", marks=takes_minutes)])
 def test_no_secret_is_in_anything(
     infra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

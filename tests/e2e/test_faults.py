@@ -40,7 +40,9 @@ def creating(skyc: Skyc) -> bool:
     return bool(skyc.processes("skyc.runtime.node.supervisor"))
 
 
-@pytest.mark.parametrize("victim", ["skyc", "terraform", "provider", pytest.param("ray", marks=takes_minutes)])
+@pytest.mark.parametrize(
+    "victim", ["skyc", "terraform", *(pytest.param(name, marks=takes_minutes) for name in ("provider", "ray"))]
+)
 def test_kill_9_during_apply(skyc: Skyc, victim: str) -> None:
     """kill -9 of each part while the node is being made."""
     task = skyc.task("hello", HELLO)
@@ -70,7 +72,7 @@ def victims(skyc: Skyc, apply: Background, victim: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("step", ["plan", "apply", "job"])
+@pytest.mark.parametrize("step", [pytest.param("plan", marks=takes_minutes), "apply", "job"])
 def test_one_interrupt(skyc: Skyc, step: str) -> None:
     """Ctrl-C once, at each step: a clear word, exit 130, and the next apply goes on."""
     task = skyc.task("hello", HELLO if step != "job" else HELLO.replace("run: ", "run: sleep 3 && "))
@@ -95,6 +97,7 @@ def test_one_interrupt(skyc: Skyc, step: str) -> None:
         recovered(skyc, task)
 
 
+@takes_minutes
 def test_damaged_states_are_refused(skyc: Skyc) -> None:
     """An empty, older, edited or missing state is refused with the remedy; the remedy works; destroy needs no state."""
     task = skyc.task("hello", HELLO)

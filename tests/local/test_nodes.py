@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.lengths import takes_minutes
 
 from skyc.providers.local import cluster, lifecycle
 from skyc.providers.local.record import NodeRecord, Ports, load
@@ -156,6 +157,7 @@ def test_nothing_escapes_and_nothing_is_told(world: World, tmp_path: Path) -> No
             escaped.kill()
 
 
+@takes_minutes
 def test_a_port_that_was_taken_in_between(world: World) -> None:
     """Somebody takes a port after it was chosen: other ports are tried, and theirs never gets the token."""
     tried: list[Ports] = []
