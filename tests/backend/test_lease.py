@@ -22,6 +22,7 @@ from skyc.runtime.backend.settings import conditional
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.conftest import LONG_OTHERS
+from tests.lengths import takes_minutes
 
 DEMO = DeploymentId("demo")
 KEY = "demo/lease.json"
@@ -201,6 +202,7 @@ def test_renewals_go_on_by_themselves(files: ConditionalStore, tmp_path: Path, m
     assert json.loads(files.get(KEY))["released"] is True
 
 
+@pytest.mark.parametrize("store", ["file", pytest.param("s3", marks=takes_minutes), *LONG_OTHERS], indirect=True)
 def test_sixteen_at_once_one_at_a_time(store: ConditionalStore, tmp_path: Path) -> None:
     mark = tmp_path / "inside"
     running = [

@@ -10,10 +10,12 @@ import yaml
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.conftest import MakeHome, every_kind, index_of, machines
+from tests.lengths import takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
 
+@takes_minutes
 def test_without_the_setting_nothing_is_taken_for_new_or_for_an_orphan(home: MakeHome, world: World) -> None:
     home("first").apply()
     stranger = home("stranger", None)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lengths import takes_minutes
+
 from .conftest import ROOT, Skyc
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("e2e")]
@@ -130,6 +132,7 @@ def test_two_nodes_are_one_cluster(skyc: Skyc) -> None:
     assert skyc.processes() == []
 
 
+@takes_minutes
 def test_two_applies_at_once(skyc: Skyc) -> None:
     """The second waits, or says who holds the deployment."""
     task = skyc.task("busy", "name: busy\nrun: echo done once\nhours: 0.01\n")

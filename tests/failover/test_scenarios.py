@@ -21,6 +21,7 @@ from skyc.runtime.records import DeploymentState
 from skyc.runtime.results import Interrupted
 from tests.failover import fake_terraform
 from tests.failover.pretended import Account, SimulatedAws, opened
+from tests.lengths import takes_minutes
 
 pytestmark = pytest.mark.fault
 
@@ -60,7 +61,11 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield account
 
 
-both = pytest.mark.parametrize("account", ["fake", pytest.param("real", marks=pytest.mark.terraform)], indirect=True)
+always_both = pytest.mark.parametrize("account", ["fake", pytest.param("real", marks=pytest.mark.terraform)], indirect=True)
+both = pytest.mark.parametrize(
+    "account", ["fake", pytest.param("real", marks=[pytest.mark.terraform, takes_minutes])], indirect=True
+)
+"""Real Terraform takes seconds where the fake takes none: one story has it in every run."""
 
 
 def names(account: Account, text: str = TASK, task: TaskId = TRAIN, group: GroupName = MAIN) -> list[str]:
@@ -82,7 +87,7 @@ def refused(account: Account, text: str = TASK) -> SkycError:
     return caught.value
 
 
-@both
+@always_both
 def test_the_next_zone_is_taken_and_kept(account: Account) -> None:
     places = names(account)
     account.faults("fault: no-capacity, times: 1")
