@@ -36,6 +36,15 @@ def configured(home: Path) -> ConditionalStore | None:
 def conditional(uri: str) -> ConditionalStore:
     """The store a URI names, which can hold states. Raises SkycError."""
     store = open_store(uri)
+    if uri.startswith("cos://"):
+        raise SkycError(
+            error(
+                "bad-state-setting",
+                "This store cannot hold states",
+                f"{uri.partition('?')[0]}: nobody has proven yet that IBM's store heeds the conditions of writes, which keep two"
+                " machines from overwriting each other's state.",
+            )
+        )
     if not isinstance(store, ConditionalStore):
         raise SkycError(
             error(
@@ -98,7 +107,7 @@ def terraform_block(uri: str, deployment: DeploymentId, site: SiteId) -> JsonObj
     match store:
         case FileStore():
             return {"local": {"path": str(store.root / key)}}
-        case S3Store():
+        case S3Store() if store.scheme == "s3":
             settings = {"bucket": store.bucket, "key": f"{store.prefix}{key}", "encrypt": True, "use_lockfile": True}
             if store.region:
                 settings["region"] = store.region
