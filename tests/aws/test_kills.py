@@ -1,7 +1,7 @@
 """kill -9 of skyc, Terraform and the released AWS provider in the middle of an apply or a destroy, and replies that are lost.
 
 After the next apply or destroy that is let be there is no orphan, nothing twice, and nobody had to unlock anything. A run of all tests
-kills eight times: each of four victims in an apply and in a destroy, one after the other. `make faults` kills a hundred times and loses replies.
+kills eight times: each of four victims in an apply and in a destroy. `make faults` kills a hundred times and loses replies.
 """
 
 from __future__ import annotations
