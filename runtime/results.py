@@ -2,9 +2,9 @@
 
 The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
 
-    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline, policies) -> Plan
-    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait, policies, approve)
-        -> ApplyResult
+    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline, policies, out, locked) -> Plan
+    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait, policies, approve,
+        fingerprint, locked) -> ApplyResult
     status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
     logs(deployment, job, *, follow, home) -> Iterator[str]
     queue(deployment, *, home) -> tuple[JobRecord, ...]
@@ -142,6 +142,7 @@ class Plan:
             kept=tuple(storage.sentence for storage in self.kept),
             before=self.before,
             policies=self.policies,
+            policy_digest=self.policy_digest,
             fingerprints=self.fingerprints,
             diagnostics=self.diagnostics,
             meanings=meanings(),

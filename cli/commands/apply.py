@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--approve", metavar="RULE", action="append", default=[], help="approve what this rule of a policy asks an approval for"
     )
+    parser.add_argument(
+        "--locked", action="store_true", help="with what skyc.lock beside the task says, or not at all (exit 4)"
+    )
     add_waiting(parser)
 
 
@@ -53,6 +56,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         policies=policies(arguments),
         approve=tuple(arguments.approve),
         fingerprint=arguments.plan,
+        locked=arguments.locked,
     )
     return say_outcome(result, screen)
 

@@ -72,6 +72,7 @@ def _document(report: Report) -> JsonObject:
             for subject in caution.subjects
         ],
         "policies": [policy_object(rule) for rule in report.policies],
+        "policy_digest": report.policy_digest or None,
         "jobs": [{"task": job.task, "action": job.action.value, "run": job.run, "detail": job.detail} for job in report.jobs],
         "changes": [_change(row) for row in report.changes],
         "drift": [_change(row) for row in report.drift],

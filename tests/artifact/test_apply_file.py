@@ -24,10 +24,14 @@ from skyc.runtime import failover, moved
 from skyc.runtime.apply import locked, site_context
 from skyc.runtime.calls import plan as plan_call
 from skyc.runtime.destroy import destroy
+from skyc.runtime.lockfile import lock_path
+from skyc.runtime.locking import held, lock
 from skyc.runtime.plan_files import read_plan_file, write_plan_file
 from skyc.runtime.planning import Planned, refuse_running
+from skyc.runtime.plans import plan as plan_of
 from skyc.runtime.refusals import refuse_another
 from skyc.runtime.request import Request
+from skyc.runtime.results import Outcome
 from skyc.runtime.reviewed import opened_review, reviewed
 from skyc.runtime.storage.file import FileStore
 from tests.artifact.test_plan_file import made
@@ -334,6 +338,42 @@ def test_jobs_are_started_once(account: Account) -> None:
     store.update_job(TRAIN, job.id, JobStatus(state=JobState.FAILED, exit_code=1))
     (told,) = said(account, file)
     assert told.startswith("plan-applied") and "job train-1-1: failed" in told
+
+
+def test_an_apply_can_be_held_to_the_lock(account: Account) -> None:
+    """A task file to what the lock says, a plan file to the lock that it was made with."""
+    task, file = account.home.parent / "task.yaml", account.home.parent / "work" / "plan.skyc"
+    task.write_text(TASK)
+    (account.home / "config.yaml").write_text("access: {ssh_from: [198.51.100.0/24]}\n")
+    request, session = Request(path=task, env={}, secrets={}), account.session
+    lock(session, (request,), hashes=False)
+
+    def applied(path: Path, *, locked: bool = True) -> Outcome | str:
+        """Declined at the question is as far as it comes."""
+        try:
+            return applying.apply(session, replace(request, path=path, locked=locked), confirm=lambda plan: False).outcome
+        except SkycError as failure:
+            assert failure.exit_code == 4
+            return "; ".join(f"{found.slug}: {found.detail}" for found in failure.diagnostics)
+
+    assert applied(task) is Outcome.DECLINED
+    plan_of(session, request, hold=held(session, request), file=file)
+    assert applied(file) is Outcome.DECLINED
+    plan_of(session, request, hold=None, file=file.with_name("free.skyc"))
+    assert str(applied(file.with_name("free.skyc"))).startswith("plan-not-locked")
+
+    # The lock moves: what it now says is not what is here, nor what the plan was made with.
+    place = lock_path(task)
+    place.write_text(place.read_text().replace("g5.xlarge", "g5.2xlarge"))
+    name, was, now = (
+        "tasks.task.yaml.place.train.main:",
+        *(f"aws/us-east-1/use1-az1 · 2 × g5.{size} · on-demand" for size in ("xlarge", "2xlarge")),
+    )
+    assert f"{name} locked {now}, here {was}. Nothing was compiled." in str(applied(task))
+    assert f"{name} {was} → {now}. Nothing was changed." in str(applied(file))
+    assert applied(file, locked=False) is Outcome.DECLINED, "what was reviewed is applied, whatever the lock says by now"
+    place.unlink()
+    assert [str(applied(path)).partition(":")[0] for path in (task, file)] == ["no-lock", "no-lock"]
 
 
 @pytest.mark.parametrize("account", [pytest.param("real", marks=pytest.mark.terraform)], indirect=True)

@@ -285,9 +285,11 @@ class FakeApi:
         policies: Sequence[Path],
         approve: Sequence[str],
         fingerprint: str | None,
+        locked: bool,
     ) -> ApplyResult:
         self.policies, self.approved = tuple(policies), tuple(approve)
-        told = {} if fingerprint is None else {"fingerprint": fingerprint}
+        told: dict[str, Any] = {} if fingerprint is None else {"fingerprint": fingerprint}
+        told |= {"locked": True} if locked else {}
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home, **told)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
