@@ -180,6 +180,8 @@ class Api(Protocol):
         purge: bool,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> DestroyResult: ...
 
     def eject(

@@ -278,12 +278,18 @@ def destroy(
     purge: bool = False,
     home: Home = None,
     wait: float | None = None,
+    policies: Sequence[Path | str] = (),
+    approve: Sequence[str] = (),
 ) -> DestroyResult:
-    """Remove everything of a deployment except persistent storage; with `purge` that too."""
+    """Remove everything of a deployment except persistent storage; with `purge` that too. policies: files with rules that hold beside
+    the home's and SKYC_POLICY's (exit code 3); approve: rules that whoever calls this approves."""
     from .destroy import destroy as destroy_deployment
 
     with open_session(home, on_progress=on_progress) as session:
-        return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
+        paths = tuple(Path(path) for path in policies)
+        return destroy_deployment(
+            session, deployment, confirm=confirm, purge=purge, wait=wait, policies=paths, approve=tuple(approve)
+        )
 
 
 def lock(

@@ -133,7 +133,9 @@ def destruction(session: Session, request: Request) -> Plan:
     compilation = compile_request(session, request, until="resolve")
     if compilation.failed:
         raise SkycError(*compilation.diagnostics)
-    destroy_deployment(session, str(compilation.deployment), confirm=decline)
+    destroy_deployment(
+        session, str(compilation.deployment), confirm=decline, policies=request.policies, approve=request.approve, show=True
+    )
     return shown[0]
 
 

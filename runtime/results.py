@@ -10,7 +10,7 @@ The calls live in `skyc` itself and have these signatures (`cli/api.py` states t
     queue(deployment, *, home) -> tuple[JobRecord, ...]
     exec(deployment, command, *, nodes, home, on_progress) -> ApplyResult
     cancel(deployment, job, *, home) -> tuple[JobRecord, ...]
-    destroy(deployment, *, confirm, on_progress, purge, home, wait) -> DestroyResult
+    destroy(deployment, *, confirm, on_progress, purge, home, wait, policies, approve) -> DestroyResult
     drift(deployment, *, on_progress, home, wait) -> tuple[Drift, ...]
     repair_drift(deployment, *, only, confirm, on_progress, home, wait) -> MendResult
     adopt_drift(deployment, *, only, security, confirm, on_progress, home, wait) -> MendResult

@@ -398,7 +398,10 @@ class FakeApi:
         purge: bool,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> DestroyResult:
+        self.policies, self.approved = tuple(policies), tuple(approve)
         self._called("destroy", deployment=deployment, purge=purge, wait=wait)
         if confirm is not None and not confirm(plan(Action.DELETE, destroying=True, jobs=())):
             return DestroyResult(deployment=DIGITS, outcome=DestroyOutcome.DECLINED)
