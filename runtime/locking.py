@@ -23,7 +23,7 @@ from ..compiler.ir import RAY_VERSION, FrozenMap, ResourceGraph, TaskGraph, Valu
 from ..compiler.ir.catalog import CatalogPart
 from ..compiler.pipeline import Compilation
 from ..providers.base import Capability
-from ..providers.registry import CLOUDS, uv_version
+from ..providers.registry import CLOUDS, host_keys, uv_version
 from ..providers.snapshot import decode, encode
 from .access import ssh_ranges, storage_accounts
 from .backend.marks import write_file
@@ -40,6 +40,8 @@ STALE = 4
 _IMAGES = frozenset({"ami", "image", "image_id", "source_image_id", "source_image_reference"})
 """Arguments that name a machine image, at any provider."""
 NOTHING = "none"
+MACHINE, HOST_KEY = "machine.", "host_key."
+"""What the names of facts about this machine, and of machines of the user's, begin with."""
 _TERRAFORMS_WORDS = "dependency lock file"
 
 
@@ -173,7 +175,7 @@ def held(session: Session, request: Request) -> Hold:
     parts: dict[str, CatalogPart] = {}
     missing: list[Difference] = []
     for name, part in _parts(session, _resolved(session, request)).items():
-        wanted = found.facts.get(f"catalog.{name}") if name in CLOUDS else mine.get(f"machine.{name}")
+        wanted = found.facts.get(f"catalog.{name}") if name in CLOUDS else mine.get(f"{MACHINE}{name}")
         usable = part if wanted == part.digest else _kept(session.home, wanted) if wanted is not None else None
         if usable is not None:
             parts[name] = usable
@@ -354,7 +356,9 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
         )
     for part in made.candidates.catalog.parts:
         if part.provider not in CLOUDS:
-            found[f"machine.{part.provider}"] = part.digest
+            found[f"{MACHINE}{part.provider}"] = part.digest
+            for machine, keys in host_keys(part.provider, home=session.home).items():
+                found[f"{HOST_KEY}{part.provider}.{machine}"] = ", ".join(keys)
     networks = read_networks(session.home, session.providers)
     for graph in made.graphs:
         images = sorted({image for node in graph.resources for image in _images(node.arguments)})
@@ -389,15 +393,14 @@ def _differences(session: Session, request: Request, locked: Lock, made: Compila
     here = {name: value for name, value in facts.items() if engine or not name.startswith("engine.")}
     wanted = {name: locked.facts.get(name, NOTHING) for name in here}
     if made.placement is not None and made.graphs is not None:
-        chosen = _chosen(session, made)
+        chosen, old = _chosen(session, made), dict(locked.tasks[request.path.name])
         if request.parts is None:
             # Compiled with everything that is here: what only a locked compilation leaves out is no difference.
-            chosen = {name: value for name, value in chosen.items() if not name.startswith("machine.")}
-        old = {
-            name: value
-            for name, value in locked.tasks[request.path.name].items()
-            if request.parts is not None or not name.startswith("machine.")
-        }
+            bound = tuple(f"{HOST_KEY}{name.removeprefix(MACHINE)}." for name in old if name.startswith(MACHINE))
+            chosen = {name: value for name, value in chosen.items() if not name.startswith(HOST_KEY) or name.startswith(bound)}
+            chosen, old = (
+                {name: value for name, value in rows.items() if not name.startswith(MACHINE)} for rows in (chosen, old)
+            )
         names = {*chosen, *old}
         here |= {f"tasks.{request.path.name}.{name}": chosen.get(name, NOTHING) for name in names}
         wanted |= {f"tasks.{request.path.name}.{name}": old.get(name, NOTHING) for name in names}
