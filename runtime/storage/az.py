@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -261,6 +262,8 @@ def _of_machine(machine: Machine) -> Any:
         from azure.identity import ManagedIdentityCredential
     except ImportError:
         raise StoreError(StoreFault.INVALID, NO_LIBRARY) from None
+    # What it has to say of a failure, the error says too.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     return ManagedIdentityCredential(client_id=machine.identity or None)
 
 

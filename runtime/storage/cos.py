@@ -135,7 +135,7 @@ def _asked(method: str, url: str, headers: dict[str, str], body: str) -> tuple[i
     against the library's own list."""
     try:
         from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import HTTPClientError
+        from botocore.exceptions import BotoCoreError
         from botocore.httpsession import URLLib3Session
     except ImportError:
         raise StoreError(StoreFault.INVALID, NO_LIBRARY) from None
@@ -144,7 +144,7 @@ def _asked(method: str, url: str, headers: dict[str, str], body: str) -> tuple[i
     try:
         answer = session.send(AWSRequest(method=method, url=url, headers=headers, data=body).prepare())
         status, content = int(answer.status_code), answer.content
-    except HTTPClientError as failure:
+    except BotoCoreError as failure:
         raise Again(f"IBM's login does not answer ({type(failure).__name__})") from None
     finally:
         session.close()

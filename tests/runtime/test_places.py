@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from skyc.compiler.diagnostics import SkycError
-from skyc.compiler.ir import CheckpointPolicy, FileMount, FrozenMap, MountMode, SpecPath, Storage, Task, TaskId
+from skyc.compiler.ir import CheckpointPolicy, FileMount, FrozenMap, JobAction, MountMode, SpecPath, Storage, Task, TaskId
+from skyc.runtime.job import JobState
 from skyc.runtime.places import refuse_unopened
+from skyc.runtime.planning import _newest_generation
+from skyc.runtime.runs import LastRun, plan_job
 
 
 def task(mount: FileMount, *storages: Storage) -> Task:
@@ -78,3 +81,17 @@ def test_checkpoints_no_node_can_keep_are_refused_before_anything_is_rented() ->
 
 def test_local_paths_are_sent_anywhere() -> None:
     assert refused(task(FileMount(target="data", origin=SpecPath(), source="/here/data")), frozenset()) == ""
+
+
+def test_who_may_not_look_at_checkpoints_still_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who makes machines needs no right to what is in their buckets: the nodes look for the newest checkpoint then."""
+    for name in ("IC_API_KEY", "IBMCLOUD_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert _newest_generation("cos://team/runs?region=eu-de", "checkpoints/d/t/run-1", 1) is None
+    policy = CheckpointPolicy(origin=SpecPath(("checkpoint",)), path="out", storage="ckpt", every_seconds=60, keep=3)
+    kept = replace(task(FileMount(target="d", origin=SpecPath(), source="/here")), checkpoint=policy)
+    last = LastRun(number=2, task_digest="x", state=JobState.LOST)
+    told = {generation: plan_job(kept, "x", last, rerun=False, generation=generation) for generation in (None, 0, 7)}
+    assert {plan.action for plan in told.values()} == {JobAction.RESUME}
+    assert "newest checkpoint, which its nodes look for" in told[None].detail
+    assert "from the beginning" in told[0].detail and "checkpoint 7" in told[7].detail

@@ -381,3 +381,11 @@ def test_what_is_missing_is_told_from_what_is_forbidden(machine: Metadata, monke
         with pytest.raises(StoreError) as caught:
             open_store(f"gs://bucket/others?endpoint={served.url}", machine=Machine()).get("missing")
         assert caught.value.kind is StoreFault.DENIED, "nobody may list it"
+
+
+def test_a_metadata_service_that_is_not_there_is_named(machine: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PAUSES", ())
+    monkeypatch.setenv("SKYC_IBM_METADATA_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreError) as caught:
+        as_machine("cos://bucket/p?region=eu-de").get("k")
+    assert caught.value.kind is StoreFault.UNREACHABLE and "IBM's login does not answer" in str(caught.value)
