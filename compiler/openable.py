@@ -10,16 +10,15 @@ from .diagnostics import Diagnostic, SourceMap, warning
 from .ir import MountMode, PlacementPlan, SpecPath, Task, TaskGraph
 
 
-def unreachable(uri: str, mode: MountMode, capabilities: frozenset[Capability]) -> str:
-    """Why the nodes of a target with these capabilities cannot bring what a URI names; empty when they can."""
+def unreachable(uri: str, mode: MountMode, opens: frozenset[str]) -> str:
+    """Why the nodes of a target that opens these schemes cannot bring what a URI names; empty when they can."""
     scheme = uri.partition("://")[0]
-    if scheme == "file" and Capability.FILE_STORE in capabilities:
-        return ""
-    if scheme == "s3" and Capability.S3 in capabilities:
-        return "" if mode is MountMode.COPY else f"`{uri}`: nodes copy from `s3://` and mount nothing yet; write `mode: COPY`."
-    reached = [name for name, needed in (("file", Capability.FILE_STORE), ("s3", Capability.S3)) if needed in capabilities]
-    named = " and ".join([f"`{name}://`" for name in reached] + ["local paths"])
-    return f"`{uri}`: nodes of this target read {named}, not yet `{scheme}://`."
+    if scheme not in opens:
+        named = " and ".join([f"`{name}://`" for name in sorted(opens)] + ["local paths"])
+        return f"`{uri}`: nodes of this target read {named}, not `{scheme}://`."
+    if scheme != "file" and mode is not MountMode.COPY:
+        return f"`{uri}`: nodes copy from `{scheme}://` and mount nothing yet; write `mode: COPY`."
+    return ""
 
 
 def not_openable(
@@ -31,10 +30,12 @@ def not_openable(
     heads = {placement.task: placement.provider for placement in reversed(plan.placements)}
     said = []
     for task in graph.tasks:
-        able = providers[heads[task.id]].capabilities
+        target = providers[heads[task.id]]
+        if Capability.RUN not in target.capabilities:
+            continue
         for name, mode, origin in _used(task):
             uri = uris.get(name)
-            why = unreachable(uri, mode, able) if uri is not None and Capability.RUN in able else ""
+            why = unreachable(uri, mode, target.opens) if uri is not None else ""
             if why:
                 said.append(
                     warning(

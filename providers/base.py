@@ -64,10 +64,6 @@ class Capability(enum.Enum):
     """Its machines can be stopped, which keeps their disks, and started again: `cannot_stop`, `stop` and `start` work."""
     BUCKET = "bucket"
     """Storages without a place become buckets there: `lower_storages`, `bucket_uri` and `empty` work."""
-    FILE_STORE = "file-store"
-    """`file://` URIs name a directory every node of a site can reach."""
-    S3 = "s3"
-    """Its nodes read and write `s3://` places the task names, with an identity of their own."""
     WHOLE_MACHINE = "whole-machine"
     """The node belongs to the task alone: absolute paths outside its own directory may be written."""
     THIS_MACHINE = "this-machine"
@@ -179,6 +175,8 @@ class Node:
     cpus: float
     memory_mb: int
     accelerators: FrozenMap[int] = field(default_factory=FrozenMap)
+    identity: str = ""
+    """Which of the machine's identities is the deployment's, where a machine can have several; empty: the only one, or none."""
     health: str = "healthy"
     """`healthy`, or a short reason (`Provider.health`)."""
     login: Login | None = None
@@ -303,6 +301,11 @@ class Provider(Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def opens(self) -> frozenset[str]:
+        """URI schemes of the places that a job's nodes there read and write, with an identity of the machine's own where a place asks who
+        it is: `s3`. With `file`, a `file://` URI names a directory that every node of a site can reach."""
 
     def catalog(self, *, home: Path) -> CatalogPart:
         """What it offers and what it charges. For an owned machine the facts are read from it; for a cloud, from a file that

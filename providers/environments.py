@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 PSUTIL = "psutil==7.2.2"
 BOTO3 = "boto3==1.44.8"
-"""S3 as a store. Only where nodes have an identity to reach it with: it is 15 MB. As uv.lock has it; a test compares."""
+CLIENTS: dict[str, tuple[str, ...]] = {
+    "az": ("azure-core==1.41.0", "azure-identity==1.27.0", "azure-storage-blob==12.31.1"),
+    "cos": (BOTO3,),
+    "gs": ("google-auth==2.62.2", "google-cloud-storage==3.17.1"),
+    "s3": (BOTO3,),
+}
+"""Scheme of a store → the client libraries `runtime/storage` speaks to it with. 15 to 25 MB each, so a node gets those it can use:
+where it has an identity. As uv.lock has them; a test compares."""
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
@@ -39,9 +46,10 @@ class Environments:
     """uv may fetch the interpreter. A rented machine's image has whatever Python it has; a user's own machine is left as it is."""
 
 
-def packages_of(ray: str) -> tuple[str, ...]:
-    """What the runtime environment holds, pinned."""
-    return (f"ray[default]=={ray}", PSUTIL)
+def packages_of(ray: str, opens: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """What the runtime environment holds, pinned. opens: schemes of the stores its nodes open (`Provider.opens`)."""
+    clients = [package for scheme in sorted(opens) for package in CLIENTS.get(scheme, ())]
+    return (f"ray[default]=={ray}", PSUTIL, *dict.fromkeys(clients))
 
 
 @cache

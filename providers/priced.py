@@ -28,6 +28,7 @@ class PricedProvider(Bucketless):
     """A target with a catalog and nothing else. Subclasses give its name and, where their catalog is no file, `catalog`."""
 
     name: str
+    opens: frozenset[str] = frozenset()
     words: Vocabulary = NO_WORDS
     """How its errors are told apart; subclasses that know theirs say them in `errors.py`."""
 

@@ -142,7 +142,7 @@ def apply(
     assert compilation.graph is not None
     refuse_unopened(
         (located_task(compilation, task.id) for task in compilation.graph.tasks),
-        lambda task: session.provider(provider_of(task, compilation)).capabilities,
+        lambda task: session.provider(provider_of(task, compilation)).opens,
     )
     deployment = compilation.deployment
 

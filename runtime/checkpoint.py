@@ -63,7 +63,7 @@ def checkpoint(step: int | None = None) -> int:
     facts = CheckpointFacts.from_json(text)
     directory = Path(os.environ.get(DIRECTORY_VARIABLE) or facts.path)
     rank = int(os.environ.get(RANK_VARIABLE) or 0)
-    store = open_store(facts.store)
+    store = open_store(facts.store, machine=facts.machine)
     for pause in (*_PAUSES, None):
         try:
             return snapshot(store, facts.prefix, directory, rank=rank, counted=True, step=step, label="checkpoint").number

@@ -137,7 +137,7 @@ class JobRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobNode:
     """One node of a job as the node's own code sees it. `rank` counts from 0 within the job; `bundle` is the directory
-    that holds the `skyc` package; `whole_machine` allows absolute paths."""
+    that holds the `skyc` package; `whole_machine` allows absolute paths; `identity`: as whom of its identities it opens stores."""
 
     name: str
     group: GroupName
@@ -149,6 +149,7 @@ class JobNode:
     bundle: str
     gpus: int = 0
     whole_machine: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,7 @@ def job_file(nodes: Sequence[Node], provider: Provider, request: JobRequest) -> 
                 bundle=code.directory_on(node.directory),
                 gpus=sum(node.accelerators.values()),
                 whole_machine=whole,
+                identity=node.identity,
             )
             for rank, node in enumerate(sorted(chosen, key=lambda node: node.rank))
         ),
@@ -110,7 +111,7 @@ def prepare(
         raise SkycError(error("secret-missing", "A secret has no value", f"No value was given for: {', '.join(absent)}."))
     job = job_file(nodes, provider, request)
     for mount in request.mounts:
-        _check_mount(mount, job.nodes[0], provider.capabilities)
+        _check_mount(mount, job.nodes[0], provider.opens)
     values = {"envs": dict(request.envs), "secrets": {name: secrets[name].reveal() for name in request.secret_names}}
     by_name = {node.name: node for node in nodes}
     targets = {node.name: by_name[node.name] for node in job.nodes} | {nodes[0].name: nodes[0]}
@@ -187,14 +188,14 @@ class _Preparation:
             raise _mount_error(answer["failed"], answer["target"], f"On node {node.name}: {answer['message']}")
 
 
-def _check_mount(mount: JobMount, node: JobNode, capabilities: frozenset[Capability]) -> None:
+def _check_mount(mount: JobMount, node: JobNode, opens: frozenset[str]) -> None:
     """What can be refused before anything is sent."""
     try:
         place(mount.target, node.directory, whole_machine=node.whole_machine)
     except OutsideNode as failure:
         raise _mount_error("mount-outside-node", mount.target, str(failure)) from failure
     if "://" in mount.source:
-        why = unreachable(mount.source, mount.mode, capabilities)
+        why = unreachable(mount.source, mount.mode, opens)
         if why:
             raise _mount_error("mount-store-unsupported", mount.target, why)
     elif not Path(mount.source).exists():

@@ -285,7 +285,7 @@ def _parts(session: Session, graph: TaskGraph) -> dict[str, CatalogPart]:
     found = {}
     for name, provider in sorted(session.providers.items()):
         bound = name not in CLOUDS
-        files = Capability.FILE_STORE in provider.capabilities and '"file://' in texts
+        files = "file" in provider.opens and '"file://' in texts
         if not bound or None in asked or name in asked or name in places or files:
             found[name] = provider.catalog(home=session.home)
     return found

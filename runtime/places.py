@@ -12,7 +12,6 @@ from urllib.parse import unquote
 from ..compiler.diagnostics import SkycError, error
 from ..compiler.ir import DeploymentId, MountMode, Storage, Task
 from ..compiler.openable import unreachable
-from ..providers.base import Capability
 from .job import JobCheckpoint, JobMount
 from .records import DeploymentState
 from .results import KeptStorage
@@ -40,15 +39,15 @@ def mounts(session: Session, task: Task, provider: str) -> tuple[JobMount, ...]:
     return tuple(found)
 
 
-def refuse_unopened(tasks: Iterable[Task], capabilities: Callable[[Task], frozenset[Capability]]) -> None:
+def refuse_unopened(tasks: Iterable[Task], opens: Callable[[Task], frozenset[str]]) -> None:
     """Storages that a job uses and nothing here, or none of its nodes, can reach: said before anything is rented for it.
 
-    capabilities: of the target a task's head is at. Raises SkycError.
+    opens: of the target a task's head is at (`Provider.opens`). Raises SkycError.
     """
     from .storage.base import open_store
 
     for task in tasks:
-        able = capabilities(task)
+        able = opens(task)
         by_name = {storage.name: storage for storage in task.storages}
         used = {mount.storage for mount in task.file_mounts} | ({task.checkpoint.storage} if task.checkpoint else set())
         for storage in task.storages:

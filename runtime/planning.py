@@ -248,15 +248,26 @@ def _plan_jobs(
         last = last_run(session, context.deployment, task.id)
         if last is not None and last.state is not None and not last.state.final:
             last = _as_it_is(session, context.deployment, task.id, last, digests[task.id], lost=loses_cluster(task.id, sites))
-        generation = 0
+        generation: int | None = 0
         if last is not None and task.checkpoint is not None:
-            from .checkpoint import newest_generation
-            from .storage.base import open_store
-
             located = with_uris(task, compilation.buckets)
             where = checkpoint_place(session, context.deployment, located, provider_of(task, compilation), last.number)
-            generation = newest_generation(open_store(where.store), where.prefix, task.num_nodes)
+            generation = _newest_generation(where.store, where.prefix, task.num_nodes)
         yield plan_job(task, digests[task.id], last, rerun=request.rerun, generation=generation)
+
+
+def _newest_generation(uri: str, prefix: str, world: int) -> int | None:
+    """Of a run's checkpoints; None where only its nodes may look. Raises SkycError."""
+    from .checkpoint import newest_generation
+    from .storage.base import StoreError, StoreFault, open_store
+
+    try:
+        return newest_generation(open_store(uri), prefix, world)
+    except StoreError as failure:
+        # Who makes machines needs no right to what is in their buckets, nor the cloud's client library.
+        if failure.kind in (StoreFault.DENIED, StoreFault.INVALID):
+            return None
+        raise
 
 
 def _as_it_is(

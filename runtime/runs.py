@@ -33,11 +33,11 @@ ENDED = {
 }
 
 
-def plan_job(task: Task, task_digest: str, last: LastRun | None, *, rerun: bool, generation: int) -> JobPlan:
+def plan_job(task: Task, task_digest: str, last: LastRun | None, *, rerun: bool, generation: int | None) -> JobPlan:
     """Decide what `apply` does about the job.
 
-    generation: the newest counted checkpoint of the unfinished run, 0 for none. A changed task resumes an unfinished run:
-    a person who mends a crash in their code wants to go on from where it crashed. `--rerun` starts over.
+    generation: the newest counted checkpoint of the unfinished run, 0 for none, None if only its nodes may look. A changed task
+    resumes an unfinished run: a person who mends a crash in their code wants to go on from where it crashed. `--rerun` starts over.
     """
 
     def decided(action: JobAction, number: int, detail: str) -> JobPlan:
@@ -59,6 +59,8 @@ def plan_job(task: Task, task_digest: str, last: LastRun | None, *, rerun: bool,
     ended = "it was never submitted" if last.state is None else ENDED[last.state]
     if generation:
         return decided(JobAction.RESUME, last.number, f"{ended}; goes on from checkpoint {generation}")
+    if generation is None:
+        return decided(JobAction.RESUME, last.number, f"{ended}; goes on from its newest checkpoint, which its nodes look for")
     if task.checkpoint is not None:
         return decided(JobAction.RESUME, last.number, f"{ended}; no checkpoint counted yet, so it starts from the beginning")
     return decided(JobAction.RUN, last.number + 1, f"{ended}; the task has no checkpoint, so it starts from the beginning")

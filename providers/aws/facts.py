@@ -17,6 +17,8 @@ from ..facts import Facts, Reading, Row, flat, machine_types, number, offers, sp
 from ..snapshot import build_part
 
 PROVIDER = "aws"
+OPENS = frozenset({"s3"})
+"""Schemes of the stores that its machines open with their own identity (`storage.py`)."""
 REFERENCE = "us-east-1"
 
 # moto gives 512 GiB for each of 16 devices, five times what they are sold with.

@@ -27,7 +27,7 @@ from ..rented.cloud_init import Boot, user_data
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, short, tags
 from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
-from .facts import DISK_GB, HIGH_SIZES
+from .facts import DISK_GB, HIGH_SIZES, OPENS
 from .images import ROOT_DEVICE, Image
 from .network import Network, head_address
 from .resources import Site, ref
@@ -123,6 +123,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 group.first_rank + index,
                 group.placement.shape,
                 site.context,
+                OPENS,
                 id=ref(node),
                 ip=ref(node, "private_ip"),
                 # Without one it is reached at its address in the network.
@@ -179,7 +180,7 @@ def _instance(
     name = node_name(shared.task.id, group.group.name, index)
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
-    boot = boot_of(name, group.arch, placement.shape, site.context, head)
+    boot = boot_of(name, group.arch, placement.shape, site.context, head, OPENS)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,

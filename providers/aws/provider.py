@@ -19,7 +19,7 @@ from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .errors import WORDS
-from .facts import PROVIDER
+from .facts import OPENS, PROVIDER
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ _MADE_IN = re.compile(rb'"arn:aws[a-z-]*:ec2:[a-z0-9-]+:([0-9]{12}):(?:instance|
 
 class AwsProvider(RentedProvider):
     name = PROVIDER
+    opens = OPENS
     words = WORDS
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return RENTED | {Capability.BUCKET, Capability.S3}
+        return RENTED | {Capability.BUCKET}
 
     def check(self, *, home: Path) -> CheckReport:
         """Usable where the login is; who we are at AWS, and where we may be, are facts beside it."""

@@ -16,6 +16,8 @@ from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, step
 from ..snapshot import build_part
 
 PROVIDER = "azure"
+OPENS = frozenset({"az"})
+"""Schemes of the stores that its machines open with their own identity (`storage.py`)."""
 REFERENCE = "eastus"
 _READING = Reading(left_out=lambda row: row["accelerator"] != "" and row["accelerator_count"] == "")
 _REGIONS: FrozenMap[tuple[str, ...]] = FrozenMap(

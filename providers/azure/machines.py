@@ -26,7 +26,7 @@ from ..rented import nodes
 from ..rented.cloud_init import USER, user_data
 from ..rented.names import short
 from ..rented.networks import UNKNOWN_HEAD, told
-from .facts import DISK_GB, DISK_SIZES
+from .facts import DISK_GB, DISK_SIZES, OPENS
 from .images import Image
 from .network import HEAD, Network
 from .resources import Site, ref
@@ -222,7 +222,7 @@ def _first_boot(site: Site, group: Group, shared: Shared, index: int) -> Value:
     would stop this one and resize it under whatever runs on it."""
     name, here = node_name(shared.task, group, index), shared.network.joins is None
     head = None if _is_head(group, index) else HEAD if here else UNKNOWN_HEAD
-    boot = nodes.boot_of(name, group.size.arch, group.placement.shape, site.context, head)
+    boot = nodes.boot_of(name, group.size.arch, group.placement.shape, site.context, head, OPENS)
     after = f"\n# {group.placement.instance_type}\n"
     if head == UNKNOWN_HEAD:
         # An interface has its address before its machine is, and keeps it when that is made anew.
@@ -250,9 +250,12 @@ def _output(site: Site, group: Group, shared: Shared, machine: ResourceNode, add
         group.first_rank + index,
         group.placement.shape,
         site.context,
+        OPENS,
         # A machine made anew has the same resource id, and another one of these.
         id=ref(machine, "virtual_machine_id"),
         ip=ref(machine, "private_ip_address"),
         # Without one it is reached at its address in the network.
         address=ref(address, "ip_address") if address is not None else "",
+        # A policy of the subscription may give the machine more identities.
+        identity=ref(shared.rights[0], "client_id") if shared.rights else None,
     )

@@ -18,6 +18,8 @@ from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, step
 from ..snapshot import build_part
 
 PROVIDER = "gcp"
+OPENS = frozenset({"gs"})
+"""Schemes of the stores that its machines open with their own identity (`storage.py`)."""
 REFERENCE = "us-central1"
 DISK_GB = Decimal(256)
 """GiB of a root disk where a task names none."""

@@ -27,7 +27,7 @@ from ..rented.cloud_init import user_data
 from ..rented.names import description
 from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output, whole
-from .facts import DISK_GB
+from .facts import DISK_GB, OPENS
 from .images import Image
 from .network import Network
 from .resources import Site, ref, zone_of
@@ -146,6 +146,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 group.first_rank + index,
                 group.placement.shape,
                 site.context,
+                OPENS,
                 # Not `id`, which is made of names: a node that replaces another has those again.
                 id=ref(node, "instance_id"),
                 ip=ref(node, "network_interface[0].network_ip"),
@@ -207,7 +208,7 @@ def _metadata(site: Site, group: Group, shared: Shared, index: int, is_head: boo
     name = node_name(shared.task.id, group.group.name, index)
     head = shared.network.head
     known = None if is_head else head if isinstance(head, str) else UNKNOWN_HEAD
-    boot = boot_of(name, group.arch, group.placement.shape, site.context, known)
+    boot = boot_of(name, group.arch, group.placement.shape, site.context, known, OPENS)
     boot = replace(boot, login_key=site.context.access.login_key, files=AGENT)
     # The login key is part of the first boot and not of the metadata: whether that is looked at is a setting of the project (OS Login).
     return FrozenMap[Value](

@@ -27,9 +27,10 @@ _LABEL = 100
 """Characters of a Storage's label in a tag, which has 128."""
 
 
-def bucket_uri(name: str, *, deployment: DeploymentId, mark: str) -> str:
-    """`cos://skyc-<deployment>-<storage>-<mark>`. Bucket names are unique in the world, and known before anything is made."""
-    return f"{SCHEME}{short(f'skyc-{deployment}-{storage_label(name)}', LONGEST - len(mark) - 1)}-{mark}"
+def bucket_uri(name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
+    """`cos://skyc-<deployment>-<storage>-<mark>?region=<region>`. Bucket names are unique in the world, and known before anything is made;
+    each region has an endpoint of its own that knows its own buckets alone."""
+    return f"{SCHEME}{short(f'skyc-{deployment}-{storage_label(name)}', LONGEST - len(mark) - 1)}-{mark}?region={region}"
 
 
 def lower_storages(
@@ -58,7 +59,7 @@ def lower_storages(
 
 def _made(site: Site, storage: Storage) -> tuple[ResourceNode, ResourceNode]:
     assert storage.uri is not None, "the compiler gives every bucket its name"
-    label, name = storage_label(storage.name), storage.uri.removeprefix(SCHEME)
+    label, name = storage_label(storage.name), storage.uri.removeprefix(SCHEME).partition("?")[0]
     keep = "yes" if storage.persistent else "no"
     # ForceNew: service, location.
     instance = site.tagged(

@@ -15,6 +15,8 @@ from ..facts import Facts, Reading, flat, machine_types, offers, span
 from ..snapshot import build_part
 
 PROVIDER = "ibm"
+OPENS = frozenset({"cos"})
+"""Schemes of the stores that its machines open with their own identity (`storage.py`)."""
 _READING = Reading()
 _GB_PER_TB = 1_024
 _CONTINENTS = FrozenMap(

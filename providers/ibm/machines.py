@@ -28,7 +28,7 @@ from ...compiler.ir import (
 from ..rented.cloud_init import user_data
 from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
-from .facts import DISK_GB
+from .facts import DISK_GB, OPENS
 from .network import Network, head_address, zone_of
 from .resources import Site, label_tag, ref
 
@@ -103,6 +103,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 group.first_rank + index,
                 group.placement.shape,
                 site.context,
+                OPENS,
                 id=ref(node),
                 ip=ref(interface, ADDRESS),
                 # Without one it is reached at its address in the network.
@@ -145,7 +146,9 @@ def _instance(
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     name = node_name(shared.task.id, group.group.name, index)
-    boot = replace(boot_of(name, ARCH, group.placement.shape, site.context, head), login_key=site.context.access.login_key)
+    boot = replace(
+        boot_of(name, ARCH, group.placement.shape, site.context, head, OPENS), login_key=site.context.access.login_key
+    )
     arguments: dict[str, Value] = {
         "name": site.named(label),
         "profile": group.placement.instance_type,

@@ -18,7 +18,7 @@ from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from .errors import WORDS
-from .facts import PROVIDER
+from .facts import OPENS, PROVIDER
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _MADE_IN = re.compile(rb'"crn:v1:[a-z-]+:[a-z]+:is:[a-z0-9-]+:a/([0-9a-f]+)::(?:
 
 class IbmProvider(RentedProvider):
     name = PROVIDER
+    opens = OPENS
     words = WORDS
 
     @property
@@ -54,7 +55,7 @@ class IbmProvider(RentedProvider):
     def bucket_uri(self, name: str, *, region: str, deployment: DeploymentId, mark: str) -> str:
         from .buckets import bucket_uri
 
-        return bucket_uri(name, deployment=deployment, mark=mark)
+        return bucket_uri(name, region=region, deployment=deployment, mark=mark)
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         from .lower import check_graph

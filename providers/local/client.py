@@ -39,12 +39,11 @@ class LocalProvider(Bucketless):
     """See `providers.base.Provider`."""
 
     name = catalog.PROVIDER
+    opens = frozenset({"file"})
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset(
-            {Capability.LOWER, Capability.RUN, Capability.MULTI_NODE, Capability.FILE_STORE, Capability.THIS_MACHINE}
-        )
+        return frozenset({Capability.LOWER, Capability.RUN, Capability.MULTI_NODE, Capability.THIS_MACHINE})
 
     def catalog(self, *, home: Path) -> CatalogPart:
         return catalog.snapshot(catalog.machine(), catalog.price(home))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...compiler.ir import FrozenMap, NodeRuntime
 from ..base import LOGIN_USER, Access
-from ..environments import BOTO3, Environments, packages_of, render, template
+from ..environments import Environments, packages_of, render, template
 from . import ports
 
 USER = LOGIN_USER
@@ -55,6 +55,8 @@ class Boot:
     head: str | None
     cpus: int
     gpus: int
+    opens: frozenset[str]
+    """Schemes of the stores it opens (`Provider.opens`)."""
     login_key: str = ""
     """For clouds whose own way of bringing a login key depends on settings of the account."""
     files: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -78,27 +80,23 @@ class Places:
         return str(self.user / "bin")
 
 
-def node_packages(runtime: NodeRuntime) -> tuple[str, ...]:
-    return (*packages_of(runtime.ray), BOTO3)
-
-
-def places(node: str, runtime: NodeRuntime) -> Places:
-    """Fixed by the node's name and the pinned versions, so that a plan can say them."""
+def places(node: str, runtime: NodeRuntime, opens: frozenset[str]) -> Places:
+    """Fixed by the node's name and the pinned versions, so that a plan can say them. opens: schemes of the stores it has clients for."""
     directory = ROOT / "nodes" / node
-    text = json.dumps([runtime.python, node_packages(runtime)])
+    text = json.dumps([runtime.python, packages_of(runtime.ray, opens)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Places(directory=directory, runtime=ROOT / "runtimes" / digest, user=directory / "env")
 
 
 def user_data(boot: Boot) -> str:
     """A `#cloud-config` document. Raises ValueError for one that no cloud would take."""
-    where = places(boot.node, boot.runtime)
+    where = places(boot.node, boot.runtime, boot.opens)
     environments = Environments(
         uv=str(ROOT / "uv"),
         interpreter=boot.runtime.python,
         runtime=where.runtime,
         user=where.user,
-        packages=node_packages(boot.runtime),
+        packages=packages_of(boot.runtime.ray, boot.opens),
         downloads=True,
     )
     wheel, sha256 = UV_WHEELS[boot.arch]

@@ -25,8 +25,8 @@ def devices(accelerators: Iterable[Accelerator]) -> int:
     return sum(whole(device.count) for device in accelerators)
 
 
-def boot_of(name: str, arch: str, shape: NodeShape, context: LowerContext, head: str | None) -> Boot:
-    """`head`: the head's address inside the network; None for the head itself."""
+def boot_of(name: str, arch: str, shape: NodeShape, context: LowerContext, head: str | None, opens: frozenset[str]) -> Boot:
+    """`head`: the head's address inside the network; None for the head itself. `opens`: schemes of the target's stores."""
     return Boot(
         node=name,
         arch=arch,
@@ -35,16 +35,29 @@ def boot_of(name: str, arch: str, shape: NodeShape, context: LowerContext, head:
         head=head,
         cpus=int(shape.cpus.to_integral_value(ROUND_DOWN)) or 1,
         gpus=devices(shape.accelerators),
+        opens=opens,
     )
 
 
 def output(
-    name: str, group: GroupName, rank: int, shape: NodeShape, context: LowerContext, *, id: Value, ip: Value, address: Value
+    name: str,
+    group: GroupName,
+    rank: int,
+    shape: NodeShape,
+    context: LowerContext,
+    opens: frozenset[str],
+    *,
+    id: Value,
+    ip: Value,
+    address: Value,
+    identity: Value = None,
 ) -> Value:
-    """What `provider.nodes` reads: the fields of `base.Node`. id, ip, address: what the cloud will say, as references."""
-    where = places(name, context.runtime)
+    """What `provider.nodes` reads: the fields of `base.Node`. opens: as its boot has them. id, ip, address, identity: what the cloud will
+    say, as references; without `identity` a machine has one at most."""
+    where = places(name, context.runtime, opens)
     return FrozenMap[Value](
         {
+            **({} if identity is None else {"identity": identity}),
             "id": id,
             "name": name,
             "group": str(group),

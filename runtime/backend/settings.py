@@ -35,6 +35,15 @@ def configured(home: Path) -> ConditionalStore | None:
 def conditional(uri: str) -> ConditionalStore:
     """The store a URI names, which can hold states. Raises SkycError."""
     store = open_store(uri)
+    if uri.startswith("cos://"):
+        raise SkycError(
+            error(
+                "bad-state-setting",
+                "This store cannot hold states",
+                f"{uri.partition('?')[0]}: nobody has proven yet that IBM's store heeds the conditions of writes, which keep two"
+                " machines from overwriting each other's state.",
+            )
+        )
     if not isinstance(store, ConditionalStore):
         raise SkycError(
             error(

@@ -36,6 +36,7 @@ class Checkpointing:
             path=self.directory,
             every_seconds=facts.every_seconds,
             keep=facts.keep,
+            identity=node.identity,
         )
         self._snapshotter: Snapshotter | None = None
 
@@ -51,13 +52,15 @@ class Checkpointing:
         are checkpoints but none can be restored: a job never starts over in silence.
         """
         from ..checkpoint import restore
-        from ..storage.base import open_store
+        from .opening import opened, wait_for_rights
 
         directory = Path(self.directory)
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store, prefix = opened(self._facts.store, self._node.identity), self._facts.prefix
+        # Also of a run that starts anew: that nothing can be saved is said before hours of work are lost with it.
+        wait_for_rights(store, f"{prefix}/rank-", self._say)
         found = None
         if self._wanted:
-            store, prefix = open_store(self._facts.store), self._facts.prefix
             found = restore(store, prefix, directory, rank=self._node.rank, world=len(self._job.nodes), at_most=at_most)
         if found is None:
             said = _set_aside(directory)

@@ -10,18 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit, urlunsplit
 
-from ..storage.base import NotFound, Store, StoreError, StoreFault, open_store
+from ..storage.base import NotFound, Store, StoreError, StoreFault
+from .opening import opened, wait_for_rights
 
 WORKERS = 16
 
 
-def fetch(uri: str, destination: Path) -> int:
-    """How many objects were brought. Raises NotFound when there are none, StoreError."""
+def fetch(uri: str, destination: Path, identity: str = "") -> int:
+    """How many objects were brought. identity: of the machine's, `JobNode.identity`. Raises NotFound when there are none, StoreError."""
     parts = urlsplit(uri)
-    parent, _, name = parts.path.strip("/").rpartition("/")
-    store = open_store(urlunsplit(parts._replace(path=f"/{parent}")))
+    # At Azure an account comes before the bucket, which is then a part of the path.
+    bucket, path = parts.path.strip("/").partition("/")[::2] if parts.scheme == "az" else ("", parts.path.strip("/"))
+    parent, _, name = path.rpartition("/")
+    root = "/".join(part for part in (bucket, parent) if part)
+    store = opened(urlunsplit(parts._replace(path=f"/{root}")), identity)
     below = f"{name}/" if name else ""
     # Listed first: without a right to the whole bucket, asking for an object that does not exist is refused, not answered.
+    wait_for_rights(store, below)
     keys = [key for key in store.list(below) if not key.endswith("/")]
     if not keys:
         if not name:

@@ -2,7 +2,7 @@
 
 Runs before local paths are sent: it checks every destination (see `places.py`), removes an old link where a mount will be, and
 brings `file://` sources itself: COPY copies, MOUNT and MOUNT_CACHED link, since a directory every node reaches needs no cache.
-From `s3://` it copies.
+From a bucket (`s3://`, `gs://`, `az://`, `cos://`) it copies, as the machine itself.
 
 Prints one JSON object: `{"failed": null}`, or `{"failed": slug, "target": …, "message": …}`. Exit code 0 in both cases.
 """
@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from ...compiler.ir import MountMode
 from ..job import JobFile, JobMount, JobNode, decode_job
+from ..storage.base import BUCKETS, NotFound, StoreError
 from .places import OutsideNode, check_way, place
 
 
@@ -46,15 +47,15 @@ def put_in_place(job: JobFile, node: JobNode) -> None:
             destination.unlink()  # replaced below, or by the files that are sent; never written through
         if "://" in mount.source:
             try:
-                _bring(mount, destination)
+                _bring(mount, destination, node)
             except OSError as error:
                 raise MountFailed("mount-failed", mount.target, f"{error.strerror or error}: {error.filename}") from error
 
 
-def _bring(mount: JobMount, destination: Path) -> None:
+def _bring(mount: JobMount, destination: Path, node: JobNode) -> None:
     source = file_path(mount.source)
-    if mount.source.startswith("s3://") and mount.mode is MountMode.COPY:
-        _fetch(mount, destination)
+    if urlsplit(mount.source).scheme in BUCKETS and mount.mode is MountMode.COPY:
+        _fetch(mount, destination, node)
         return
     if source is None:
         raise MountFailed("mount-store-unsupported", mount.target, f"`{mount.source}` cannot be read on this node.")
@@ -67,12 +68,11 @@ def _bring(mount: JobMount, destination: Path) -> None:
         _link(source, destination, mount.target)
 
 
-def _fetch(mount: JobMount, destination: Path) -> None:
-    from ..storage.base import NotFound, StoreError
+def _fetch(mount: JobMount, destination: Path, node: JobNode) -> None:
     from .fetch import fetch
 
     try:
-        fetch(mount.source, destination)
+        fetch(mount.source, destination, node.identity)
     except NotFound as error:
         raise MountFailed("mount-source-missing", mount.target, f"There is nothing at `{mount.source}`: {error}") from error
     except StoreError as error:
@@ -94,7 +94,6 @@ def _link(source: Path, destination: Path, target: str) -> None:
 
 def _copy(source: Path, destination: Path, target: str) -> None:
     if source.is_dir():
-        from ..storage.base import StoreError
         from ..storage.copy import copy_tree
 
         try:

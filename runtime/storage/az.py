@@ -9,7 +9,8 @@ Invariants:
 
 Credentials, in this order: AZURE_STORAGE_CONNECTION_STRING of this account; an account key (ARM_ACCESS_KEY, AZURE_STORAGE_KEY); a SAS
 token (ARM_SAS_TOKEN, AZURE_STORAGE_SAS_TOKEN); a service principal in ARM_… or AZURE_… with a secret, a certificate or a federated
-token; a managed identity with ARM_USE_MSI; the login of `az`. The last three need the role Storage Blob Data Contributor.
+token; a managed identity with ARM_USE_MSI; the login of `az`. A machine at Azure has its own managed identity, and nothing else. The last
+four need the role Storage Blob Data Contributor.
 Only this module imports azure.storage and azure.identity (extra `azure`), and only when a container is asked.
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -29,7 +31,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ...compiler.diagnostics import SkycError, error
 from . import remote
-from .base import Changed, NotFound, StoreError, StoreFault, check_key
+from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import BLOCK, IS_THERE, Again, Condition, RemoteStore
 
 NO_LIBRARY = (
@@ -45,14 +47,16 @@ _LOG_IN = "Run `az login`, or set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENAN
 class AzStore(RemoteStore):
     """See the module. May be shared by threads."""
 
-    def __init__(self, account: str, container: str, prefix: str = "", *, endpoint: str | None = None) -> None:
-        super().__init__(f"az://{account}/{container}", prefix)
+    def __init__(
+        self, account: str, container: str, prefix: str = "", *, endpoint: str | None = None, machine: Machine | None = None
+    ) -> None:
+        super().__init__(f"az://{account}/{container}", prefix, machine)
         self.account = account
         self.container = container
         self.endpoint = endpoint
 
     @classmethod
-    def from_uri(cls, uri: str) -> AzStore:
+    def from_uri(cls, uri: str, machine: Machine | None = None) -> AzStore:
         parts = urlsplit(uri)
         options = parse_qs(parts.query)
         container, _, prefix = parts.path.strip("/").partition("/")
@@ -67,7 +71,8 @@ class AzStore(RemoteStore):
             )
         if prefix:
             check_key(prefix)
-        return cls(parts.netloc, container, prefix, endpoint=options["endpoint"][0] if options else None)
+        endpoint = options["endpoint"][0] if options else None
+        return cls(parts.netloc, container, prefix, endpoint=endpoint, machine=machine)
 
     @property
     def uri(self) -> str:
@@ -145,7 +150,7 @@ class AzStore(RemoteStore):
     def _ask(self, request: Any, name: str) -> Any:
         """One request. Raises StoreError, or `Again`."""
         place = f"{self.place}/{name}".rstrip("/")
-        client = _client(self.account, self.endpoint, _environment())
+        client = _client(self.account, self.endpoint, _environment(), self.machine)
         # Loaded by now.
         from azure.core import exceptions
 
@@ -167,7 +172,12 @@ class AzStore(RemoteStore):
         status, code = int(failure.status_code or 0), getattr(failure, "error_code", None) or ""
         code = str(getattr(code, "value", code))
         if isinstance(failure, ClientAuthenticationError) and not status:
-            return StoreError(StoreFault.DENIED, f"{place}: there is no usable Azure login. {_LOG_IN}")
+            none = (
+                "this machine has no managed identity that Azure knows."
+                if self.machine
+                else f"there is no usable Azure login. {_LOG_IN}"
+            )
+            return StoreError(StoreFault.DENIED, f"{place}: {none}")
         if status == 412 or code in _TAKEN:
             return Changed(f"{place} is not what was read before.")
         if code in _GONE:
@@ -185,13 +195,14 @@ class AzStore(RemoteStore):
         if "date header" in text.lower() or "lifetime" in text.lower():
             return f"refused ({code}): this machine's clock is wrong."
         if "Mismatch" in code:
+            who, what = ("this machine's identity", "") if self.machine else ("the login", " states")
             return (
-                f"refused ({code}): the login lacks a role. To read and write states, grant `Storage Blob Data Contributor` on the"
-                f" container `{self.container}`; to read them, `Storage Blob Data Reader`."
+                f"refused ({code}): {who} lacks a role. To read and write{what}, grant `Storage Blob Data Contributor` on the"
+                f" container `{self.container}`; to read only, `Storage Blob Data Reader`."
             )
         if code == "AuthorizationFailure":
             return f"refused ({code}): the account's firewall does not let this machine in, or the login lacks a role."
-        return f"refused ({code or 'no reason given'}). {_LOG_IN}"
+        return f"refused ({code or 'no reason given'}).{'' if self.machine else f' {_LOG_IN}'}"
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
@@ -201,14 +212,14 @@ def _environment() -> tuple[tuple[str, str], ...]:
 _making = threading.Lock()
 
 
-def _client(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
+def _client(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ...], machine: Machine | None = None) -> Any:
     """Kept, because its connections are: one for all threads. `environ` is what credentials depend on."""
     with _making:
-        return _made(account, endpoint, environ)
+        return _made(account, endpoint, () if machine else environ, machine)
 
 
 @lru_cache(maxsize=8)
-def _made(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
+def _made(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ...], machine: Machine | None) -> Any:
     given = dict(environ)
     try:
         from azure.storage.blob import BlobServiceClient
@@ -226,7 +237,7 @@ def _made(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ..
     try:
         if account == _parts(text).get("accountname"):
             return _kept(BlobServiceClient.from_connection_string(text, **options))
-        credential = _credential(account, given)
+        credential = _of_machine(machine) if machine is not None else _credential(account, given)
         if url.startswith("http:") and not isinstance(credential, dict):
             # A key only signs; a token or a login would travel in the clear.
             raise StoreError(StoreFault.INVALID, f"az://{account}: a login is not sent over plain HTTP; use https.")
@@ -244,6 +255,16 @@ def _kept(client: Any) -> Any:
 def _parts(text: str) -> dict[str, str]:
     """Of a connection string, by their names in lower-case letters."""
     return {name.strip().lower(): value for name, _, value in (row.partition("=") for row in text.split(";")) if value}
+
+
+def _of_machine(machine: Machine) -> Any:
+    try:
+        from azure.identity import ManagedIdentityCredential
+    except ImportError:
+        raise StoreError(StoreFault.INVALID, NO_LIBRARY) from None
+    # What it has to say of a failure, the error says too.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
+    return ManagedIdentityCredential(client_id=machine.identity or None)
 
 
 def _credential(account: str, environ: Mapping[str, str]) -> Any:

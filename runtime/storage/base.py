@@ -101,6 +101,14 @@ class Changed(StoreError):
         super().__init__(StoreFault.CHANGED, message)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A rented machine that opens a store as itself: it gets tokens from its cloud's metadata service, whatever credentials the
+    environment holds. `identity`: which of its identities, where it can have several; empty: the only one."""
+
+    identity: str = ""
+
+
 @runtime_checkable
 class Store(Protocol):
     """See the module for what every method promises. All methods may be called from several threads at once."""
@@ -203,8 +211,11 @@ def store_error(failure: OSError, place: str) -> StoreError:
     return NotFound(message) if kind is StoreFault.NOT_FOUND else StoreError(kind, message)
 
 
+BUCKETS = frozenset({"az", "cos", "gs", "s3"})
+"""Schemes of the clouds' own stores, which a machine there opens as itself."""
 _SCHEMES = {
     "az": ("az", "AzStore"),
+    "cos": ("cos", "CosStore"),
     "file": ("file", "FileStore"),
     "gs": ("gs", "GsStore"),
     "http": ("tfhttp", "HttpStore"),
@@ -218,8 +229,13 @@ class _StoreClass(Protocol):
     def from_uri(self, uri: str) -> Store: ...
 
 
-def open_store(uri: str) -> Store:
-    """The store a URI names. Nothing is created or contacted yet. Raises SkycError for a URI no store understands."""
+class _BucketClass(Protocol):
+    def from_uri(self, uri: str, machine: Machine | None) -> Store: ...
+
+
+def open_store(uri: str, *, machine: Machine | None = None) -> Store:
+    """The store a URI names, opened as who runs the program, or as the `machine` it runs on. Nothing is created or contacted yet. Raises
+    SkycError for a URI no store understands."""
     scheme = urlsplit(uri).scheme
     if scheme not in _SCHEMES:
         known = ", ".join(f"`{name}://`" for name in sorted(_SCHEMES))
@@ -233,8 +249,10 @@ def open_store(uri: str) -> Store:
         )
     module, name = _SCHEMES[scheme]
     # Imported by name so that a store's client library is loaded only when such a store is used.
-    found = cast(_StoreClass, getattr(import_module(f".{module}", __package__), name))
-    return found.from_uri(uri)
+    found = getattr(import_module(f".{module}", __package__), name)
+    if scheme in BUCKETS:
+        return cast(_BucketClass, found).from_uri(uri, machine)
+    return cast(_StoreClass, found).from_uri(uri)
 
 
 def file_uri_path(uri: str) -> Path:

@@ -16,10 +16,15 @@ import pytest
 from .base import AlreadyExists, Changed, ConditionalStore, NotFound, Store, StoreError, StoreFault, open_store
 
 
+def again(store: Store) -> Store:
+    """The same store, opened once more by who opened it."""
+    return open_store(store.uri, machine=getattr(store, "machine", None))
+
+
 class StoreConformance:
     @pytest.fixture
     def another(self, store: Store) -> Store:
-        return open_store(store.uri)
+        return again(store)
 
     def test_gives_back_every_byte(self, store: Store, another: Store) -> None:
         data = bytes(range(256)) * 9000
@@ -58,7 +63,7 @@ class StoreConformance:
 
     def test_of_many_conditional_writers_exactly_one_wins(self, store: Store) -> None:
         writers, rounds = 12, 8
-        stores = [open_store(store.uri) for _ in range(writers)]
+        stores = [again(store) for _ in range(writers)]
         start = threading.Barrier(writers)
 
         def write(number: int) -> list[bool]:
@@ -162,15 +167,15 @@ class StoreConformance:
         assert store.size("big/none") is None
 
 
-def conditional(uri: str) -> ConditionalStore:
-    store = open_store(uri)
-    assert isinstance(store, ConditionalStore)
-    return store
+def conditional(store: Store) -> ConditionalStore:
+    found = again(store)
+    assert isinstance(found, ConditionalStore)
+    return found
 
 
 class ConditionalConformance:
     def test_replaces_only_what_was_read(self, store: Store) -> None:
-        one, two = conditional(store.uri), conditional(store.uri)
+        one, two = conditional(store), conditional(store)
         with pytest.raises(NotFound):
             one.read("k")
         first = one.swap("k", b"first", None)
@@ -192,7 +197,7 @@ class ConditionalConformance:
 
     def test_of_many_swappers_exactly_one_wins(self, store: Store) -> None:
         writers, rounds = 16, 6
-        stores = [conditional(store.uri) for _ in range(writers)]
+        stores = [conditional(store) for _ in range(writers)]
         start = threading.Barrier(writers)
         tags: list[str | None] = [None]
 

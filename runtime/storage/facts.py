@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import SkycError, error
+from .base import Machine
 
 FORMAT_VERSION = 1
 
@@ -13,13 +14,19 @@ FORMAT_VERSION = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFacts:
     """`store`: a URI for `open_store`. `prefix`: of the run in it, `checkpoints/<deployment>/<task>/run-<n>`. `path`: the directory
-    on the node, absolute. `every_seconds`: between unverified snapshots. `keep`: restore points to keep."""
+    on the node, absolute. `every_seconds`: between unverified snapshots. `keep`: restore points to keep. `identity`: as whom of its
+    identities the machine opens the store (`JobNode.identity`)."""
 
     store: str
     prefix: str
     path: str
     every_seconds: int
     keep: int
+    identity: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(identity=self.identity)
 
     def to_json(self) -> str:
         """One line, no secrets."""
@@ -31,6 +38,7 @@ class CheckpointFacts:
                 "path": self.path,
                 "every_seconds": self.every_seconds,
                 "keep": self.keep,
+                "identity": self.identity,
             },
             sort_keys=True,
         )
@@ -42,7 +50,7 @@ class CheckpointFacts:
             data = json.loads(text)
             if data.pop("format_version") != FORMAT_VERSION:
                 raise ValueError("another format version")
-            texts, numbers = ("store", "prefix", "path"), ("every_seconds", "keep")
+            texts, numbers = ("store", "prefix", "path", "identity"), ("every_seconds", "keep")
             if not all(type(data[name]) is str for name in texts) or not all(type(data[name]) is int for name in numbers):
                 raise ValueError("a value is of another type")
             facts = cls(**data)

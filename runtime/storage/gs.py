@@ -7,7 +7,8 @@ Invariants:
 - A tag is the object's generation, a number that every write changes; conditions are the server's (`ifGenerationMatch`).
 
 Credentials come from where Terraform's provider takes them: GOOGLE_OAUTH_ACCESS_TOKEN, GOOGLE_CREDENTIALS (a file or its content), then
-application-default credentials. A server that is reached over plain HTTP (`?endpoint=`, or STORAGE_EMULATOR_HOST) gets none.
+application-default credentials. A machine at Google has the token of its service account, from the metadata server, and no other. A
+server that is reached over plain HTTP (`?endpoint=`, or STORAGE_EMULATOR_HOST) gets none.
 Permissions: `storage.objects.get`, `.list`, `.create` and `.delete` on the bucket, which the role Storage Object User has.
 Only this module imports google.cloud.storage (extra `gcp`), and only when a bucket is asked.
 """
@@ -26,7 +27,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ...compiler.diagnostics import SkycError, error
-from .base import Changed, NotFound, StoreError, StoreFault, check_key
+from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import IS_THERE, Again, Condition, RemoteStore
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
@@ -43,13 +44,13 @@ _heard = threading.local()
 class GsStore(RemoteStore):
     """See the module. May be shared by threads."""
 
-    def __init__(self, bucket: str, prefix: str = "", *, endpoint: str | None = None) -> None:
-        super().__init__(f"gs://{bucket}", prefix)
+    def __init__(self, bucket: str, prefix: str = "", *, endpoint: str | None = None, machine: Machine | None = None) -> None:
+        super().__init__(f"gs://{bucket}", prefix, machine)
         self.bucket = bucket
         self.endpoint = endpoint
 
     @classmethod
-    def from_uri(cls, uri: str) -> GsStore:
+    def from_uri(cls, uri: str, machine: Machine | None = None) -> GsStore:
         parts = urlsplit(uri)
         options = parse_qs(parts.query)
         prefix = parts.path.strip("/")
@@ -64,7 +65,7 @@ class GsStore(RemoteStore):
             )
         if prefix:
             check_key(prefix)
-        return cls(parts.netloc, prefix, endpoint=options["endpoint"][0] if options else None)
+        return cls(parts.netloc, prefix, endpoint=options["endpoint"][0] if options else None, machine=machine)
 
     @property
     def uri(self) -> str:
@@ -133,7 +134,7 @@ class GsStore(RemoteStore):
 
     def _ask(self, request: Any, name: str) -> Any:
         """One request. Raises StoreError, or `Again`."""
-        client = _client(_server(self.endpoint, os.environ), _environment())
+        client = _client(_server(self.endpoint, {} if self.machine else os.environ), _environment(), self.machine)
         # Loaded by now.
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError
@@ -155,7 +156,7 @@ class GsStore(RemoteStore):
         except Unheard as failure:
             raise Again(f"Google's login does not answer ({type(failure).__name__})") from None
         except GoogleAuthError as failure:
-            raise StoreError(StoreFault.DENIED, f"{place}: {_no_login(str(failure))}") from None
+            raise StoreError(StoreFault.DENIED, f"{place}: {_no_login(str(failure), self.machine)}") from None
         except (RequestException, HTTPError) as failure:
             raise Again(f"it does not answer ({type(failure).__name__})") from None
         except ValueError:
@@ -175,12 +176,16 @@ class GsStore(RemoteStore):
                 return NotFound(f"{place} does not exist.")
             return StoreError(StoreFault.UNREACHABLE, f"The bucket `{self.bucket}` does not exist.")
         if status == 401:
-            return StoreError(StoreFault.DENIED, f"{place}: the Google login was not accepted. {_LOG_IN}")
+            what = "token of this machine's service account" if self.machine else "Google login"
+            return StoreError(
+                StoreFault.DENIED, f"{place}: the {what} was not accepted.{'' if self.machine else f' {_LOG_IN}'}"
+            )
         if status == 403:
             missing = _PERMISSION.search(text)
             said = f"the permission {missing[0]} is missing" if missing else "refused (403)"
-            role = f"grant the role roles/storage.objectUser on the bucket `{self.bucket}`."
-            return StoreError(StoreFault.DENIED, f"{place}: {said}; to read and write states, {role}")
+            role = f"grant the role roles/storage.objectUser on the bucket `{self.bucket}`"
+            to = f"{role} to this machine's service account." if self.machine else f"to read and write states, {role}."
+            return StoreError(StoreFault.DENIED, f"{place}: {said}; {to}")
         if status in _AGAIN or status >= 500:
             return Again(f"it answered {status}")
         return StoreError(StoreFault.INVALID, f"{place}: the request was answered with {status}.")
@@ -198,8 +203,10 @@ class GsStore(RemoteStore):
 _LOG_IN = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS."
 
 
-def _no_login(text: str) -> str:
+def _no_login(text: str, machine: Machine | None = None) -> str:
     """What is wrong with a login, without what the library repeats of it."""
+    if machine is not None:
+        return "this machine's metadata server gives no token: it has no service account, or not the scope of Cloud Storage."
     if "iat" in text or "short-lived" in text:
         return "the login was refused because this machine's clock is wrong."
     if any(word in text for word in ("Reauthentication", "invalid_grant", "refresh")):
@@ -221,14 +228,14 @@ def _environment() -> tuple[tuple[str, str], ...]:
 _making = threading.Lock()
 
 
-def _client(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
+def _client(server: str | None, environ: tuple[tuple[str, str], ...], machine: Machine | None = None) -> Any:
     """Kept, because its connections are: one for all threads. `environ` is what credentials depend on."""
     with _making:
-        return _made(server, environ)
+        return _made(server, () if machine else environ, machine)
 
 
 @lru_cache(maxsize=8)
-def _made(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
+def _made(server: str | None, environ: tuple[tuple[str, str], ...], machine: Machine | None) -> Any:
     try:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.exceptions import GoogleAuthError
@@ -237,10 +244,13 @@ def _made(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
     except ImportError:
         raise StoreError(StoreFault.INVALID, NO_LIBRARY) from None
     try:
-        # A token must not travel in the clear.
-        credentials = AnonymousCredentials() if (server or "").startswith("http:") else _credentials(dict(environ))
+        if (server or "").startswith("http:"):
+            # A token must not travel in the clear.
+            credentials = AnonymousCredentials()
+        else:
+            credentials = _of_machine() if machine is not None else _credentials(dict(environ))
     except (GoogleAuthError, OSError, ValueError) as failure:
-        raise StoreError(StoreFault.DENIED, f"Google Cloud Storage: {_no_login(str(failure))}") from None
+        raise StoreError(StoreFault.DENIED, f"Google Cloud Storage: {_no_login(str(failure), machine)}") from None
     session = AuthorizedSession(credentials)
     atexit.register(session.close)
     session.hooks["response"].append(_hear)
@@ -253,6 +263,12 @@ def _made(server: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
 
 def _hear(response: Any, *_: Any, **__: Any) -> None:
     _heard.answer = response
+
+
+def _of_machine() -> Any:
+    from google.auth import compute_engine
+
+    return compute_engine.Credentials(scopes=SCOPES)
 
 
 def _credentials(environ: Mapping[str, str]) -> Any:

@@ -7,6 +7,8 @@ A store is the few requests its protocol has (`Requests`); everything else of `C
 - A conditional write whose answer was lost is looked up before it is called a failure, because the second attempt would be refused by
   what the first one wrote.
 - A file that is fetched takes its name when it is whole and synced.
+- Where rights end at a prefix, what is not there is refused and not answered: nobody may learn that it is not. A list of what may be
+  listed tells which of both it was.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from .base import AlreadyExists, Changed, NotFound, StoreError, StoreFault, Version, check_key, store_error
+from .base import AlreadyExists, Changed, Machine, NotFound, StoreError, StoreFault, Version, check_key, store_error
 from .file import sync_directory
 
 PAUSES: tuple[float, ...] = (0.2, 1.0, 3.0)
@@ -51,9 +53,13 @@ Condition = str | None | Whatever
 class RemoteStore(abc.ABC):
     """See the module. May be shared by threads. Names are keys with the prefix; every request raises `Again` or StoreError."""
 
-    def __init__(self, place: str, prefix: str = "") -> None:
-        """`place`: the bucket as a URI, for messages and for `uri`."""
+    rights_take: float = 300.0
+    """Seconds until a right that was just given counts, at most: how long a machine that was just made is refused what it may have."""
+
+    def __init__(self, place: str, prefix: str = "", machine: Machine | None = None) -> None:
+        """`place`: the bucket as a URI, for messages and for `uri`. `machine`: who opens it, where that is no person."""
         self.place = place
+        self.machine = machine
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     # What a protocol has.
@@ -118,7 +124,7 @@ class RemoteStore(abc.ABC):
         def attempt() -> None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-                self._fetch(name, file)
+                self._told(name, lambda: self._fetch(name, file))
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -134,7 +140,7 @@ class RemoteStore(abc.ABC):
     def size(self, key: str) -> int | None:
         name = self._key(key)
         try:
-            return self._patiently(lambda: self._measure(name))
+            return self._patiently(lambda: self._told(name, lambda: self._measure(name)))
         except NotFound:
             return None
 
@@ -150,7 +156,7 @@ class RemoteStore(abc.ABC):
     def delete(self, key: str) -> None:
         name = self._key(key)
         try:
-            self._patiently(lambda: self._erase(name))
+            self._patiently(lambda: self._told(name, lambda: self._erase(name)))
         except NotFound:
             return
 
@@ -159,7 +165,7 @@ class RemoteStore(abc.ABC):
 
         def attempt() -> Version:
             whole = io.BytesIO()
-            tag, age = self._fetch(name, whole)
+            tag, age = self._told(name, lambda: self._fetch(name, whole))
             return Version(data=whole.getvalue(), tag=tag, age=max(0.0, age))
 
         return self._patiently(attempt)
@@ -187,6 +193,21 @@ class RemoteStore(abc.ABC):
                 raise Changed(f"{self._shown(key)} is not what was read before.") from None
 
         return self._patiently(attempt)
+
+    def _told(self, name: str, ask: Callable[[], T]) -> T:
+        """See the module. Raises what `ask` raises, or NotFound."""
+        try:
+            return ask()
+        except StoreError as refusal:
+            if refusal.kind is not StoreFault.DENIED:
+                raise
+            try:
+                names, _ = self._page(name, "")
+            except StoreError:
+                raise refusal from None
+            if name in names:
+                raise
+            raise NotFound(f"{self.place}/{name} does not exist.") from None
 
     def _found(self, key: str) -> Version | None:
         try:

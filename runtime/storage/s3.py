@@ -5,25 +5,28 @@ Invariants:
 - One object is one PUT (or one completed multipart upload), so a reader sees it whole or not at all.
 - Conditions are the server's: `If-None-Match` and `If-Match`. What follows from them is in `remote.py`.
 
-Credentials come from where the AWS tools take them. Permissions: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` below the prefix and
-`s3:ListBucket`. Only this module of `runtime` imports boto3, and only when a bucket is asked.
+Credentials come from where the AWS tools take them; a machine at AWS has those of its instance profile, and no others. Permissions:
+`s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` below the prefix and `s3:ListBucket`. Only this module of `runtime` imports boto3, and
+only when a bucket is asked.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from typing import Any, BinaryIO
+from functools import lru_cache, partial
+from typing import Any, BinaryIO, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ...compiler.diagnostics import SkycError, error
 from . import remote
-from .base import Changed, NotFound, StoreError, StoreFault, check_key
+from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import BLOCK, IS_THERE, Again, Condition, RemoteStore
 
+NO_LIBRARY = "boto3 is not installed; install skyc with its extra `aws` or `ibm` (pip install 'skyc[aws]')."
 _OPTIONS = ("endpoint", "region")
 _LOGIN_ENDED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 _AGAIN = frozenset({"InternalError", "RequestTimeout", "SlowDown", "ServiceUnavailable", "ConditionalRequestConflict"})
@@ -33,37 +36,50 @@ _DENIED = frozenset(
 
 
 class S3Store(RemoteStore):
-    """See the module. May be shared by threads."""
+    """See the module. May be shared by threads. Subclasses speak the same protocol to others than AWS."""
 
-    def __init__(self, bucket: str, prefix: str = "", *, region: str | None = None, endpoint: str | None = None) -> None:
-        super().__init__(f"s3://{bucket}", prefix)
+    scheme = "s3"
+    rights_take = 30.0
+    cloud = "AWS"
+    log_in = "Run `aws configure` or `aws sso login`."
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        super().__init__(f"{self.scheme}://{bucket}", prefix, machine)
         self.bucket = bucket
         self.region = region
         self.endpoint = endpoint
 
     @classmethod
-    def from_uri(cls, uri: str) -> S3Store:
+    def from_uri(cls, uri: str, machine: Machine | None = None) -> Self:
         parts = urlsplit(uri)
         options = parse_qs(parts.query)
         prefix = parts.path.strip("/")
-        shown = "s3://…" if "@" in uri else uri.partition("?")[0]
+        shown = f"{cls.scheme}://…" if "@" in uri else uri.partition("?")[0]
         if not parts.netloc or parts.fragment or set(options) - set(_OPTIONS) or "@" in parts.netloc:
             raise SkycError(
                 error(
                     "bad-storage-uri",
                     "This storage URI cannot be used",
-                    f"`{shown}` must have the form `s3://bucket/prefix`; `?region=` and `&endpoint=` may follow.",
+                    f"`{shown}` must have the form `{cls.scheme}://bucket/prefix`; `?region=` and `&endpoint=` may follow.",
                 )
             )
         if prefix:
             check_key(prefix)
-        return cls(parts.netloc, prefix, **{name: values[0] for name, values in options.items()})
+        return cls(parts.netloc, prefix, machine=machine, **{name: values[0] for name, values in options.items()})
 
     @property
     def uri(self) -> str:
         given = {"endpoint": self.endpoint, "region": self.region}
         options = urlencode({name: value for name, value in given.items() if value}, safe=":/")
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/") + (f"?{options}" if options else "")
+        return f"{self.place}/{self.prefix}".rstrip("/") + (f"?{options}" if options else "")
 
     def _send(self, name: str, content: BinaryIO, size: int, condition: Condition) -> str:
         if size > remote.AT_ONCE and condition is IS_THERE:
@@ -99,7 +115,7 @@ class S3Store(RemoteStore):
         from botocore import exceptions
 
         try:
-            client = _client(self.region, self.endpoint, _environment())
+            client = self._connected()
             return getattr(client, operation)(*values, Bucket=self.bucket, **arguments)
         except exceptions.ClientError as failure:
             raise self._refusal(failure.response, str(arguments.get("Key", ""))) from None
@@ -111,19 +127,25 @@ class S3Store(RemoteStore):
             exceptions.SSOError,
             exceptions.TokenRetrievalError,
         ) as failure:
-            said = f"there are no usable AWS credentials ({type(failure).__name__}). Run `aws configure` or `aws sso login`."
-            raise StoreError(StoreFault.DENIED, f"s3://{self.bucket}: {said}") from None
+            said = f"there are no usable {self.cloud} credentials ({type(failure).__name__}). {self.log_in}"
+            if self.machine is not None:
+                said = "this machine's metadata service gives no credentials: it has no identity."
+            raise StoreError(StoreFault.DENIED, f"{self.place}: {said}") from None
         except (exceptions.ParamValidationError, exceptions.InvalidRegionError, ValueError):
             # The message would repeat what was given, which may be a secret on the wrong place.
             said = "this bucket, region or endpoint cannot be used."
-            raise StoreError(StoreFault.INVALID, f"s3://{self.bucket}: {said}") from None
+            raise StoreError(StoreFault.INVALID, f"{self.place}: {said}") from None
         except exceptions.BotoCoreError as failure:
             raise Again(f"it does not answer ({type(failure).__name__})") from None
+
+    def _connected(self) -> Any:
+        """The client of the library. Raises StoreError, `Again`, and what the library raises."""
+        return client(self.region, self.endpoint, () if self.machine else _environment(), machine=self.machine is not None)
 
     def _refusal(self, response: dict[str, Any], key: str) -> Exception:
         code = str(response.get("Error", {}).get("Code", "an error"))
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        place = f"s3://{self.bucket}/{key}"
+        place = f"{self.place}/{key}"
         if code == "NoSuchBucket":
             # Never "not found": that would read as a bucket in which nothing is.
             return StoreError(StoreFault.UNREACHABLE, f"The bucket `{self.bucket}` does not exist.")
@@ -132,7 +154,7 @@ class S3Store(RemoteStore):
         if status == 404:
             return NotFound(f"{place} does not exist.")
         if code in _LOGIN_ENDED:
-            return StoreError(StoreFault.DENIED, f"{place}: the AWS login has ended ({code}). Log in again.")
+            return StoreError(StoreFault.DENIED, f"{place}: the {self.cloud} login has ended ({code}). Log in again.")
         if code == "RequestTimeTooSkewed":
             return StoreError(StoreFault.DENIED, f"{place}: this machine's clock is wrong by more than 15 minutes.")
         if code in _DENIED or status in (401, 403):
@@ -159,16 +181,37 @@ def _environment() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
 
 
+_making = threading.Lock()
+
+
+def client(
+    region: str | None,
+    endpoint: str | None,
+    environ: tuple[tuple[str, str], ...],
+    *,
+    machine: bool = False,
+    bearer: Callable[[], str] | None = None,
+) -> Any:
+    """Kept, because reading what botocore knows of S3 takes half a second: one for all threads. `environ` is what credentials depend on.
+    `machine`: they are those of the instance's profile. `bearer`: gives a token that goes with every request in place of a signature."""
+    with _making:
+        return _made(region, endpoint, environ, machine, bearer)
+
+
 @lru_cache(maxsize=8)
-def _client(region: str | None, endpoint: str | None, environ: tuple[tuple[str, str], ...]) -> Any:
-    """Kept, because reading what botocore knows of S3 takes half a second. `environ` is what credentials depend on."""
+def _made(
+    region: str | None,
+    endpoint: str | None,
+    environ: tuple[tuple[str, str], ...],
+    machine: bool,
+    bearer: Callable[[], str] | None,
+) -> Any:
     try:
         import boto3
+        from botocore import UNSIGNED
         from botocore.config import Config
     except ImportError:
-        raise StoreError(
-            StoreFault.INVALID, "boto3 is not installed; install skyc with its extra `aws` (pip install 'skyc[aws]')."
-        ) from None
+        raise StoreError(StoreFault.INVALID, NO_LIBRARY) from None
     # At the debug level botocore logs session tokens.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     options: dict[str, Any] = {}
@@ -179,5 +222,30 @@ def _client(region: str | None, endpoint: str | None, environ: tuple[tuple[str, 
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         }
+    if bearer is not None:
+        options["signature_version"] = UNSIGNED
     config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1, "mode": "standard"}, **options)
-    return boto3.Session().client("s3", region_name=region, endpoint_url=endpoint, config=config)
+    session = boto3.Session()
+    if machine:
+        _as_machine(session._session)
+    made = session.client("s3", region_name=region, endpoint_url=endpoint, config=config)
+    if bearer is not None:
+        # Where a signature would be put on, for every attempt.
+        made.meta.events.register("request-created.s3", partial(_bear, bearer))
+    return made
+
+
+def _as_machine(session: Any) -> None:
+    """Credentials of the instance's profile and no others. Raises NoCredentialsError: a client without any would be kept."""
+    from botocore.exceptions import NoCredentialsError
+
+    session.set_config_variable("metadata_service_timeout", 5)
+    session.set_config_variable("metadata_service_num_attempts", 3)
+    chain = session.get_component("credential_provider")
+    chain.providers = [chain.get_provider("iam-role")]
+    if session.get_credentials() is None:
+        raise NoCredentialsError
+
+
+def _bear(bearer: Callable[[], str], request: Any, **_: Any) -> None:
+    request.headers["Authorization"] = f"Bearer {bearer()}"

@@ -57,7 +57,7 @@ class Snapshotter:
     ) -> None:
         self._facts, self._directory, self._rank, self._world = facts, directory, rank, world
         self._report = on_error
-        self._store = store if store is not None else open_store(facts.store)
+        self._store = store if store is not None else open_store(facts.store, machine=facts.machine)
         self._real = Beside(directory).directory
         self._watch: TreeWatch | None = None
         self._wake_read, self._wake_write = -1, -1

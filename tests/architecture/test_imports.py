@@ -50,7 +50,7 @@ ENGINES = {
     # S3 is also a store of its own: nodes and other clouds speak it, without the target `aws`.
     "boto3": ("providers/aws/client.py", "runtime/storage/s3.py"),
     "regopy": ("runtime/policy/rego_program.py",),
-    "botocore": ("providers/aws/client.py", "runtime/storage/s3.py"),
+    "botocore": ("providers/aws/client.py", "runtime/storage/s3.py", "runtime/storage/cos.py"),
     "google": ("runtime/storage/gs.py", "providers/tfplugin/"),
     "requests": ("runtime/storage/gs.py",),
     "azure": ("runtime/storage/az.py",),

@@ -148,6 +148,7 @@ def test_refuses_what_is_no_place(uri: str) -> None:
     ("text", "slug"),
     [
         ("state: oss://bucket/x", "bad-state-setting"),
+        ("state: 'cos://bucket/x?region=eu-de'", "bad-state-setting"),
         ("state: [s3://b]", "bad-state-setting"),
         ("state: {uri: 's3://b', password: x}", "bad-state-setting"),
         ("state: {region: x}", "bad-state-setting"),

@@ -77,9 +77,10 @@ class LoopbackTransport:
 
 
 class LoopbackProvider:
-    """The two members of a provider that jobs use."""
+    """The members of a provider that jobs use."""
 
-    capabilities: frozenset[Capability] = frozenset({Capability.MULTI_NODE, Capability.FILE_STORE})
+    capabilities: frozenset[Capability] = frozenset({Capability.MULTI_NODE})
+    opens: frozenset[str] = frozenset({"file"})
 
     @contextmanager
     def transport(self, node: Node) -> Iterator[LoopbackTransport]:

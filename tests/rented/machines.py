@@ -24,10 +24,12 @@ from pathlib import Path
 import pytest
 
 from skyc.compiler.ir import NodeRuntime
-from skyc.providers.environments import Environments, render
-from skyc.providers.rented.cloud_init import ROOT, node_packages, places
+from skyc.providers.environments import Environments, packages_of, render
+from skyc.providers.rented.cloud_init import ROOT, places
 
 BRIDGE = "skyc-test"
+STORES = frozenset({"s3"})
+"""What the machines have clients for."""
 BRIDGE_ADDRESS = "10.64.255.254"
 INIT = Path(__file__).with_name("machine_init.py")
 
@@ -145,7 +147,7 @@ def stock_image(folder: Path, runtime: NodeRuntime) -> None:
     """The pinned runtime where the bootstrap would make it, uv, and uv's cache with what an empty environment needs."""
     import uv
 
-    where = places("any", runtime)
+    where = places("any", runtime, STORES)
     program = uv.find_uv_bin()
     subprocess.run(
         [program, "venv", "--quiet", "--seed", "--python", sys.executable, str(folder / "empty")],
@@ -158,7 +160,7 @@ def stock_image(folder: Path, runtime: NodeRuntime) -> None:
         interpreter=str(Path(sys._base_executable).resolve()),  # type: ignore[attr-defined]
         runtime=folder / "runtimes" / where.runtime.name,
         user=folder / "nodes" / "any" / "env",
-        packages=node_packages(runtime),
+        packages=packages_of(runtime.ray, STORES),
     )
     script = folder / "bootstrap.sh"
     script.write_text(render(environments))

@@ -22,7 +22,7 @@ from skyc.providers.ssh.host_keys import PENDING, PINNED, Remembered, plain, rem
 from skyc.providers.ssh.transport import SshTransport, transport
 from skyc.runtime.access import access_of
 from tests.lengths import takes_minutes
-from tests.rented.machines import Machines
+from tests.rented.machines import STORES, Machines
 
 RUNTIME = NodeRuntime(python=f"{sys.version_info.major}.{sys.version_info.minor}")
 DEMO = DeploymentId("demo")
@@ -30,7 +30,7 @@ TOKEN = "0123456789abcdef" * 4
 
 
 def node_of(home: Path, access: Access, rank: int, private: str, public: str) -> Node:
-    where = places(f"train-main-{rank}", RUNTIME)
+    where = places(f"train-main-{rank}", RUNTIME, STORES)
     return Node(
         id=f"i-{rank}", name=f"train-main-{rank}", group="main", rank=rank, ip=private, address=public,
         host_key=access.host_key_public, directory=str(where.directory), python=where.python, user_bin=where.user_bin,
@@ -43,7 +43,7 @@ def booted(machines: Machines, home: Path, rank: int, head: str | None = None) -
     access = access_of(home, DEMO)
     private, public = f"10.64.16.{10 + rank}", f"198.51.100.{10 + rank}"
     node = node_of(home, access, rank, private, public)
-    boot = Boot(node=node.name, arch="x86_64", runtime=RUNTIME, access=access, head=head, cpus=1, gpus=0)
+    boot = Boot(node=node.name, arch="x86_64", runtime=RUNTIME, access=access, head=head, cpus=1, gpus=0, opens=STORES)
     machines.boot(node.name, user_data(boot), access.login_key, (private, public))
     return node
 
@@ -160,7 +160,7 @@ def test_another_machine_at_the_same_address_is_refused(machines: Machines, tmp_
 def test_a_first_boot_that_fails_shows_its_log(machines: Machines, tmp_path: Path) -> None:
     access = access_of(tmp_path, DEMO)
     node = node_of(tmp_path, access, 0, "10.64.16.10", "198.51.100.10")
-    boot = Boot(node=node.name, arch="x86_64", runtime=RUNTIME, access=access, head=None, cpus=1, gpus=0)
+    boot = Boot(node=node.name, arch="x86_64", runtime=RUNTIME, access=access, head=None, cpus=1, gpus=0, opens=STORES)
     broken = user_data(boot).replace("install -d", "echo no room for the environment >&2; exit 7; install -d")
     machines.boot(node.name, broken, access.login_key, (node.ip, node.address))
     with pytest.raises(SkycError) as caught:

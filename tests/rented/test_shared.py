@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import tomllib
@@ -26,6 +27,8 @@ from skyc.compiler.ir import (
     TaskId,
 )
 from skyc.providers.base import Access, LowerContext
+from skyc.providers.environments import CLIENTS, PSUTIL
+from skyc.providers.registry import load_all
 from skyc.providers.rented import cloud_init, names, ports
 from skyc.providers.rented.buckets import without_rights
 
@@ -38,6 +41,7 @@ BOOT = cloud_init.Boot(
     head=None,
     cpus=4,
     gpus=1,
+    opens=frozenset({"s3"}),
 )
 
 
@@ -120,6 +124,28 @@ def test_the_pinned_uv_is_the_one_of_the_lock() -> None:
     wheels = {wheel["url"]: wheel["hash"].removeprefix("sha256:") for wheel in uv["wheels"]}
     for address, digest in cloud_init.UV_WHEELS.values():
         assert wheels[address] == digest
+
+
+def test_the_pinned_clients_are_those_of_the_lock() -> None:
+    """So what a node speaks to a store with is what the tests spoke to it with."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    locked = {f"{package['name']}=={package['version']}" for package in packages}
+    assert set(itertools.chain.from_iterable(CLIENTS.values())) | {PSUTIL} <= locked
+
+
+@pytest.mark.parametrize("scheme", sorted(CLIENTS))
+def test_a_node_gets_the_clients_of_its_own_stores_alone(scheme: str) -> None:
+    boot = replace(BOOT, opens=frozenset({scheme}))
+    text = cloud_init.user_data(boot)
+    others = set(itertools.chain.from_iterable(CLIENTS.values())) - set(CLIENTS[scheme])
+    assert all(package in text for package in CLIENTS[scheme]) and not any(package in text for package in others)
+    # Another environment is another place, so that no node takes one of a target with other stores for its own.
+    assert str(cloud_init.places(boot.node, boot.runtime, boot.opens).runtime) in text
+
+
+def test_every_store_a_target_opens_has_its_clients() -> None:
+    opened = set().union(*(provider.opens for provider in load_all()))
+    assert opened == {"file", *CLIENTS}
 
 
 @pytest.mark.parametrize("port", ["22", "20-30"])

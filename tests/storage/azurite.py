@@ -79,7 +79,9 @@ def forward(url: str, asked: Asked) -> Reply:
         connection.request(asked.method, target, body=asked.body or None, headers=headers)
         answer = connection.getresponse()
         data = answer.read()
-        dropped = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server")
+        dropped: tuple[str, ...] = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server")
+        if asked.method == "HEAD":
+            dropped = tuple(name for name in dropped if name != "content-length")
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in dropped}
         return Reply(status=answer.status, body=data, headers=kept)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -65,8 +66,8 @@ class Served:
 
 
 @contextmanager
-def serving(answer: Callable[[Asked], Reply]) -> Iterator[Served]:
-    """A server on a free port of this machine. `answer` may be called from several threads at once."""
+def serving(answer: Callable[[Asked], Reply], tls: ssl.SSLContext | None = None) -> Iterator[Served]:
+    """A server on a free port of this machine. `answer` may be called from several threads at once. `tls`: it is `localhost` then."""
     made: list[Served] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,6 +79,11 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Served]:
             # A client that was killed is no failure of the server's.
             with suppress(ConnectionError):
                 super().handle_one_request()
+
+        def handle_expect_100(self) -> bool:
+            told = super().handle_expect_100()
+            self.wfile.flush()
+            return told
 
         def _do(self) -> None:
             parts = urlsplit(self.path)
@@ -96,7 +102,8 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Served]:
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
-            if reply.status not in (204, 304):
+            # What a HEAD is answered with has a length of its own.
+            if reply.status not in (204, 304) and "content-length" not in {name.lower() for name in reply.headers}:
                 self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             cut = fault is not None and fault.cut
@@ -130,7 +137,11 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Served]:
         request_queue_size = 128
 
     server = Server(("127.0.0.1", 0), Handler)
-    made.append(Served(url=f"http://127.0.0.1:{server.server_address[1]}"))
+    if tls is not None:
+        # Each connection shakes hands in its own thread, so that none waits for another's.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    host = "http://127.0.0.1" if tls is None else "https://localhost"
+    made.append(Served(url=f"{host}:{server.server_address[1]}"))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

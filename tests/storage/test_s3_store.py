@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,19 +12,15 @@ from skyc.runtime.storage import remote, s3
 from skyc.runtime.storage.base import Changed, Store, StoreError, StoreFault, open_store
 from skyc.runtime.storage.conformance import ConditionalConformance, StoreConformance
 from skyc.runtime.storage.s3 import S3Store
+from tests.storage.moto_s3 import moto_s3, shares_moto
 
+pytestmark = shares_moto
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def server() -> str:
+    return moto_s3()
 
 
 @pytest.fixture(autouse=True)
@@ -118,10 +113,10 @@ class Losing:
 
 def test_what_was_written_was_written_even_if_the_answer_was_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(store, S3Store)
-    real = s3._client(store.region, store.endpoint, s3._environment())
+    real = s3.client(store.region, store.endpoint, s3._environment())
     monkeypatch.setattr(remote, "PAUSES", (0.0, 0.0))
     losing = Losing(real, 1)
-    monkeypatch.setattr(s3, "_client", lambda *_: losing)
+    monkeypatch.setattr(S3Store, "_connected", lambda _: losing)
     first = store.swap("k", b"mine", None)
     losing._lost = 1
     second = store.swap("k", b"mine too", first)
