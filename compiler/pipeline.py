@@ -39,6 +39,7 @@ from .ir import (
 )
 from .ir.catalog import CatalogPart
 from .lower import Lowering, lower
+from .makeable import better_elsewhere, makeable_alone, only_priced
 from .openable import not_openable
 from .optimize import optimize
 from .parse import parse
@@ -230,13 +231,17 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
-    placement, said = optimize(
-        state.bound or state.graph,
-        state.candidates,
-        state.sources,
-        objective=state.options.objective,
-        targets=capabilities_of(state.options.providers),
+    targets = capabilities_of(state.options.providers)
+    choose = functools.partial(
+        optimize, state.bound or state.graph, sources=state.sources, objective=state.options.objective, targets=targets
     )
+    placement, said = choose(state.candidates)
+    priced = only_priced(state.candidates.catalog, targets)
+    if placement is not None and any(item.provider in priced for item in placement.placements):
+        made, _ = choose(makeable_alone(state.candidates, priced))
+        passed_over = better_elsewhere(placement, made, priced) if made is not None else ()
+        if passed_over:
+            placement, said = made, (*said, *passed_over)
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 

@@ -70,9 +70,12 @@ def test_why_not_a_machine_of_ones_own_with_another_label(
 
 def test_why_not_what_is_dearer(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task.write_text(TASK.replace("infra: aws/us-east-1, ", ""))
-    said = told(capsys, "explain", str(task), "--why-not", "aws")
-    assert "offers meet the requirements. The best: aws/" in said
-    assert "more per run (address +$0.05, compute +$" in said
+    said = told(capsys, "explain", str(task), "--why-not", "gcp", "--why-not", "lambda")
+    assert "offers meet the requirements. The best: gcp/" in said
+    assert "more per run (compute +$" in said
+    # It is only priced, so another place is taken, and this says what that costs.
+    assert "offers meet the requirements. The best: lambda/" in said
+    assert "less per run (address -$0.05, compute -$" in said
 
 
 def test_a_bucket_moves_the_task_that_reads_it(task: Path, capsys: pytest.CaptureFixture[str]) -> None:

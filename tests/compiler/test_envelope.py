@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from skyc.compiler.diagnostics import SourceFile, has_errors
-from skyc.compiler.ir import DeploymentId, FrozenMap, NodeRuntime
+from skyc.compiler.diagnostics import Diagnostic, SourceFile, has_errors
+from skyc.compiler.ir import DeploymentId, FrozenMap, GroupPlacement, NodeRuntime, ResourceGraph, Task
 from skyc.compiler.ir.catalog import CatalogPart
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.aws.provider import AwsProvider
-from skyc.providers.base import Access, Capability, Provider
+from skyc.providers.base import Access, Capability, LowerContext, Provider
 from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.ibm.provider import IbmProvider
 
@@ -33,10 +33,28 @@ class Priced(GcpProvider):
         return GcpProvider().catalog(home=home)
 
 
+class BothFamilies(AwsProvider):
+    """AWS if its machines were reached over IPv6 too: every range declared can come."""
+
+    def catalog(self, *, home: Path) -> CatalogPart:
+        return AwsProvider().catalog(home=home)
+
+    def lower(
+        self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+        graph, said = super().lower(task, placements, context)
+        return graph, tuple(found for found in said if found.slug != "ssh-closed")
+
+
 def compiled(
-    home: Path, *requests: str, ssh_from: str = "203.0.113.7/32", gcp: Provider | None = None, **options: Any
+    home: Path,
+    *requests: str,
+    ssh_from: str = "203.0.113.7/32",
+    gcp: Provider | None = None,
+    aws: Provider | None = None,
+    **options: Any,
 ) -> Compilation:
-    providers: dict[str, Provider] = {"aws": AwsProvider(), "gcp": gcp or GcpProvider(), "ibm": IbmProvider()}
+    providers: dict[str, Provider] = {"aws": aws or AwsProvider(), "gcp": gcp or GcpProvider(), "ibm": IbmProvider()}
     text = f"name: train\nresources: {{any_of: [{', '.join(requests)}]}}\nrun: echo hi\n"
     return compile_source(
         SourceFile(path="task.yaml", text=text),
@@ -70,7 +88,7 @@ def test_what_can_be_made_stays(tmp_path: Path) -> None:
 
 def test_machines_that_nobody_could_log_in_to_are_no_fallback(tmp_path: Path) -> None:
     """Machines at Google Cloud have IPv4 addresses only."""
-    found = compiled(tmp_path, AWS, GCP, LATER, ssh_from="2001:db8::/32")
+    found = compiled(tmp_path, AWS, GCP, LATER, ssh_from="2001:db8::/32", aws=BothFamilies())
     assert where(found) == ("aws", {"aws"})
     (note,) = notes(found)
     assert "gcp/us-central1/us-central1-a n2-standard-32 on-demand: nobody could log in to the machines." in note
@@ -79,7 +97,7 @@ def test_machines_that_nobody_could_log_in_to_are_no_fallback(tmp_path: Path) ->
 def test_where_nobody_could_log_in_to_the_choice_either_nothing_is_left_out(tmp_path: Path) -> None:
     """An apply refuses that plan; until an address is declared it shows what there is."""
     gcp = GCP.replace("n2-standard-32", "n2-standard-2")
-    found = compiled(tmp_path, gcp, GCP, LATER.replace("4x", "24x"), ssh_from="2001:db8::/32")
+    found = compiled(tmp_path, gcp, GCP, LATER.replace("4x", "24x"), ssh_from="2001:db8::/32", aws=BothFamilies())
     assert where(found) == ("gcp", {"aws", "gcp"}) and not notes(found)
 
 
@@ -99,6 +117,6 @@ def test_where_no_job_can_be_started_is_no_fallback(tmp_path: Path) -> None:
 
 
 def test_the_same_file_gives_the_same_plan(tmp_path: Path) -> None:
-    first, second = (compiled(tmp_path, AWS, GCP, IBM, ssh_from="2001:db8::/32") for _ in range(2))
+    first, second = (compiled(tmp_path, AWS, GCP, IBM, ssh_from="2001:db8::/32", aws=BothFamilies()) for _ in range(2))
     assert first.placement == second.placement and first.graphs == second.graphs
     assert first.diagnostics == second.diagnostics
