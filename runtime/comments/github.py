@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...compiler.ir import Secret
 from .answers import asked
@@ -21,7 +21,10 @@ class GitHub(Collection):
     permission = "`permissions: {contents: read, pull-requests: write}`"
     edit_method = "PATCH"
     listing = (("per_page", "100"),)
-    headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+    headers: ClassVar[Mapping[str, str]] = {
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
 
     def comments(self) -> str:
         return f"{self._issues()}/{self.number}/comments"
