@@ -186,7 +186,7 @@ def apply(
             last = plan.jobs[-1]
             return result(Outcome.ALREADY_SUCCEEDED, newest_attempt(session, deployment, last.task, last.run))
         work = _file_jobs(session, plan, todo)
-        work.start(lambda job: _submit(session, plan, job, compilation.secrets))
+        work.start(lambda job: _submit(session, plan, job, compilation.secrets), watching=not detach)
     # From here the lock is free: `logs`, `cancel` and `status` work beside us, and the jobs need nobody.
     if not detach:
         work.finish(lambda job: _next(session, plan, job, request, wait))

@@ -68,9 +68,9 @@ class NobodyListens(Exception):
 
 @dataclass(kw_only=True)
 class FileJobs:
-    """`waiting`: jobs to be done, in an order in which each comes after what it needs. `needs`: of every task. `follow`: tells a job's output
-    until it is over; it may be called in a thread, and ends with NobodyListens, soon after the event is set. `settle`: writes down an end.
-    `has_room`: whether a task's machines have room for it beside what runs."""
+    """`waiting`: jobs to be done, in an order in which each comes after what it needs. `needs`: of every task. `follow`: tells a job's
+    output until it is over; it may be called in a thread, and ends with NobodyListens, soon after the event is set. `settle`: writes down
+    an end. `has_room`: whether a task's machines have room for it beside what runs."""
 
     waiting: list[JobPlan]
     needs: Mapping[TaskId, Sequence[TaskId]]
@@ -85,16 +85,22 @@ class FileJobs:
     _followed: set[TaskId] = field(default_factory=set)
     _gone: threading.Event = field(default_factory=threading.Event)
 
-    def start(self, start: Start) -> None:
-        """Start what can be started now. Raises Interrupted."""
+    def start(self, start: Start, *, watching: bool = True) -> None:
+        """Start what can be started now. `watching`: what runs is followed meanwhile, since a start can take minutes. Raises
+        Interrupted."""
         for job in tuple(self.waiting):
             if not self._may_start(job.task):
                 continue
+            if watching:
+                self._watch()
             self.waiting.remove(job)
             try:
                 self.running[job.task] = start(job)
             except SkycError as failure:
                 self.failures[job.task] = failure
+            except BaseException:
+                self._gone.set()
+                raise
 
     def _may_start(self, task: TaskId) -> bool:
         if any(record.state is JobState.CANCELLED for record in self.ended.values()):
@@ -128,14 +134,19 @@ class FileJobs:
             self._gone.set()
 
     def _next_end(self) -> News:
-        fresh = [task for task in self.running if task not in self._followed]
-        self._followed.update(fresh)
-        if fresh and len(self.running) == 1:
-            # Nothing can begin before it ends.
-            return fresh[0], self._end_of(fresh[0])
-        for task in fresh:
-            threading.Thread(target=self._tell_end, args=(task,), daemon=True, name=f"follow-{task}").start()
+        if len(self.running) == 1:
+            (task,) = self.running
+            if task not in self._followed:
+                # Nothing can begin before it ends.
+                return task, self._end_of(task)
+        self._watch()
         return self._news.get()
+
+    def _watch(self) -> None:
+        """Have everything that runs followed."""
+        for task in self.running.keys() - self._followed:
+            self._followed.add(task)
+            threading.Thread(target=self._tell_end, args=(self.running[task],), daemon=True, name=f"follow-{task}").start()
 
     def _end_of(self, task: TaskId) -> JobStatus | BaseException:
         try:
@@ -143,8 +154,8 @@ class FileJobs:
         except SkycError as failure:
             return failure
 
-    def _tell_end(self, task: TaskId) -> None:
-        item = self.running[task]
+    def _tell_end(self, item: Started) -> None:
+        task = item.record.task
         try:
             self._news.put((task, self.follow(item, self._gone)))
         except BaseException as failure:

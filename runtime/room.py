@@ -13,8 +13,8 @@ from .session import Session
 
 
 def has_room(session: Session, deployment: DeploymentId, task: TaskId, running: Collection[Started]) -> bool:
-    """Whether a task's job can run beside those that do. A machine that is rented, or another one of the user's, is its task's alone. Nodes on
-    this machine share it: there the CPUs, memory and devices of them all must not be more than it has."""
+    """Whether a task's job can run beside those that do. A machine that is rented, or another one of the user's, is its task's alone. Nodes
+    on this machine share it: there the CPUs, memory and devices of them all must not be more than it has."""
     cluster = cluster_of(session, deployment, task)
     if cluster is None or Capability.THIS_MACHINE not in cluster.provider.capabilities:
         return True

@@ -62,6 +62,9 @@ def buckets(account: Any) -> dict[str, str]:
     s3 = account("s3")
     found = {}
     for row in s3.list_buckets()["Buckets"]:
+        if not row["Name"].startswith("skyc-"):
+            # Another test's, without tags.
+            continue
         tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=row["Name"])["TagSet"]}
         if tags.get("skyc-deployment") == DEMO:
             found[tags["skyc-storage"]] = row["Name"]
