@@ -149,15 +149,14 @@ def apply(
     def result(outcome: Outcome, job: JobRecord | None, work: FileJobs | None = None) -> ApplyResult:
         if review is not None and outcome is not Outcome.DECLINED:
             session.store.end_plan_file(deployment, review.digest)
-        attempts = worth_telling(session.store.attempts(deployment))
         return ApplyResult(
             deployment=deployment,
             outcome=outcome,
             job=job,
-            jobs=_in_file_order(work) if work is not None else (),
-            not_started=tuple(job.task for job in work.waiting) if work is not None else (),
+            jobs=work.records if work is not None else (),
+            not_started=work.left if work is not None else (),
             diagnostics=compilation.diagnostics,
-            attempts=attempts,
+            attempts=worth_telling(session.store.attempts(deployment)),
         )
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
@@ -190,15 +189,24 @@ def apply(
     # From here the lock is free: `logs`, `cancel` and `status` work beside us, and the jobs need nobody.
     if not detach:
         work.finish(lambda job: _next(session, plan, job, request, wait))
-    _raise_failures(session, work)
-    records = _in_file_order(work)
-    if detach:
-        if work.waiting:
-            waiting, started = (", ".join(f"`{job.task}`" for job in work.waiting), " and ".join(row.id for row in records))
+    return result(*_outcome(session, work, detached=detach), work)
+
+
+def _outcome(session: Session, work: FileJobs, *, detached: bool) -> tuple[Outcome, JobRecord]:
+    """How it ended, and the job that says so. Raises what was in the way of jobs, after a word about the others."""
+    records = work.records
+    if work.failures:
+        for record in records:
+            session.note("job", f"job {record.id} {record.state.value}")
+        said = dict.fromkeys(found for failure in work.failures.values() for found in failure.diagnostics)
+        raise SkycError(*said, exit_code=max(failure.exit_code for failure in work.failures.values()))
+    if detached:
+        if work.left:
+            waiting, started = ", ".join(f"`{task}`" for task in work.left), " and ".join(row.id for row in records)
             session.note("job", f"{waiting} not started: apply again, without --detach, when {started} has succeeded")
-        return result(Outcome.DETACHED, records[-1], work)
+        return Outcome.DETACHED, records[-1]
     record = next((row for row in records if row.state is not JobState.SUCCEEDED), records[-1])
-    return result(OUTCOMES[record.state], record, work)
+    return OUTCOMES[record.state], record
 
 
 def _file_jobs(session: Session, plan: Planned, todo: list[JobPlan]) -> FileJobs:
@@ -222,21 +230,6 @@ def _file_jobs(session: Session, plan: Planned, todo: list[JobPlan]) -> FileJobs
         settle=settle,
         has_room=functools.partial(has_room, session, plan.deployment),
     )
-
-
-def _in_file_order(work: FileJobs) -> tuple[JobRecord, ...]:
-    records = work.ended | {task: item.record for task, item in work.running.items()}
-    return tuple(records[task] for task in work.needs if task in records)
-
-
-def _raise_failures(session: Session, work: FileJobs) -> None:
-    """Raises what was in the way of jobs, after a word about the others."""
-    if not work.failures:
-        return
-    for record in _in_file_order(work):
-        session.note("job", f"job {record.id} {record.state.value}")
-    said = dict.fromkeys(found for failure in work.failures.values() for found in failure.diagnostics)
-    raise SkycError(*said, exit_code=max(failure.exit_code for failure in work.failures.values()))
 
 
 def _make(session: Session, plan: Planned, request: Request) -> Planned:

@@ -85,6 +85,17 @@ class FileJobs:
     _followed: set[TaskId] = field(default_factory=set)
     _gone: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def records(self) -> tuple[JobRecord, ...]:
+        """What was started, in the file's order."""
+        found = self.ended | {task: item.record for task, item in self.running.items()}
+        return tuple(found[task] for task in self.needs if task in found)
+
+    @property
+    def left(self) -> tuple[TaskId, ...]:
+        """Tasks that were not started."""
+        return tuple(job.task for job in self.waiting)
+
     def start(self, start: Start, *, watching: bool = True) -> None:
         """Start what can be started now. `watching`: what runs is followed meanwhile, since a start can take minutes. Raises
         Interrupted."""
@@ -165,4 +176,4 @@ class FileJobs:
         records = [item.record for item in self.running.values()]
         if not records:
             return KeyboardInterrupt()
-        return go_on(records[0].deployment, [record.id for record in records], (job.task for job in self.waiting))
+        return go_on(records[0].deployment, [record.id for record in records], self.left)

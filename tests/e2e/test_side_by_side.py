@@ -67,11 +67,13 @@ def test_two_jobs_meet_and_neither_is_lost(skyc: Skyc, tmp_path: Path) -> None:
     assert "Jobs left-1-1 and right-1-1 go on without you. Not started yet: `after`" in second.text
     assert set(states().values()) == {"running"}
 
+    third = skyc.start("apply", task, "-y")
+    skyc.wait_for("both once more", 100, lambda: "left | left begins" in third.text and "right | right begins" in third.text)
     (shared / "broken").touch()
     (shared / "go").touch()
-    failed = skyc("apply", task, "-y", code=1)
-    assert "right | right ends" in failed.out, failed.both
-    assert "job left-1-1 failed with exit code 3" in failed.err and "not started: `after`" in failed.err
+    assert third.wait(100) == 1, third.text
+    assert "right | right ends" in third.text and "job right-1-1 succeeded" in third.text
+    assert "job left-1-1 failed with exit code 3" in third.text and "not started: `after`" in third.text
     assert states() == {"left-1-1": "failed", "right-1-1": "succeeded"}
 
     (shared / "broken").unlink()
