@@ -26,15 +26,20 @@ SHOWN = 3
 
 
 def makeable(
-    graph: TaskGraph, plan: PlacementPlan, how: Lowering, *, buckets: tuple[Bucket, ...] = ()
+    graph: TaskGraph,
+    plan: PlacementPlan,
+    how: Lowering,
+    *,
+    buckets: tuple[Bucket, ...] = (),
+    known: dict[object, str] | None = None,
 ) -> tuple[PlacementPlan, tuple[Diagnostic, ...]]:
     """The plan without the fallbacks that could not be made, and a note about each group that lost all of them, or some because nobody
-    could log in to them."""
+    could log in to them. known: see `CompileOptions.tried`."""
     if not plan.fallbacks:
         return plan, ()
     why: dict[GroupPlacement, str] = {}
     notes: list[Diagnostic] = []
-    known: dict[object, str] = {}
+    known = {} if known is None else known
     choices = {(item.task, item.group): item for item in plan.placements}
     beside: dict[GroupKey, list[GroupPlacement]] = {}
     for item in plan.fallbacks:
@@ -66,14 +71,14 @@ def _lost(
     few = min(group.num_nodes, FEW)
     alone = replace(task, groups=(replace(group, num_nodes=few),))
     asked = tuple(replace(request, origin=SpecPath()) for request in group.requests)
-    data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint)
+    data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint, buckets)
     closed: bool | None = None
     for item in fallbacks:
         provider = how.providers[item.provider]
         if Capability.RUN not in provider.capabilities and Capability.RUN in how.providers[choice.provider].capabilities:
             yield item, f"skyc cannot start jobs at {item.provider} yet"
             continue
-        key = (asked, data, few, item.request, name_of(item), choice.provider)
+        key = (how.deployment, asked, data, few, item.request, name_of(item), choice.provider)
         if key not in known:
             _, said = how.task(alone, (replace(item, num_nodes=few),), buckets, "")
             known[key] = next((found.summary for found in said if found.severity is Severity.ERROR), "")

@@ -116,6 +116,10 @@ def test_fallbacks_of_many_nodes_are_tried_with_few(tmp_path: Path, monkeypatch:
         return lower(self, task, *rest)
 
     monkeypatch.setattr(GcpProvider, "lower", counting)
-    found = compiled(tmp_path, AWS, GCP, more="num_nodes: 40\n")
-    assert where(found) == ("aws", {"gcp"}) and set(seen) == {2}
+    tried: dict[object, str] = {}
+    found = compiled(tmp_path, AWS, GCP, more="num_nodes: 40\n", tried=tried)
+    assert where(found) == ("aws", {"gcp"}) and seen == [2]
     assert {item.num_nodes for item in (found.placement.fallbacks if found.placement else ())} == {40}
+    # The other side of a diff.
+    assert where(compiled(tmp_path, AWS, GCP, more="num_nodes: 30\n", tried=tried)) == ("aws", {"gcp"})
+    assert seen == [2], "what was found out is asked again"
