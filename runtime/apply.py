@@ -205,8 +205,7 @@ def _outcome(session: Session, work: FileJobs, *, detached: bool) -> tuple[Outco
     if work.failures:
         for record in records:
             session.note("job", f"job {record.id} {record.state.value}")
-        said = dict.fromkeys(found for failure in work.failures.values() for found in failure.diagnostics)
-        raise SkycError(*said, exit_code=max(failure.exit_code for failure in work.failures.values()))
+        raise SkycError.of(work.failures.values())
     if detached:
         if work.left:
             waiting, started = ", ".join(f"`{task}`" for task in work.left), " and ".join(row.id for row in records)
