@@ -44,8 +44,8 @@ def loaded(body: str, names: tuple[str, ...] = HEAVY) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", LOOK.format(body=body, names=names)], capture_output=True, text=True, timeout=60, check=True
     )
-    names: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return names
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 @pytest.mark.parametrize("body", ["import skyc", HELP], ids=["import", "help"])
