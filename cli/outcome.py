@@ -33,7 +33,7 @@ def say_outcome(result: ApplyResult, screen: Screen) -> int:
             screen.note(f"{which} has succeeded before; nothing was run (--rerun runs it again)")
             return 0
         case Outcome.DETACHED:
-            screen.note(f"{which} goes on by itself\n\n    skyc logs -f {name}")
+            screen.note(_detached(result))
             return 0
         case Outcome.DECLINED:
             screen.note("not approved; nothing was done")
@@ -45,7 +45,18 @@ def say_outcome(result: ApplyResult, screen: Screen) -> int:
             screen.note(f"{which} was lost{_why(result)}\n\n{_what_now(result)}")
         case never:
             assert_never(never)
+    if result.not_started:
+        screen.note(f"not started: {', '.join(f'`{task}`' for task in result.not_started)}")
     return 1
+
+
+def _detached(result: ApplyResult) -> str:
+    jobs, name = result.jobs, result.deployment
+    if len(jobs) < 2:
+        which = f"job {result.job.id}" if result.job else "the job"
+        return f"{which} goes on by itself\n\n    skyc logs -f {name}"
+    commands = "\n".join(f"    skyc logs -f {name} {job.id}" for job in jobs)
+    return f"jobs {' and '.join(job.id for job in jobs)} go on by themselves\n\n{commands}"
 
 
 def _what_now(result: ApplyResult) -> str:

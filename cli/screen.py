@@ -150,7 +150,7 @@ class Screen:
         """Show one piece of progress. May be called from any thread."""
         if progress.kind is ProgressKind.OUTPUT:
             self._finish_step(progress)
-            self.output(progress.text)
+            self.output(f"{progress.task} | {progress.text}" if progress.task is not None else progress.text)
             return
         with self._mutex:
             text = harmless(progress.text)

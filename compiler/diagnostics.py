@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from .ir import JsonObject, SpecPath
@@ -124,6 +124,12 @@ class SkycError(Exception):
         super().__init__("; ".join(f"{d.slug}: {d.summary}" for d in diagnostics))
         self.diagnostics = diagnostics
         self.exit_code = exit_code
+
+    @classmethod
+    def of(cls, failures: Collection[SkycError]) -> SkycError:
+        """Several as one: everything they say, once, with the gravest exit code. There is at least one."""
+        said = dict.fromkeys(found for failure in failures for found in failure.diagnostics)
+        return cls(*said, exit_code=max(failure.exit_code for failure in failures))
 
 
 def error(

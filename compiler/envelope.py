@@ -20,19 +20,26 @@ from .lower import Lowering
 NOBODY = "ssh-closed"
 """Said of machines that nobody could log in to: a warning, since a plan may be made before an address is declared."""
 NO_LOGIN = "nobody could log in to the machines"
+FEW = 2
+"""Nodes that a group is lowered with to see whether it can be made: what holds for two holds for any number, and takes as long for each."""
 SHOWN = 3
 
 
 def makeable(
-    graph: TaskGraph, plan: PlacementPlan, how: Lowering, *, buckets: tuple[Bucket, ...] = ()
+    graph: TaskGraph,
+    plan: PlacementPlan,
+    how: Lowering,
+    *,
+    buckets: tuple[Bucket, ...] = (),
+    known: dict[object, str] | None = None,
 ) -> tuple[PlacementPlan, tuple[Diagnostic, ...]]:
     """The plan without the fallbacks that could not be made, and a note about each group that lost all of them, or some because nobody
-    could log in to them."""
+    could log in to them. known: see `CompileOptions.tried`."""
     if not plan.fallbacks:
         return plan, ()
     why: dict[GroupPlacement, str] = {}
     notes: list[Diagnostic] = []
-    known: dict[object, str] = {}
+    known = {} if known is None else known
     choices = {(item.task, item.group): item for item in plan.placements}
     beside: dict[GroupKey, list[GroupPlacement]] = {}
     for item in plan.fallbacks:
@@ -61,22 +68,25 @@ def _lost(
     known: dict[object, str],
 ) -> Iterator[tuple[GroupPlacement, str]]:
     """Fallbacks that are worse off than the choice, and why. `known`: answers for tasks that ask for the same."""
-    alone = replace(task, groups=(group,))
+    few = min(group.num_nodes, FEW)
+    alone = replace(task, groups=(replace(group, num_nodes=few),))
     asked = tuple(replace(request, origin=SpecPath()) for request in group.requests)
-    data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint)
+    data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint, buckets)
     closed: bool | None = None
     for item in fallbacks:
         provider = how.providers[item.provider]
         if Capability.RUN not in provider.capabilities and Capability.RUN in how.providers[choice.provider].capabilities:
             yield item, f"skyc cannot start jobs at {item.provider} yet"
             continue
-        key = (asked, data, group.num_nodes, item.request, name_of(item), choice.provider)
+        key = (how.deployment, asked, data, few, item.request, name_of(item), choice.provider)
         if key not in known:
-            _, said = how.task(alone, (item,), buckets, "")
+            _, said = how.task(alone, (replace(item, num_nodes=few),), buckets, "")
             known[key] = next((found.summary for found in said if found.severity is Severity.ERROR), "")
             if not known[key] and any(found.slug == NOBODY for found in said):
                 if closed is None:
-                    closed = any(found.slug == NOBODY for found in how.task(alone, (choice,), buckets, "")[1])
+                    closed = any(
+                        found.slug == NOBODY for found in how.task(alone, (replace(choice, num_nodes=few),), buckets, "")[1]
+                    )
                 known[key] = "" if closed else NO_LOGIN
         if known[key]:
             yield item, known[key]

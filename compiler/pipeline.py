@@ -85,6 +85,9 @@ class CompileOptions:
     """The catalog, by provider; None: every provider is asked for its part."""
     versions: FrozenMap[str] = field(default_factory=FrozenMap)
     """Terraform provider source → version to use instead of the one skyc pins."""
+    tried: dict[object, str] = field(default_factory=dict, compare=False, repr=False)
+    """Whether a fallback can be made: empty if so, else why not. Filled by compilations, and shared by those of one command whose options
+    are the same but for the file's own variables: it spares time and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +288,7 @@ def _lower(state: Compilation) -> Compilation:
         from .envelope import makeable
 
         # Before anything is lowered: which plan made a resource stands in its tags.
-        placement, notes = makeable(state.graph, state.placement, how, buckets=buckets)
+        placement, notes = makeable(state.graph, state.placement, how, buckets=buckets, known=state.options.tried)
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
     unopened = not_openable(state.graph, placement, buckets, state.options.providers, state.sources)
     diagnostics = (*state.diagnostics, *notes, *said, *unopened)

@@ -59,7 +59,6 @@ class Capability(enum.Enum):
     OPEN_PORTS = "open-ports"
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
-    OBJECT_MOUNT = "object-mount"
     STOP = "stop"
     """Its machines can be stopped, which keeps their disks, and started again: `cannot_stop`, `stop` and `start` work."""
     BUCKET = "bucket"

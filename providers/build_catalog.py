@@ -15,6 +15,7 @@ from pathlib import Path
 from ..compiler.ir.catalog import CatalogPart
 from .facts import Facts, tables
 from .snapshot import encode
+from .stored import CATALOG_FILE
 
 FOLDERS: tuple[tuple[str, str], ...] = (
     ("aws", "aws"),
@@ -26,7 +27,6 @@ FOLDERS: tuple[tuple[str, str], ...] = (
     ("runpod", "runpod"),
 )
 """(provider, its folder). `lambda` is a word of Python's own and cannot name a package."""
-CATALOG_FILE = "catalog.skyc"
 
 
 def build(facts: Facts, folder: str) -> CatalogPart:

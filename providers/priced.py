@@ -17,9 +17,8 @@ from ..compiler.ir import DeploymentId, DriftTable, Failure, FrozenMap, GroupPla
 from ..compiler.ir.catalog import CatalogPart
 from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
 from .bucketless import Bucketless
-from .build_catalog import CATALOG_FILE
 from .errors import NO_WORDS, Vocabulary, read
-from .stored import stored_part
+from .stored import CATALOG_FILE, stored_part
 
 STATE = "priced, not yet compiled"
 

@@ -18,6 +18,8 @@ from .snapshot import decode, read_part
 if TYPE_CHECKING:
     from ..compiler.ir.catalog import Column, Flags
 
+CATALOG_FILE = "catalog.skyc"
+"""In a cloud's folder: the part that came with skyc."""
 _DATE = re.compile(r"20\d\d(?:-\d\d(?:-\d\d)?)?")
 
 

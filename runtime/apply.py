@@ -8,11 +8,15 @@ Order, and why it is safe to be killed at any point:
 4. the cluster is probed (it must refuse who has no token), the job is written down, put on the nodes and submitted under our
    id, so that a repeated submission is the same job;
 5. the lock is released and the job followed. From here the job needs nobody: following can be interrupted and taken up again.
+
+Of a file with several tasks, 4 and 5 are done for as many at once as may run side by side (`file_jobs.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from .attempts import worth_telling
 from .backend.opening import shared
 from .clusters import Cluster, cluster_of
 from .failover import is_up, make_site, nodes_of
+from .file_jobs import FileJobs, NobodyListens, Started, go_on, may_meet
 from .job import JobId, JobKind, JobRequest, JobState, JobStatus
 from .job_request import hourly_of, job_request
 from .lock import Holder, deployment_lock
@@ -55,6 +60,7 @@ from .refusals import compiled, refuse_another, refuse_ejected, refuse_what_cann
 from .request import Request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
 from .reviewed import opened_review, reviewed
+from .room import has_room
 from .runs import plan_job
 from .session import Session
 from .sites import SiteContext
@@ -146,12 +152,17 @@ def apply(
     )
     deployment = compilation.deployment
 
-    def result(outcome: Outcome, job: JobRecord | None) -> ApplyResult:
+    def result(outcome: Outcome, job: JobRecord | None, work: FileJobs | None = None) -> ApplyResult:
         if review is not None and outcome is not Outcome.DECLINED:
             session.store.end_plan_file(deployment, review.digest)
-        attempts = worth_telling(session.store.attempts(deployment))
         return ApplyResult(
-            deployment=deployment, outcome=outcome, job=job, diagnostics=compilation.diagnostics, attempts=attempts
+            deployment=deployment,
+            outcome=outcome,
+            job=job,
+            jobs=work.records if work is not None else (),
+            not_started=work.left if work is not None else (),
+            diagnostics=compilation.diagnostics,
+            attempts=worth_telling(session.store.attempts(deployment)),
         )
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
@@ -180,28 +191,51 @@ def apply(
         if not todo:
             last = plan.jobs[-1]
             return result(Outcome.ALREADY_SUCCEEDED, newest_attempt(session, deployment, last.task, last.run))
-        cluster, record = _submit(session, plan, todo[0], compilation.secrets)
-    # From here the lock is free: `logs`, `cancel` and `status` work beside us, and the job needs nobody.
-    if detach:
-        if todo[1:]:
-            waiting = ", ".join(f"`{job.task}`" for job in todo[1:])
-            session.note("job", f"{waiting} not started: apply again, without --detach, when {record.id} has succeeded")
-        return result(Outcome.DETACHED, record)
-    record = follow(session, deployment, cluster, record)
-    record = _follow_rest(session, plan, record, todo[1:], request, wait)
-    return result(OUTCOMES[record.state], record)
+        work = _file_jobs(session, plan, todo)
+        work.start(lambda job: _submit(session, plan, job, compilation.secrets), watching=not detach)
+    # From here the lock is free: `logs`, `cancel` and `status` work beside us, and the jobs need nobody.
+    if not detach:
+        work.finish(lambda job: _next(session, plan, job, request, wait))
+    return result(*_outcome(session, work, detached=detach), work)
 
 
-def _follow_rest(
-    session: Session, plan: Planned, record: JobRecord, jobs_left: list[JobPlan], request: Request, wait: float | None
-) -> JobRecord:
-    """Each later job of the file once the one before has succeeded. The last that ran."""
-    for job in jobs_left:
-        if record.state is not JobState.SUCCEEDED:
-            break
-        cluster, record = _next(session, plan, job, request, wait)
-        record = follow(session, plan.deployment, cluster, record)
-    return record
+def _outcome(session: Session, work: FileJobs, *, detached: bool) -> tuple[Outcome, JobRecord]:
+    """How it ended, and the job that says so. Raises what was in the way of jobs, after a word about the others."""
+    records = work.records
+    if work.failures:
+        for record in records:
+            session.note("job", f"job {record.id} {record.state.value}")
+        raise SkycError.of(work.failures.values())
+    if detached:
+        if work.left:
+            waiting, started = ", ".join(f"`{task}`" for task in work.left), " and ".join(row.id for row in records)
+            session.note("job", f"{waiting} not started: apply again, without --detach, when {started} has succeeded")
+        return Outcome.DETACHED, records[-1]
+    record = next((row for row in records if row.state is not JobState.SUCCEEDED), records[-1])
+    return OUTCOMES[record.state], record
+
+
+def _file_jobs(session: Session, plan: Planned, todo: list[JobPlan]) -> FileJobs:
+    assert plan.compilation.graph is not None
+    needs = {task.id: task.needs for task in plan.compilation.graph.tasks}
+    several = may_meet([job.task for job in todo], needs)
+
+    def show(item: Started, gone: threading.Event) -> JobStatus:
+        return _show(session, item, gone, several=several)
+
+    def settle(item: Started, status: JobStatus) -> JobRecord:
+        record = ended(session, plan.deployment, item.cluster, item.record, status)
+        if several:
+            session.note("job", f"job {record.id} {record.state.value}")
+        return record
+
+    return FileJobs(
+        waiting=list(todo),
+        needs=needs,
+        follow=show,
+        settle=settle,
+        has_room=functools.partial(has_room, session, plan.deployment),
+    )
 
 
 def _make(session: Session, plan: Planned, request: Request) -> Planned:
@@ -264,7 +298,7 @@ def _make(session: Session, plan: Planned, request: Request) -> Planned:
     return plan
 
 
-def _next(session: Session, plan: Planned, job: JobPlan, request: Request, wait: float | None) -> tuple[Cluster, JobRecord]:
+def _next(session: Session, plan: Planned, job: JobPlan, request: Request, wait: float | None) -> Started:
     """Start a later job of the file. Others may have worked meanwhile, so what is to be done is decided anew, with the lock."""
     deployment = plan.deployment
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait):
@@ -278,11 +312,11 @@ def _next(session: Session, plan: Planned, job: JobPlan, request: Request, wait:
         cluster = cluster_of(session, deployment, job.task)
         record = newest_attempt(session, deployment, job.task, job.run)
         if job.action is JobAction.NOTHING and cluster is not None and record is not None:
-            return cluster, record
+            return Started(cluster=cluster, record=record)
         return _submit(session, plan, job, plan.compilation.secrets)
 
 
-def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str, Secret]) -> tuple[Cluster, JobRecord]:
+def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str, Secret]) -> Started:
     """Start a planned job, or find the one that is running."""
     deployment = plan.deployment
     task = plan.task(job.task)
@@ -302,7 +336,7 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
         assert record is not None
         if record.state is JobState.PENDING:
             _start_pending(session, plan, cluster, record, secrets)
-        return cluster, record
+        return Started(cluster=cluster, record=record)
     for old in session.store.jobs(deployment):
         if old.task == task.id and old.kind is JobKind.RUN and not old.state.final:
             session.store.update_job(deployment, old.id, JobStatus(state=JobState.LOST, reason="It was never submitted."))
@@ -315,7 +349,7 @@ def _submit(session: Session, plan: Planned, job: JobPlan, secrets: Mapping[str,
         session.store.set_run_state(deployment, task.id, run, RunState.OPEN, task_digest=digest)
     record = session.store.begin_job(deployment, task.id, run=run, hourly=hourly_of(plan, task))
     start(session, deployment, cluster, job_request(session, plan, task, record), secrets)
-    return cluster, record
+    return Started(cluster=cluster, record=record)
 
 
 def _start_pending(session: Session, plan: Planned, cluster: Cluster, record: JobRecord, secrets: Mapping[str, Secret]) -> None:
@@ -380,8 +414,18 @@ def start(
 
 
 def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record: JobRecord) -> JobRecord:
-    """Show the job's output until it is over; record how it ended. Raises Interrupted: the job goes on."""
+    """Show a job's output until it is over; record how it ended. Raises Interrupted: the job goes on."""
+    try:
+        status = _show(session, Started(cluster=cluster, record=record), threading.Event(), several=False)
+    except KeyboardInterrupt:
+        raise go_on(deployment, [record.id]) from None
+    return ended(session, deployment, cluster, record, status)
+
+
+def _show(session: Session, item: Started, gone: threading.Event, *, several: bool) -> JobStatus:
+    """Tell a job's output, line by line, until it is over. `several`: others' may come between the lines."""
     pending = ""
+    cluster, task = item.cluster, item.record.task if several else None
 
     def out(text: str) -> None:
         nonlocal pending
@@ -390,21 +434,25 @@ def follow(session: Session, deployment: DeploymentId, cluster: Cluster, record:
             # A progress bar that never ends its line: it is shown, and not held until the job is over.
             lines, pending = [*lines, pending], ""
         for line in lines:
-            session.tell(Progress(kind=ProgressKind.OUTPUT, stage="job", text=line))
+            listened()
+            session.tell(Progress(kind=ProgressKind.OUTPUT, stage="job", text=line, task=task))
 
-    try:
-        status = jobs.follow(
-            cluster.nodes,
-            cluster.provider,
-            record.id,
-            out,
-            health=lambda: cluster.provider.health(cluster.nodes[0], home=session.home),
-            note=lambda text: session.note("job", text),
-        )
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Job {record.id} goes on without you.", f"skyc logs -f {deployment}", f"skyc cancel {deployment}"
-        ) from None
+    def health() -> str:
+        listened()
+        return cluster.provider.health(cluster.nodes[0], home=session.home)
+
+    def listened() -> None:
+        if gone.is_set():
+            raise NobodyListens
+
+    status = jobs.follow(
+        cluster.nodes,
+        cluster.provider,
+        item.record.id,
+        out,
+        health=health,
+        note=lambda text: session.note("job", text),
+    )
     if pending:
         out("\n")
-    return ended(session, deployment, cluster, record, status)
+    return status

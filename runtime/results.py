@@ -175,13 +175,15 @@ class ProgressKind(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Something that happened while a call works. `stage`: a slug (`compile`, `plan`, `apply`, `job`, …).
-    `resource`: a Terraform address. `elapsed`: seconds since the call began."""
+    `resource`: a Terraform address. `elapsed`: seconds since the call began. `task`: whose output it is, where jobs of several tasks may
+    run side by side."""
 
     kind: ProgressKind
     stage: str
     text: str
     resource: str | None = None
     elapsed: float = 0.0
+    task: TaskId | None = None
 
 
 class Interrupted(KeyboardInterrupt):
@@ -211,12 +213,15 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """`job`: the last one that was submitted or shown, None when it did not come to that. `attempts`: the placements that were tried,
-    where the first one could not be had."""
+    """`job`: the one that `outcome` is about: of several the first that did not succeed, else the last; None when it did not come to one.
+    `jobs`: all that were submitted or shown, in the file's order. `not_started`: tasks whose jobs were not, because of what became of
+    others. `attempts`: the placements that were tried, where the first one could not be had."""
 
     deployment: DeploymentId
     outcome: Outcome
     job: JobRecord | None = None
+    jobs: tuple[JobRecord, ...] = ()
+    not_started: tuple[TaskId, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
 

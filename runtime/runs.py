@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compiler.ir import JobAction, JobPlan, Task, TaskId, digest
+from ..compiler.ir import JobAction, JobPlan, Task, digest
 from .job import JobState
 from .workdir import source_tree, workdir_tree
 
@@ -78,8 +78,3 @@ def task_digest(task: Task, avoid: Sequence[Path] = ()) -> str:
         if mount.source and "://" not in mount.source:
             seen.update(source_tree(Path(mount.source)).digest.encode())
     return seen.hexdigest()
-
-
-def run_prefix(task: TaskId, number: int) -> str:
-    """Where a run keeps its checkpoints below the deployment's checkpoint prefix."""
-    return f"{task}/run-{number}"

@@ -59,8 +59,7 @@ def _raise_all(failures: Sequence[BaseException]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        said = dict.fromkeys(diagnostic for failure in errors for diagnostic in failure.diagnostics)
-        raise SkycError(*said, exit_code=max(failure.exit_code for failure in errors)) from errors[0]
+        raise SkycError.of(errors) from errors[0]
 
 
 @contextlib.contextmanager

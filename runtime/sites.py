@@ -24,8 +24,9 @@ from ..compiler.terraform import Engine, Event, StateFacts, Terraform, checked
 from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Provider
 from .applied import keep_applied
-from .records import JournalEntry, StateMemory
+from .records import JournalEntry
 from .state import StateStore, deployment_directory
+from .state_memory import memory_of, problem
 
 if TYPE_CHECKING:
     from .backend.sync import Remote
@@ -98,10 +99,8 @@ def check_state(context: SiteContext, site: SiteId) -> StateFacts | None:
     directory = site_directory(context.home, context.deployment, site)
     facts = read_state(directory / STATE_FILE)
     memory = context.store.recall(context.deployment, site)
-    if memory is None or memory.resources == 0:
-        return facts
-    problem = _state_problem(facts, memory)
-    if problem is None:
+    why = None if memory is None else problem(facts, memory)
+    if why is None:
         return facts
     backups = sorted((directory / "states").glob("*.tfstate"))
     commands = (f"cp {backups[-1]} {directory / STATE_FILE}",) if backups else ()
@@ -109,27 +108,13 @@ def check_state(context: SiteContext, site: SiteId) -> StateFacts | None:
         error(
             "state-damaged",
             "The Terraform state is not the one skyc wrote last",
-            f"{problem} Planning on it would create again what exists."
+            f"{why} Planning on it would create again what exists."
             f" Site {site}, file {directory / STATE_FILE}."
             " Put the last good state back with the command below,"
             f" or remove everything with `skyc destroy {context.deployment}`, which does not need the state.",
             commands=commands,
         )
     )
-
-
-def _state_problem(facts: StateFacts | None, memory: StateMemory) -> str | None:
-    if facts is None:
-        return f"The state file is missing, but {memory.resources} resources were in it."
-    if facts.lineage != memory.lineage:
-        return f"Its lineage is {facts.lineage}, the remembered one is {memory.lineage}: it belongs to something else."
-    if facts.serial < memory.serial:
-        return f"Its serial is {facts.serial}, older than the remembered {memory.serial}."
-    if facts.serial == memory.serial and facts.sha256 != memory.sha256:
-        return f"It was edited: its serial is still {facts.serial}, its content is not what was remembered."
-    if not facts.resources and facts.serial == memory.serial:
-        return f"It is empty, but {memory.resources} resources were in it."
-    return None
 
 
 def remember_state(context: SiteContext, site: SiteId) -> None:
@@ -147,7 +132,7 @@ def remember_state(context: SiteContext, site: SiteId) -> None:
     context.store.remember(
         context.deployment,
         site,
-        StateMemory(lineage=facts.lineage, serial=facts.serial, sha256=facts.sha256, resources=len(facts.resources)),
+        memory_of(facts),
     )
     for old in sorted(states.glob("*.tfstate"))[:-KEPT_STATES]:
         old.unlink()

@@ -9,8 +9,6 @@ import sqlite3
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, error
-from ..compiler.ir import SiteId
-from .records import StateMemory
 
 FULL_BELOW = 256 * 1024
 """Bytes. A write that failed with less than this free failed for want of room, whatever SQLite calls it."""
@@ -78,30 +76,6 @@ def sqlite_failure(path: Path, failure: sqlite3.DatabaseError) -> Diagnostic | N
             "The state could not be read or written.",
             f"{path}: {failure}. The disk or file system reported a fault. Look at the system's log before going on.",
         )
-    return None
-
-
-def state_refusal(site: SiteId, remembered: StateMemory | None, found: StateMemory | None) -> Diagnostic | None:
-    """Why a site's Terraform state must not be used, or None when it may.
-
-    Terraform accepts an empty or older state and then creates everything a second time. A newer serial of the same lineage
-    is fine: an apply that was cut off, or a person running Terraform, wrote it.
-    """
-    if remembered is None or (found is None and remembered.resources == 0):
-        return None
-    known = f"skyc last saw serial {remembered.serial} with {remembered.resources} resources (lineage {remembered.lineage})"
-    todo = "Put the right state file back (Terraform keeps the one before as terraform.tfstate.backup), then run this again."
-    if found is None:
-        return error("state-missing", "The Terraform state of a site is gone.", f"Site {site}: {known}. {todo}")
-    if found.lineage != remembered.lineage:
-        detail = f"Site {site}: {known}, but the file belongs to lineage {found.lineage}. {todo}"
-        return error("state-foreign", "The Terraform state of a site belongs to something else.", detail)
-    if found.serial < remembered.serial:
-        detail = f"Site {site}: {known}, but the file has serial {found.serial} with {found.resources} resources. {todo}"
-        return error("state-older", "The Terraform state of a site is older than what skyc has seen.", detail)
-    if found.serial == remembered.serial and found.sha256 != remembered.sha256:
-        detail = f"Site {site}: {known}; the file has the same serial and other contents. It was edited, or restored. {todo}"
-        return error("state-forked", "The Terraform state of a site was changed outside Terraform.", detail)
     return None
 
 

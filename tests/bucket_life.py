@@ -36,6 +36,16 @@ from skyc.runtime.sites import site_directory
 DEMO = DeploymentId("demo")
 
 
+class Agreeing:
+    """Says yes to a plan, and keeps it."""
+
+    plan: Plan
+
+    def __call__(self, plan: Plan) -> bool:
+        self.plan = plan
+        return True
+
+
 @contextmanager
 def session_with(provider: Provider, terraform: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     """A session in which the provider's Terraform provider is the simulated one."""
@@ -91,16 +101,11 @@ def whole_life(session: Session, provider: str, infra: str, scheme: str, data: d
     data[out] = {"a/b": b"data", "c": b"more"}
     data[scratch] = {"x": b"gone soon"}
 
-    shown: list[Plan] = []
-
-    def agree(plan: Plan) -> bool:
-        shown.append(plan)
-        return True
-
-    result = destroy(session, "demo", confirm=agree)
+    shown = Agreeing()
+    result = destroy(session, "demo", confirm=shown)
     assert result.outcome is DestroyOutcome.DESTROYED
     assert [(kept.name, kept.uri) for kept in result.kept] == [("out", uris["out"])]
-    deleted = {change.address for site in shown[0].changes for change in site.changes if change.action.value == "delete"}
+    deleted = {change.address for site in shown.plan.changes for change in site.changes if change.action.value == "delete"}
     assert deleted and not any(address.endswith(".out") for address in deleted)
     assert data[out] == {"a/b": b"data", "c": b"more"} and not data[scratch]
     world = World(session.home)

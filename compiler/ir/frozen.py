@@ -10,7 +10,7 @@ import dataclasses
 import enum
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -24,41 +24,56 @@ class FrozenMap(Mapping[str, V], Generic[V]):
     `MappingProxyType` is neither hashable nor picklable and breaks `dataclasses.asdict`, hence this small type.
     """
 
-    __slots__ = ("_pairs",)
-    _pairs: tuple[tuple[str, V], ...]
+    __slots__ = ("_sorted",)
+    _sorted: dict[str, V]
 
     def __init__(self, items: Mapping[str, V] | Iterable[tuple[str, V]] = ()) -> None:
-        pairs = items.items() if isinstance(items, Mapping) else items
-        object.__setattr__(self, "_pairs", tuple(sorted(dict(pairs).items(), key=lambda pair: pair[0])))
+        if isinstance(items, FrozenMap):
+            found = items._sorted
+        else:
+            given = dict(items)
+            found = {name: given[name] for name in sorted(given)}
+        object.__setattr__(self, "_sorted", found)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("FrozenMap is immutable")
 
     def __getitem__(self, key: str) -> V:
-        for name, value in self._pairs:
-            if name == key:
-                return value
-        raise KeyError(key)
+        return self._sorted[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._sorted
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._pairs)
+        return iter(self._sorted)
+
+    # The views of Mapping look every key up.
+
+    def keys(self) -> KeysView[str]:
+        return self._sorted.keys()
+
+    def items(self) -> ItemsView[str, V]:
+        return self._sorted.items()
+
+    def values(self) -> ValuesView[V]:
+        return self._sorted.values()
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._sorted)
 
     def __hash__(self) -> int:
-        return hash(self._pairs)
+        return hash(tuple(self._sorted.items()))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, FrozenMap):
-            return self._pairs == other._pairs
+            return self._sorted == other._sorted
         return NotImplemented
 
     def __repr__(self) -> str:
-        return "{" + ", ".join(f"{name}: {value!r}" for name, value in self._pairs) + "}"
+        return "{" + ", ".join(f"{name}: {value!r}" for name, value in self._sorted.items()) + "}"
 
     def __reduce__(self) -> tuple[type[FrozenMap[Any]], tuple[tuple[tuple[str, Any], ...]]]:
-        return (FrozenMap, (self._pairs,))
+        return (FrozenMap, (tuple(self._sorted.items()),))
 
 
 def plain(value: object) -> Any:

@@ -197,6 +197,14 @@ def frontier(place: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
     return numpy.sort(numpy.concatenate(kept)) if kept else left
 
 
+def _rivals(*measures: NDArray[Any]) -> tuple[int, ...]:
+    """The best values by each measure: those that may replace others. In a fixed order."""
+    import numpy
+
+    best = (int(i) for measure in measures for i in numpy.argsort(measure, kind="stable")[:RIVALS])
+    return tuple(dict.fromkeys(best))
+
+
 def _undominated(
     problem: Problem, index: int, pairs: list[int], *, timed: bool, alone: bool, budgets: list[tuple[bool, frozenset[int]]]
 ) -> NDArray[Any]:
@@ -208,13 +216,9 @@ def _undominated(
     import numpy
 
     variable = problem.variables[index]
-    costs, times = [], []
-    for number in pairs:
-        pair = problem.pairs[number]
-        first = pair.first == index
-        costs.append(pair.cost if first else pair.cost.T)
-        if timed:
-            times.append(pair.hours if first else pair.hours.T)
+    facing = [(pair, pair.first == index) for pair in (problem.pairs[number] for number in pairs)]
+    costs = [pair.cost if first else pair.cost.T for pair, first in facing]
+    times = [pair.hours if first else pair.hours.T for pair, first in facing] if timed else []
     least = [cost.min(axis=1) for cost in costs]
     # Almost no pair forbids anything, and then half of the passes below are not needed.
     bounded = [bool(numpy.isinf(cost).any()) for cost in costs]
@@ -228,12 +232,7 @@ def _undominated(
         for cost, bound in zip(costs, bounded, strict=True)
     ]
     total = variable.cost + sum(sums, numpy.zeros(len(variable)))
-    orders = (numpy.argsort(variable.cost, kind="stable"), numpy.argsort(total, kind="stable"))
-    rivals = list(dict.fromkeys(int(i) for order in orders for i in order[:RIVALS] if keep[i]))
-    if timed:
-        quickest = numpy.argsort(variable.hours + variable.moves, kind="stable")[:RIVALS]
-        rivals += [int(i) for i in quickest if keep[i] and int(i) not in rivals]
-    for rival in rivals:
+    for rival in _rivals(variable.cost, total, *([variable.hours + variable.moves] if timed else [])):
         if not keep[rival]:
             continue
         loss = variable.cost[rival] - variable.cost

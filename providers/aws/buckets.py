@@ -22,6 +22,7 @@ from ...compiler.ir import (
     storage_label,
 )
 from ..base import LowerContext
+from ..rented.lowering import storages_graph
 from ..rented.names import KEEP_TAG, STORAGE_TAG, short
 from .facts import PROVIDER
 from .resources import Site, ref, requirement
@@ -41,23 +42,9 @@ def bucket_uri(name: str, *, deployment: DeploymentId, mark: str) -> str:
 def lower_storages(
     storages: tuple[Storage, ...], region: str, context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
-    resources: list[ResourceNode] = []
-    said: dict[str, Value] = {}
-    for storage in storages:
-        site = Site(context=context, region=region, origin=storage.origin)
-        made = _bucket(site, storage)
-        resources += made
-        facts: dict[str, Value] = {"id": ref(made[0]), "persistent": storage.persistent, "uri": storage.uri}
-        said[storage.name] = FrozenMap(facts)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(Site(context=context, region=region, origin=storages[0].origin)),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"storages": FrozenMap(said)}),
-    )
-    return graph, ()
+    sites = [Site(context=context, region=region, origin=storage.origin) for storage in storages]
+    made = [(storage, _bucket(site, storage)) for site, storage in zip(sites, storages, strict=True)]
+    return storages_graph(context, PROVIDER, requirement(sites[0]), made), ()
 
 
 def _bucket(site: Site, storage: Storage) -> tuple[ResourceNode, ...]:

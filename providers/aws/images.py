@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from ..rented.images import CONTAINER, NO_CONTAINER, Image, no_driver
 
 UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id"
 NVIDIA = "resolve:ssm:/aws/service/deeplearning/ami/{arch}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
@@ -31,27 +32,18 @@ _WITHOUT_DRIVER = _OLD | {"AI100", "Gaudi", "Gaudi2", "Gaudi3", "Inferentia", "R
 _OWN = re.compile(r"ami-[0-9a-f]{8,17}|resolve:ssm:/[\w.\-/:]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """`id`: an AMI id, or `resolve:ssm:` and a parameter. least_gb: what its own contents need; the user's own is not known."""
-
-    id: str
-    least_gb: int
-    own: bool = False
-
-
 def image_of(wanted: str | None, arch: str, accelerators: Iterable[str], *, shared: bool = False) -> Image | str:
     """The image for a machine, or why there is none, as a sentence. `shared`: the machine has a part of a device."""
     if wanted is not None:
         if _OWN.fullmatch(wanted):
             return Image(id=wanted, least_gb=8, own=True)
-        if wanted.startswith("docker:"):
-            return "A container image is not a machine image, and skyc runs jobs on the machine itself."
+        if wanted.startswith(CONTAINER):
+            return NO_CONTAINER
         return "It must be an AMI id such as `ami-0123456789abcdef0`, or `resolve:ssm:` and a parameter that holds one."
     names = tuple(accelerators)
     strange = sorted(set(names) & _WITHOUT_DRIVER)
     if strange:
-        return f"skyc knows no image with a driver for {', '.join(strange)}; name one with `image_id`."
+        return no_driver(strange)
     if shared:
         return f"skyc knows no image with the driver for a part of one {', '.join(names)}; name one with `image_id`."
     if any(name.startswith(_NEURON) for name in names):

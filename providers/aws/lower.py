@@ -25,13 +25,14 @@ from ...compiler.ir import (
 from ..base import LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.images import Image
 from ..rented.names import tags
 from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
-from .images import Image, image_of
+from .images import image_of
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, is_close, machines
 from .network import FORM, network, ssh_ranges
 from .resources import Site, requirement

@@ -24,11 +24,12 @@ from ...compiler.ir import (
     Value,
 )
 from ..rented.cloud_init import Boot, user_data
+from ..rented.images import Image
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, short, tags
 from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, HIGH_SIZES, OPENS
-from .images import ROOT_DEVICE, Image
+from .images import ROOT_DEVICE
 from .network import Network, head_address
 from .resources import Site, ref
 

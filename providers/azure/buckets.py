@@ -17,8 +17,9 @@ import hashlib
 from dataclasses import replace
 
 from ...compiler.diagnostics import Diagnostic
-from ...compiler.ir import DeploymentId, FrozenMap, ResourceAddress, ResourceGraph, ResourceNode, Storage, Value, storage_label
+from ...compiler.ir import DeploymentId, ResourceAddress, ResourceGraph, ResourceNode, Storage, Value, storage_label
 from ..base import LowerContext
+from ..rented.lowering import storages_graph
 from ..rented.names import KEEP_TAG, STORAGE_TAG
 from .facts import PROVIDER
 from .resources import Site, ref, requirement
@@ -58,27 +59,13 @@ def _account(storage: Storage) -> str:
 def lower_storages(
     storages: tuple[Storage, ...], region: str, context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
-    resources: list[ResourceNode] = []
-    said: dict[str, Value] = {}
-    for storage in storages:
-        group, account, container = _made(Site(context=context, region=region, origin=storage.origin), storage)
-        resources += [group, account, container]
-        # Without its container there is no place for data.
-        facts: dict[str, Value] = {"id": ref(container), "persistent": storage.persistent, "uri": storage.uri}
-        said[storage.name] = FrozenMap(facts)
-    site = Site(context=context, region=region, origin=storages[0].origin)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(site, for_storage=True),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"storages": FrozenMap(said)}),
-    )
-    return graph, ()
+    sites = [Site(context=context, region=region, origin=storage.origin) for storage in storages]
+    made = [(storage, _made(site, storage)) for site, storage in zip(sites, storages, strict=True)]
+    return storages_graph(context, PROVIDER, requirement(sites[0], for_storage=True), made), ()
 
 
 def _made(site: Site, storage: Storage) -> tuple[ResourceNode, ResourceNode, ResourceNode]:
+    """The container first: without it there is no place for data."""
     label, name = storage_label(storage.name), _account(storage)
     lasting = {STORAGE_TAG: storage.name, KEEP_TAG: "yes" if storage.persistent else "no"}
 
@@ -110,4 +97,4 @@ def _made(site: Site, storage: Storage) -> tuple[ResourceNode, ResourceNode, Res
     )
     inside: dict[str, Value] = {"name": INSIDE, "storage_account_id": ref(account), "container_access_type": "private"}
     container = replace(site.untagged(CONTAINER, label, inside, origin=storage.origin), prevent_destroy=storage.persistent)
-    return group, account, container
+    return container, account, group

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...compiler.ir import FrozenMap, Value
+from ..rented.images import CONTAINER, NO_CONTAINER
 from .sizes import Size
 
 UBUNTU = "Canonical:ubuntu-24_04-lts:{sku}:latest"
@@ -65,8 +66,8 @@ class Image:
 def image_of(wanted: str | None, size: Size, accelerators: Iterable[str]) -> Image | str:
     """The image for a machine, or why there is none, as a sentence."""
     if wanted is not None:
-        if wanted.startswith("docker:"):
-            return "A container image is not a machine image, and skyc runs jobs on the machine itself."
+        if wanted.startswith(CONTAINER):
+            return NO_CONTAINER
         if _URN.fullmatch(wanted) or _ID.fullmatch(wanted):
             return Image(name=wanted, least_gb=UBUNTU_GB, own=True)
         return "It must be `publisher:offer:sku:version` of the marketplace, or the id of an image or of a gallery's image."

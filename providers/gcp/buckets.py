@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from ...compiler.diagnostics import Diagnostic, error
+from ...compiler.diagnostics import Diagnostic
 from ...compiler.ir import DeploymentId, FrozenMap, ResourceGraph, ResourceNode, Storage, Value, storage_label
 from ..base import LowerContext
+from ..rented.buckets import name_too_long
+from ..rented.lowering import storages_graph
 from ..rented.names import KEEP_TAG, STORAGE_TAG, short
 from .facts import PROVIDER
-from .resources import MOST_NAME, Site, ref, requirement
+from .resources import MOST_NAME, Site, requirement
 from .storage import SCHEME
 
 BUCKET = "google_storage_bucket"
@@ -40,26 +42,13 @@ def lower_storages(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     long = [storage for storage in storages if len(storage_label(storage.name)) > MOST_NAME]
     if long:
-        return None, tuple(_too_long(storage) for storage in long)
-    resources: list[ResourceNode] = []
-    said: dict[str, Value] = {}
-    for storage in storages:
-        bucket = _bucket(Site(context=context, region=region, origin=storage.origin), storage)
-        resources.append(bucket)
-        facts: dict[str, Value] = {"id": ref(bucket), "persistent": storage.persistent, "uri": storage.uri}
-        said[storage.name] = FrozenMap(facts)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(Site(context=context, region=region, origin=storages[0].origin)),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"storages": FrozenMap(said)}),
-    )
-    return graph, ()
+        return None, tuple(name_too_long(storage, PROVIDER, "a label", MOST_NAME) for storage in long)
+    sites = [Site(context=context, region=region, origin=storage.origin) for storage in storages]
+    made = [(storage, _bucket(site, storage)) for site, storage in zip(sites, storages, strict=True)]
+    return storages_graph(context, PROVIDER, requirement(sites[0]), made), ()
 
 
-def _bucket(site: Site, storage: Storage) -> ResourceNode:
+def _bucket(site: Site, storage: Storage) -> tuple[ResourceNode, ...]:
     assert storage.uri is not None, "the compiler gives every bucket its name"
     label = storage_label(storage.name)
     # The name itself may be no label of Google's; this form of it is one, and stands for no other name.
@@ -76,7 +65,7 @@ def _bucket(site: Site, storage: Storage) -> ResourceNode:
         "lifecycle_rule": (_UNFINISHED,),
     }
     bucket = site.labelled(BUCKET, label, arguments, labels=labels, origin=storage.origin)
-    return replace(bucket, prevent_destroy=storage.persistent)
+    return (replace(bucket, prevent_destroy=storage.persistent),)
 
 
 _UNFINISHED = FrozenMap[Value](
@@ -85,13 +74,3 @@ _UNFINISHED = FrozenMap[Value](
         "condition": FrozenMap[Value]({"age": UNFINISHED_DAYS}),
     }
 )
-
-
-def _too_long(storage: Storage) -> Diagnostic:
-    return error(
-        "unsupported-here",
-        "The target cannot do this",
-        f"`{storage.name}` on `{PROVIDER}`: a bucket says in a label whose data it holds, which has at most {MOST_NAME} characters.",
-        hint="give the Storage a shorter name",
-        subject=storage.origin,
-    )

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from ..rented.images import CONTAINER, NO_CONTAINER, Image, no_driver
 
 UBUNTU = "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-lts-{arch}"
 NVIDIA = "projects/ubuntu-os-accelerator-images/global/images/family/ubuntu-accelerator-2404-{arch}-with-nvidia-580"
@@ -25,27 +26,18 @@ _WITHOUT_DRIVER = frozenset({"K80", "P100", "P4", "V100"})
 _OWN = re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """`id`: a path as the Compute Engine API takes it. least_gb: what its own contents need; the user's own is not known."""
-
-    id: str
-    least_gb: int
-    own: bool = False
-
-
 def image_of(wanted: str | None, arch: str, accelerators: Iterable[str], *, shared: bool = False) -> Image | str:
     """The image for a machine, or why there is none, as a sentence. `shared`: the machine has a part of a device."""
     if wanted is not None:
         if _OWN.fullmatch(wanted):
             return Image(id=wanted, least_gb=10, own=True)
-        if wanted.startswith("docker:"):
-            return "A container image is not a machine image, and skyc runs jobs on the machine itself."
+        if wanted.startswith(CONTAINER):
+            return NO_CONTAINER
         return "It must be a path such as `projects/my-project/global/images/my-image`, or with `images/family/my-family`."
     names = tuple(accelerators)
     old = sorted(set(names) & _WITHOUT_DRIVER)
     if old:
-        return f"skyc knows no image with a driver for {', '.join(old)}; name one with `image_id`."
+        return no_driver(old)
     if shared:
         return f"skyc knows no image with the driver for a part of one {', '.join(names)}; name one with `image_id`."
     if names:

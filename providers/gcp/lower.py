@@ -24,12 +24,13 @@ from ...compiler.ir import (
 from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.images import Image
 from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
-from .images import Image, image_of
+from .images import image_of
 from .labels import Labels, labels_of
 from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
 from .network import FORM, elsewhere, network, ssh_ranges

@@ -24,11 +24,11 @@ from ...compiler.ir import (
     canonical,
 )
 from ..rented.cloud_init import user_data
+from ..rented.images import Image
 from ..rented.names import description
 from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output, whole
 from .facts import DISK_GB, OPENS
-from .images import Image
 from .network import Network
 from .resources import Site, ref, zone_of
 from .series import COMPACT, NEVER_MOVED, boot_disks, is_metal, series

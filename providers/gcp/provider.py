@@ -13,7 +13,6 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, SiteId, Storage, Task, holds_storage
 from ..base import Capability, LowerContext, OwnedResource
 from ..drift import table_of
-from ..http import Answered
 from ..rented.accounts import asking, cannot_look, regions_of, sites_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
@@ -129,6 +128,8 @@ class GcpProvider(RentedProvider):
             )
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
+        from ..http import Answered
+
         with _inventory() as inventory:
             try:
                 inventory.remove(resource)

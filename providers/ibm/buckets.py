@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...compiler.diagnostics import Diagnostic, error
+from ...compiler.diagnostics import Diagnostic
 from ...compiler.ir import DeploymentId, FrozenMap, ResourceAddress, ResourceGraph, ResourceNode, Storage, Value, storage_label
 from ..base import LowerContext
+from ..rented.buckets import name_too_long
+from ..rented.lowering import storages_graph
 from ..rented.names import KEEP_TAG, STORAGE_TAG, short
 from .facts import PROVIDER
 from .resources import Site, ref, requirement
@@ -38,26 +40,14 @@ def lower_storages(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     long = [storage for storage in storages if len(storage_label(storage.name)) > _LABEL]
     if long:
-        return None, tuple(_too_long(storage) for storage in long)
-    resources: list[ResourceNode] = []
-    said: dict[str, Value] = {}
-    for storage in storages:
-        instance, bucket = _made(Site(context=context, region=region, origin=storage.origin), storage)
-        resources += [instance, bucket]
-        facts: dict[str, Value] = {"id": ref(bucket), "persistent": storage.persistent, "uri": storage.uri}
-        said[storage.name] = FrozenMap(facts)
-    graph = ResourceGraph(
-        deployment=context.deployment,
-        site=context.site,
-        provider=PROVIDER,
-        requirements=(requirement(Site(context=context, region=region, origin=storages[0].origin)),),
-        resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"storages": FrozenMap(said)}),
-    )
-    return graph, ()
+        return None, tuple(name_too_long(storage, PROVIDER, "a tag", _LABEL) for storage in long)
+    sites = [Site(context=context, region=region, origin=storage.origin) for storage in storages]
+    made = [(storage, _bucket(site, storage)) for site, storage in zip(sites, storages, strict=True)]
+    return storages_graph(context, PROVIDER, requirement(sites[0]), made), ()
 
 
-def _made(site: Site, storage: Storage) -> tuple[ResourceNode, ResourceNode]:
+def _bucket(site: Site, storage: Storage) -> tuple[ResourceNode, ResourceNode]:
+    """The bucket, and its instance."""
     assert storage.uri is not None, "the compiler gives every bucket its name"
     label, name = storage_label(storage.name), storage.uri.removeprefix(SCHEME).partition("?")[0]
     keep = "yes" if storage.persistent else "no"
@@ -83,14 +73,4 @@ def _made(site: Site, storage: Storage) -> tuple[ResourceNode, ResourceNode]:
     }
     bucket = ResourceNode(address=ResourceAddress(BUCKET, label), origin=storage.origin, arguments=FrozenMap(arguments))
     stays = storage.persistent
-    return replace(instance, prevent_destroy=stays), replace(bucket, prevent_destroy=stays)
-
-
-def _too_long(storage: Storage) -> Diagnostic:
-    return error(
-        "unsupported-here",
-        "The target cannot do this",
-        f"`{storage.name}` on `{PROVIDER}`: a tag says whose data a bucket holds, with at most {_LABEL} characters of its name.",
-        hint="give the Storage a shorter name",
-        subject=storage.origin,
-    )
+    return replace(bucket, prevent_destroy=stays), replace(instance, prevent_destroy=stays)

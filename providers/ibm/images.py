@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..rented.images import CONTAINER, NO_CONTAINER
 from .facts import PROVIDER
 
 _ID = re.compile(r"r\d{3}-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -33,9 +34,9 @@ def image_of(wanted: str | None, region: str, has_devices: bool, images: Mapping
     if wanted is not None:
         if _ID.fullmatch(wanted):
             return wanted
-        if wanted.startswith("docker:"):
+        if wanted.startswith(CONTAINER):
             return NoImage(
-                why="A container image is not a machine image, and skyc runs jobs on the machine itself.",
+                why=NO_CONTAINER,
                 hint="name an image's id",
             )
         return NoImage(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, error, warning
-from ...compiler.ir import DeploymentId, MountMode, SpecPath, Task
+from ...compiler.ir import DeploymentId, MountMode, SpecPath, Storage, Task
 from ..base import MARK_FILE, OwnedResource
 
 
@@ -101,4 +101,15 @@ def not_empty(resource: OwnedResource, command: str) -> Diagnostic:
         " knows it. Nothing was deleted.",
         hint="keep what you need of it; then empty it, and run the command again",
         commands=(command,),
+    )
+
+
+def name_too_long(storage: Storage, provider: str, where: str, most: int) -> Diagnostic:
+    """Whose data a bucket holds could not be read off it. where: what says that. most: characters it has for the name."""
+    return error(
+        "unsupported-here",
+        "The target cannot do this",
+        f"`{storage.name}` on `{provider}`: {where} says whose data a bucket holds, with at most {most} characters of its name.",
+        hint="give the Storage a shorter name",
+        subject=storage.origin,
     )

@@ -6,7 +6,7 @@ Contract: pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ...compiler.diagnostics import Diagnostic, error
@@ -15,8 +15,10 @@ from ...compiler.ir import (
     GroupPlacement,
     NodeGroup,
     ProviderRequirement,
+    Ref,
     ResourceGraph,
     ResourceNode,
+    Storage,
     Task,
     Value,
 )
@@ -79,13 +81,43 @@ def site_graph(
     nodes: Iterable[Value],
 ) -> ResourceGraph:
     """`nodes`: rows of the output of that name, head first."""
+    return _graph(context, provider, requirement, resources, FrozenMap({"nodes": tuple(nodes)}))
+
+
+def storages_graph(
+    context: LowerContext,
+    provider: str,
+    requirement: ProviderRequirement,
+    made: Iterable[tuple[Storage, Sequence[ResourceNode]]],
+) -> ResourceGraph:
+    """A site of buckets. `made`: what each Storage is made of; first the resource whose id names its place."""
+    resources: list[ResourceNode] = []
+    said: dict[str, Value] = {}
+    for storage, parts in made:
+        resources += parts
+        facts: dict[str, Value] = {
+            "id": Ref(parts[0].address, "id"),
+            "persistent": storage.persistent,
+            "uri": storage.uri,
+        }
+        said[storage.name] = FrozenMap(facts)
+    return _graph(context, provider, requirement, resources, FrozenMap({"storages": FrozenMap(said)}))
+
+
+def _graph(
+    context: LowerContext,
+    provider: str,
+    requirement: ProviderRequirement,
+    resources: Iterable[ResourceNode],
+    outputs: FrozenMap[Value],
+) -> ResourceGraph:
     return ResourceGraph(
         deployment=context.deployment,
         site=context.site,
         provider=provider,
         requirements=(requirement,),
         resources=tuple(sorted(resources, key=lambda node: str(node.address))),
-        outputs=FrozenMap({"nodes": tuple(nodes)}),
+        outputs=outputs,
     )
 
 

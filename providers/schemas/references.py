@@ -28,7 +28,14 @@ def references(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple
 
 def reported_type(body: Schema, attribute: str) -> TypeNotation | None:
     """The type of `network_interface[0].ip` or `disk[*].size`; None when the resource has no such attribute."""
-    return _at(body.type, attribute)
+    # Not by way of `body.type`: most types have tens of attributes and blocks, of which one is asked about.
+    match = STEP.match(attribute)
+    if match is None or match[1] is None:
+        return None if attribute else body.type
+    name, rest = match[1], attribute[match.end() :]
+    if name in body.attributes:
+        return _at(body.attributes[name].type, rest)
+    return _at(body.blocks[name].collected_type, rest) if name in body.blocks else None
 
 
 def _at(type_: TypeNotation, rest: str) -> TypeNotation | None:

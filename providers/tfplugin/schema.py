@@ -38,10 +38,6 @@ def map_of(element: TypeNotation) -> TypeNotation:
     return ("map", element)
 
 
-def tuple_of(*elements: TypeNotation) -> TypeNotation:
-    return ("tuple", elements)
-
-
 def object_of(attributes: Mapping[str, TypeNotation]) -> TypeNotation:
     return ("object", attributes)
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Severity, SkycError
 from ...compiler.ir import DeploymentId
@@ -17,10 +18,13 @@ from ..storage.base import ConditionalStore, NotFound, StoreError, StoreFault
 from . import faults
 from .index import FILE as INDEX
 from .index import NewerFormat, read_index
-from .lease import hold, who_holds
 from .marks import read_marks, write_file
 from .settings import configured
-from .sync import KEYS, SSH, Remote
+
+if TYPE_CHECKING:
+    from .sync import Remote
+
+# Who keeps states on this machine alone loads nothing of the lease and of carrying states.
 
 
 @contextlib.contextmanager
@@ -37,6 +41,8 @@ def shared(
         _refuse_left(session, deployment)
         yield
         return
+    from .lease import hold
+
     with contextlib.ExitStack() as stack:
         remote = _remote(session, deployment, objects)
         try:
@@ -76,6 +82,8 @@ def shared(
 
 
 def _remote(session: Session, deployment: DeploymentId, objects: ConditionalStore) -> Remote:
+    from .sync import Remote
+
     return Remote(
         home=session.home,
         deployment=deployment,
@@ -143,6 +151,8 @@ def listed(objects: ConditionalStore) -> tuple[str, ...]:
 
 def tenant_of(session: Session, deployment: DeploymentId) -> str | None:
     """Who works on a deployment elsewhere, in words; None if nobody does, or nobody knows."""
+    from .lease import who_holds
+
     with contextlib.suppress(SkycError):
         objects = configured(session.home)
         found = who_holds(objects, deployment) if objects is not None else None
@@ -167,6 +177,8 @@ def fetch_keys(session: Session, deployment: DeploymentId) -> None:
         objects = configured(session.home)
         if objects is None:
             return
+        from .sync import KEYS, SSH
+
         for name in KEYS:
             with contextlib.suppress(NotFound):
                 take(objects.get(f"{deployment}/{SSH}/{name}"), directory / SSH / name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 
 from ...compiler.terraform import StateFacts
-from ..records import StateMemory
 
 
 class Move(enum.Enum):
@@ -36,22 +35,3 @@ def decide(local: StateFacts | None, mark: str | None, remote: StateFacts | None
         return Move.FOREIGN
     newer = local.lineage == remote.lineage and local.serial > remote.serial
     return Move.SEND if newer and mark in (None, remote.sha256) else Move.REPLACE
-
-
-def problem(found: StateFacts | None, memory: StateMemory) -> str | None:
-    """Why a state is not the one that is remembered, as a sentence; None when it is, or came after it."""
-    if memory.resources == 0:
-        return None
-    if found is None:
-        return f"It is missing, but {memory.resources} resources were in it."
-    if found.lineage != memory.lineage:
-        return f"Its lineage is {found.lineage}, the remembered one is {memory.lineage}: it belongs to something else."
-    if found.serial < memory.serial:
-        return f"Its serial is {found.serial}, older than the remembered {memory.serial}."
-    if found.serial == memory.serial and found.sha256 != memory.sha256:
-        return f"It was edited: its serial is still {found.serial}, its content is not what was remembered."
-    return None
-
-
-def memory_of(facts: StateFacts) -> StateMemory:
-    return StateMemory(lineage=facts.lineage, serial=facts.serial, sha256=facts.sha256, resources=len(facts.resources))

@@ -32,6 +32,7 @@ from ...compiler.terraform_files import STATE_FILE, parsed_state, read_state, st
 from ...providers.base import MARK_FILE
 from ..records import DeploymentState, SiteRecord
 from ..state import StateStore, deployment_directory
+from ..state_memory import memory_of, problem
 from ..storage.base import Changed, ConditionalStore, NotFound, StoreError, Version
 from . import faults
 from .index import FILE as INDEX
@@ -39,7 +40,7 @@ from .index import Index, Intent, NewerFormat, SiteEntry, index_text, read_index
 from .lease import Lease
 from .machine import home_label
 from .marks import Mark, Marks, read_marks, write_file, write_marks
-from .states import Move, decide, memory_of, problem
+from .states import Move, decide
 
 SSH = "ssh"
 KEYS = ("host", "login")

@@ -2,87 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ...compiler.ir import Secret
-from ...providers.http import Http, Request
-from ...providers.retry import Again, BadAnswer
-from .answers import asked, pages
+from .answers import asked
+from .collection import Collection
 from .sticky import Comment, Forbidden
-
-PERMISSION = "`permissions: {contents: read, pull-requests: write}`"
-HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-
-
-Query = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GitHub:
-    """One pull request. `api`: without a slash at the end."""
+class GitHub(Collection):
+    """One pull request. `repository`: `owner/name`."""
 
-    http: Http
-    api: str
     repository: str
-    number: int
-    token: Secret
 
-    def ours(self, first_line: str) -> Sequence[Comment]:
+    permission = "`permissions: {contents: read, pull-requests: write}`"
+    edit_method = "PATCH"
+    listing = (("per_page", "100"),)
+    headers: ClassVar[Mapping[str, str]] = {
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+
+    def comments(self) -> str:
+        return f"{self._issues()}/{self.number}/comments"
+
+    def one(self, comment: Comment) -> str:
+        return f"{self._issues()}/comments/{comment.id}"
+
+    def _issues(self) -> str:
+        return f"{self.api}/repos/{self.repository}/issues"
+
+    def key(self) -> dict[str, tuple[str, Secret]]:
+        return {"Authorization": ("Bearer ", self.token)}
+
+    def is_mine(self) -> Callable[[Mapping[str, Any]], bool]:
         login = self._login()
-        found = []
-        for row in pages(
-            self.http, self._request(f"issues/{self.number}/comments", query=(("per_page", "100"),)), permission=PERMISSION
-        ):
-            user, body = row.get("user") or {}, row.get("body") or ""
-            mine = user.get("login") == login if login is not None else user.get("type") == "Bot"
-            if mine and body.splitlines()[:1] == [first_line]:
-                found.append(Comment(id=int(row["id"]), body=body, url=str(row.get("html_url") or "")))
-        return sorted(found, key=lambda comment: comment.id)
 
-    def create(self, body: str) -> Comment:
-        answer = asked(self.http, self._request(f"issues/{self.number}/comments", "POST", body), permission=PERMISSION)
-        if not isinstance(answer.body, dict):
-            raise BadAnswer(f"{self.api} answered with something that is no comment")
-        return Comment(id=int(answer.body["id"]), body=body, url=str(answer.body.get("html_url") or ""))
+        def mine(row: Mapping[str, Any]) -> bool:
+            user = row.get("user") or {}
+            return bool(user.get("login") == login if login is not None else user.get("type") == "Bot")
 
-    def edit(self, comment: Comment, body: str) -> None:
-        request = self._request(f"issues/comments/{comment.id}", "PATCH", body, accepts=(404,))
-        if asked(self.http, request, permission=PERMISSION).status == 404:
-            raise Again(f"{request.label} answered 404: somebody has removed the comment")
-
-    def remove(self, comment: Comment) -> None:
-        asked(self.http, self._request(f"issues/comments/{comment.id}", "DELETE", accepts=(404,)), permission=PERMISSION)
+        return mine
 
     def _login(self) -> str | None:
         """Whose token it is; None for a job's own, which may not ask that and belongs to a bot."""
-        request = Request(url=f"{self.api}/user", headers=HEADERS, secret_headers=self._key())
         try:
-            answer = asked(self.http, request, permission=PERMISSION)
+            answer = asked(self.http, self.request(f"{self.api}/user"), permission=self.permission)
         except Forbidden as refused:
             if refused.status == 401:
                 raise
             return None
         return str(answer.body["login"]) if isinstance(answer.body, dict) and "login" in answer.body else None
-
-    def _request(
-        self,
-        path: str,
-        method: str = "GET",
-        body: str | None = None,
-        *,
-        accepts: tuple[int, ...] = (),
-        query: tuple[tuple[str, str], ...] = (),
-    ) -> Request:
-        return Request(
-            url=f"{self.api}/repos/{self.repository}/{path}",
-            method=method,
-            params=query,
-            headers=HEADERS,
-            secret_headers=self._key(),
-            body=None if body is None else {"body": body},
-            accepts=frozenset(accepts),
-        )
-
-    def _key(self) -> dict[str, tuple[str, Secret]]:
-        return {"Authorization": ("Bearer ", self.token)}

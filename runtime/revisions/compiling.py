@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -101,7 +102,9 @@ class Workshop:
     def provider(self, name: str) -> Provider:
         return self.providers[name]
 
-    def options(self, sketch: Sketch, home: str) -> CompileOptions:
+    @cached_property
+    def _settings(self) -> CompileOptions:
+        """What is the same for every file, read once."""
         access = Access(
             ssh_from=ssh_ranges(self.home), login_key=KEY, host_key_public=KEY, storage_accounts=storage_accounts(self.home)
         )
@@ -109,9 +112,7 @@ class Workshop:
             providers=self.providers,
             home=self.home,
             runtime=NodeRuntime(python=f"{sys.version_info.major}.{sys.version_info.minor}"),
-            overrides=EnvOverrides.of(
-                env=self.env, environ={**dict.fromkeys(sketch.variables - set(self.env), PLACEHOLDER), "HOME": home}
-            ),
+            overrides=EnvOverrides.of(environ={}),
             objective=self.objective,
             quotas=read_quotas(self.home),
             access=lambda deployment: access,
@@ -120,6 +121,10 @@ class Workshop:
             policies=self.policies,
             offline=True,
         )
+
+    def options(self, sketch: Sketch, home: str) -> CompileOptions:
+        environ = {**dict.fromkeys(sketch.variables - set(self.env), PLACEHOLDER), "HOME": home}
+        return replace(self._settings, overrides=EnvOverrides.of(env=self.env, environ=environ))
 
     def compile(
         self, side: str, snapshot: Snapshot, path: str, content: bytes, sketch: Sketch, read: Mapping[str, bytes]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skyc.compiler.diagnostics import SkycError
-from skyc.compiler.ir import DeploymentId, Storage, holds_storage
+from skyc.compiler.ir import DeploymentId, Storage
 from skyc.providers.aws.client import Account
 from skyc.providers.aws.inventory import Inventory
 from skyc.providers.aws.provider import AwsProvider
@@ -23,20 +22,15 @@ from skyc.providers.base import LowerContext
 from skyc.providers.local.client import LocalProvider
 from skyc.providers.retry import Schedule
 from skyc.runtime import inspect
-from skyc.runtime.apply import _make, locked, site_context
 from skyc.runtime.destroy import destroy
-from skyc.runtime.planning import planned
-from skyc.runtime.plans import plan_result
-from skyc.runtime.refusals import compiled
-from skyc.runtime.request import Request
-from skyc.runtime.results import DestroyOutcome, Plan
+from skyc.runtime.results import DestroyOutcome
 from skyc.runtime.session import Session, open_session
 from skyc.runtime.sites import site_directory
 from tests.aws.conftest import at
+from tests.bucket_life import DEMO, Agreeing, make
 from tests.lengths import takes_minutes
 from tests.simulator.real_provider import MIRROR, mirror
 
-DEMO = DeploymentId("demo")
 TASK = """\
 name: demo
 resources: {infra: aws/us-east-1/use1-az1, instance_type: m5.xlarge}
@@ -63,34 +57,14 @@ def session(tmp_path: Path, account: Any, moto: str, monkeypatch: pytest.MonkeyP
         yield session
 
 
-def make(session: Session, text: str) -> tuple[dict[str, str], str]:
-    """Apply the buckets of a task: address → action, and the report."""
-    path = session.home.parent / "task.yaml"
-    path.write_text(text)
-    request = Request(path=path, env={}, secrets={})
-    whole = compiled(session, request)
-    assert whole.graphs is not None and whole.synthesized is not None
-    kept = [pair for pair in zip(whole.graphs, whole.synthesized, strict=True) if holds_storage(pair[0].site)]
-    part = replace(whole, graphs=tuple(graph for graph, _ in kept), synthesized=tuple(made for _, made in kept))
-    with locked(session, DEMO, command="test", wait=0) as lock_fd:
-        context = site_context(session, DEMO, lock_fd, part)
-        with planned(session, request, part, context) as plan:
-            changes = {
-                change.address: change.action.value
-                for site in plan.changes
-                for change in site.changes
-                if change.action.value != "no-op"
-            }
-            report = plan_result(plan).report("text")
-            _make(session, plan, request)
-    return changes, report
-
-
 def buckets(account: Any) -> dict[str, str]:
     """Storage → bucket, of everything tagged."""
     s3 = account("s3")
     found = {}
     for row in s3.list_buckets()["Buckets"]:
+        if not row["Name"].startswith("skyc-"):
+            # Another test's, without tags.
+            continue
         tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=row["Name"])["TagSet"]}
         if tags.get("skyc-deployment") == DEMO:
             found[tags["skyc-storage"]] = row["Name"]
@@ -124,16 +98,11 @@ def test_buckets_are_made_kept_found_again_and_purged(session: Session, account:
         "scratch": False,
     }
 
-    shown: list[Plan] = []
-
-    def agree(plan: Plan) -> bool:
-        shown.append(plan)
-        return True
-
-    result = destroy(session, "demo", confirm=agree)
+    shown = Agreeing()
+    result = destroy(session, "demo", confirm=shown)
     assert result.outcome is DestroyOutcome.DESTROYED
     assert [(kept.name, kept.uri) for kept in result.kept] == [("out", f"s3://{names['out']}")]
-    assert {change.address for site in shown[0].changes for change in site.changes if change.action.value == "delete"} == {
+    assert {change.address for site in shown.plan.changes for change in site.changes if change.action.value == "delete"} == {
         f"aws_s3_bucket{part}.scratch"
         for part in (
             "",
@@ -144,7 +113,7 @@ def test_buckets_are_made_kept_found_again_and_purged(session: Session, account:
             "_server_side_encryption_configuration",
         )
     }
-    assert f"stays: out at s3://{names['out']} · $0.023 per GB and month" in shown[0].report("text")
+    assert f"stays: out at s3://{names['out']} · $0.023 per GB and month" in shown.plan.report("text")
     assert buckets(account) == {"out": names["out"]}
     assert s3.get_object(Bucket=names["out"], Key="a/b")["Body"].read() == b"data"
     (status,) = inspect.status(session, None, refresh=False)

@@ -12,10 +12,10 @@ import pytest
 
 from skyc.compiler.ir import FrozenMap, Ref, ResourceGraph, ResourceRequest, SpecPath
 from skyc.providers.aws.facts import DISK_GB
-from skyc.providers.aws.images import Image
 from skyc.providers.aws.lower import _ARM, check_graph
 from skyc.providers.aws.machines import disk_gb, root_disk
 from skyc.providers.aws.provider import AwsProvider
+from skyc.providers.rented.images import Image
 from skyc.providers.schemas.references import references
 from tests.aws.conftest import compiled
 

@@ -22,7 +22,8 @@ from skyc.runtime.request import Request
 from skyc.runtime.reviewed import opened_review, reviewed
 from skyc.runtime.session import Session
 from skyc.runtime.sites import PACKAGES_FILE, site_directory
-from tests.aws.test_bucket_life import DEMO, TASK, buckets, session
+from tests.aws.test_bucket_life import TASK, buckets, session
+from tests.bucket_life import DEMO
 from tests.lengths import takes_minutes
 
 __all__ = ["session"]

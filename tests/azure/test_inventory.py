@@ -270,7 +270,7 @@ def test_a_service_principal_proves_itself_by_secret_or_by_a_federated_token(
     asked: list[str] = []
 
     def login(request: Any) -> dict[str, str]:
-        asked.append(request.body)
+        asked.append(request.text)
         return {"access_token": "given"}
 
     server.post("/tenant/oauth2/v2.0/token", login)

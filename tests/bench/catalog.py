@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from skyc.compiler.ir.catalog import CatalogPart
-from skyc.providers.build_catalog import CATALOG_FILE, FOLDERS
+from skyc.providers.build_catalog import FOLDERS
 from skyc.providers.snapshot import read_part
+from skyc.providers.stored import CATALOG_FILE
 
 from .child import SKYC, Scratch, run
 from .figures import Figure, NotMeasured

@@ -13,9 +13,9 @@ import numpy
 
 from skyc.compiler.ir import FrozenMap
 from skyc.compiler.ir.catalog import UNKNOWN, AddressRate, CatalogPart, DiskRate, Place, Rates, StorageRate, TransferRule
-from skyc.providers.build_catalog import CATALOG_FILE, FOLDERS
+from skyc.providers.build_catalog import FOLDERS
 from skyc.providers.snapshot import encode, read_part
-from skyc.providers.stored import refreshed_path
+from skyc.providers.stored import CATALOG_FILE, refreshed_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from skyc.compiler.ir.catalog import CatalogPart
-from skyc.providers.build_catalog import CATALOG_FILE, FOLDERS, build
+from skyc.providers.build_catalog import FOLDERS, build
 from skyc.providers.facts import steps, tables
 from skyc.providers.snapshot import encode, offer_rows, read_part, type_rows
+from skyc.providers.stored import CATALOG_FILE
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = ROOT / "providers"

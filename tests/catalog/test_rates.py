@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from skyc.compiler.ir.catalog import CatalogPart, Place, PriceStep
 from skyc.providers import registry
-from skyc.providers.build_catalog import CATALOG_FILE, FOLDERS
+from skyc.providers.build_catalog import FOLDERS
 from skyc.providers.catalog_conformance import transfer_rule
 from skyc.providers.snapshot import read_part
+from skyc.providers.stored import CATALOG_FILE
 
 PROVIDERS = Path(__file__).parents[2] / "providers"
 PARTS = {name: read_part(PROVIDERS / folder / CATALOG_FILE) for name, folder in FOLDERS}

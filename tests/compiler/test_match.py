@@ -12,8 +12,9 @@ from skyc.compiler.ir import AcceleratorRequest, Bound, Catalog, Infra, Market, 
 from skyc.compiler.match import Filter, Size, codes_of, match
 from skyc.compiler.shelves import Shelves
 from skyc.providers.base import Capability
-from skyc.providers.build_catalog import CATALOG_FILE, FOLDERS
+from skyc.providers.build_catalog import FOLDERS
 from skyc.providers.snapshot import read_part
+from skyc.providers.stored import CATALOG_FILE
 
 PROVIDERS = Path(__file__).resolve().parents[2] / "providers"
 CATALOG = Catalog(

@@ -27,11 +27,12 @@ from skyc.compiler.ir import (
 )
 from skyc.providers.base import LowerContext
 from skyc.providers.gcp.facts import DISK_GB
-from skyc.providers.gcp.images import Image, image_of
+from skyc.providers.gcp.images import image_of
 from skyc.providers.gcp.lower import check_graph, lower
 from skyc.providers.gcp.machines import disk_gb, root_disk
 from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.gcp.series import ARM, BOOT_DISKS, boot_disks, is_tpu, series
+from skyc.providers.rented.images import Image
 from tests.gcp.conftest import ACCESS, of_type, said
 
 IMAGE = Image(id="projects/p/global/images/i", least_gb=10)

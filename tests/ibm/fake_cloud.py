@@ -12,10 +12,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
+
+from tests import serving as http
+from tests.serving import Asked, Reply
 
 KEY, TOKEN, ACCOUNT = "key-of-the-user", "token-of-ibm", "a0123456789abcdef0123456789abcdef"
 REGION = "us-south"
@@ -89,9 +92,7 @@ class FakeCloud:
 
     # What it answers
 
-    def answer(
-        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], sent: bytes = b""
-    ) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, query: Mapping[str, str], headers: Message, sent: bytes = b"") -> tuple[int, Any]:
         with self.mutex:
             self.asked.append(f"{method} {path}")
             if (method, path) == ("POST", "/identity/token"):
@@ -133,7 +134,7 @@ class FakeCloud:
             del held[bucket]
         return 202, None
 
-    def _objects(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+    def _objects(self, method: str, path: str, query: Mapping[str, str], headers: Message) -> tuple[int, Any]:
         _, held = self.storage()
         bucket, _, key = path.removeprefix("/").partition("/")
         if not bucket:
@@ -220,7 +221,7 @@ class FakeCloud:
         own = {network[name]["id"] for name in ("default_security_group", "default_network_acl")} if network else set()
         return row["id"] not in {id_, *own} and f'"{id_}"' in json.dumps({**row, "id": ""})
 
-    def _iam(self, method: str, parts: list[str], query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+    def _iam(self, method: str, parts: list[str], query: Mapping[str, str], headers: Message) -> tuple[int, Any]:
         match method, parts:
             case "GET", ["v1", "apikeys", "details"] if headers.get("IAM-Apikey") == KEY:
                 return 200, {"account_id": ACCOUNT}
@@ -253,40 +254,10 @@ def _truncated(more: bool) -> str:
 def serving() -> Iterator[FakeCloud]:
     cloud = FakeCloud()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 16
+    def answer(asked: Asked) -> Reply:
+        status, said = cloud.answer(asked.method, asked.path, asked.query, asked.headers, asked.body)
+        body = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
+        return Reply(status=status, body=body)
 
-        def do_GET(self) -> None:
-            self._do("GET")
-
-        def do_POST(self) -> None:
-            self._do("POST")
-
-        def do_DELETE(self) -> None:
-            self._do("DELETE")
-
-        def _do(self, method: str) -> None:
-            parts = urlsplit(self.path)
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-            status, said = cloud.answer(method, parts.path, query, dict(self.headers), sent)
-            body = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    cloud.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with http.serving(answer) as cloud.url:
         yield cloud
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -287,7 +287,7 @@ def test_all_pages_are_read_and_a_circle_is_noticed(server: FakeServer, monkeypa
     following = {"": ("m5.large", "A"), "A": ("c5.large", "B"), "B": ("r5.large", "")}
 
     def page(asked: Asked) -> Reply:
-        token = parse_qs(asked.body).get("NextToken", [""])[0]
+        token = parse_qs(asked.text).get("NextToken", [""])[0]
         kind, after = following[token]
         return Reply(body=PAGE.format(kind=kind, token=after).encode())
 

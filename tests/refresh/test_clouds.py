@@ -120,7 +120,7 @@ def test_google_logins_are_exchanged_for_a_token(server: FakeServer, settings: M
     )
     assert made.offers
     exchange, *lists = server.asked
-    assert ("SECRET-TWO" if form == "authorized_user" else "assertion=eyJ") in exchange.body
+    assert ("SECRET-TWO" if form == "authorized_user" else "assertion=eyJ") in exchange.text
     assert {asked.headers["Authorization"] for asked in lists} == {"Bearer token-of-google"}
     assert {asked.headers["X-Goog-User-Project"] for asked in lists} == {"project-1"}
 
@@ -287,7 +287,7 @@ def test_ibm_keys_tell_profiles_and_zones(server: FakeServer, settings: Make) ->
     for was, then in (("r006-image-5", "r006-image-5"), ("r006-image-0", "r006-image-2")):
         again = ibm(settings(IC_API_KEY="key-of-ibm", **urls), replace(IBM, images=FrozenMap({"us-south": was})))
         assert dict(again.images) == {"us-south": then}, "one that is still to be had stays"
-    assert "key-of-ibm" in server.asked[0].body
+    assert "key-of-ibm" in server.asked[0].text
     assert all("key-of-ibm" not in asked.path + repr(asked.query) for asked in server.asked)
 
 

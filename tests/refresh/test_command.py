@@ -170,7 +170,7 @@ def test_no_secret_is_in_any_output(server: FakeServer, tmp_path: Path) -> None:
     assert states["lambda"] == "refreshed", done.stderr
     assert set(states.values()) == {"refreshed", "failed"}
     assert done.returncode == 1
-    sent = "".join(asked.body + repr(asked.headers) for asked in server.asked)
+    sent = "".join(asked.text + repr(asked.headers.items()) for asked in server.asked)
     assert all(f"SECRET-{number}" in sent for number in (1, 2, 3, 4, 5, 6, 8)), "a test that sends nothing proves nothing"
     kept = "".join(path.read_bytes().decode(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
     for place in (done.stdout, done.stderr, kept, "".join(asked.path + repr(asked.query) for asked in server.asked)):

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,10 +18,11 @@ import pytest
 
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import DeploymentId, SiteId, TaskId
+from skyc.compiler.terraform_files import StateFacts
 from skyc.runtime.job import JobId, JobKind, JobState, JobStatus
 from skyc.runtime.records import DeploymentState, RunState, SiteRecord, StateMemory
 from skyc.runtime.state import StateStore, deployment_directory, deployment_id, home_directory
-from skyc.runtime.state_failures import state_refusal
+from skyc.runtime.state_memory import memory_of, problem
 
 DIGITS = DeploymentId("digits")
 TRAIN = TaskId("train")
@@ -388,25 +390,21 @@ def test_the_home_is_absolute_and_names_cannot_leave_it(tmp_path: Path, monkeypa
         assert slug(failure) == "bad-deployment-name"
 
 
-SEEN = StateMemory(lineage="l", serial=5, sha256="x", resources=2)
+SEEN = StateFacts(lineage="l", serial=5, sha256="x", resources=("a.b", "a.c"))
 
 
 @pytest.mark.parametrize(
-    ("remembered", "found", "expected"),
+    ("found", "why"),
     [
-        (None, SEEN, None),
-        (None, None, None),
-        (SEEN, SEEN, None),
-        (SEEN, StateMemory(lineage="l", serial=6, sha256="y", resources=0), None),
-        (StateMemory(lineage="l", serial=5, sha256="x", resources=0), None, None),
-        (SEEN, None, "state-missing"),
-        (SEEN, StateMemory(lineage="m", serial=9, sha256="y", resources=2), "state-foreign"),
-        (SEEN, StateMemory(lineage="l", serial=4, sha256="y", resources=2), "state-older"),
-        (SEEN, StateMemory(lineage="l", serial=5, sha256="y", resources=2), "state-forked"),
+        (SEEN, ""),
+        (replace(SEEN, serial=6, sha256="y", resources=()), ""),
+        (None, "It is missing, but 2 resources were in it."),
+        (replace(SEEN, lineage="m", serial=9), "belongs to something else"),
+        (replace(SEEN, serial=4, sha256="y"), "older than the remembered 5"),
+        (replace(SEEN, sha256="y"), "It was edited"),
     ],
 )
-def test_an_empty_or_older_terraform_state_is_refused(
-    remembered: StateMemory | None, found: StateMemory | None, expected: str | None
-) -> None:
-    refusal = state_refusal(SITE, remembered, found)
-    assert (refusal.slug if refusal else None) == expected
+def test_an_empty_or_older_terraform_state_is_refused(found: StateFacts | None, why: str) -> None:
+    said = problem(found, memory_of(SEEN))
+    assert (said is None) == (why == "") and why in (said or "")
+    assert problem(found, memory_of(replace(SEEN, resources=()))) is None, "of nothing nothing can be lost"

@@ -75,7 +75,9 @@ def forward(url: str, asked: Asked) -> Reply:
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 0, timeout=60)
     try:
         target = f"{asked.path}?{urlencode(asked.query)}" if asked.query else asked.path
-        headers = {name: value for name, value in asked.headers.items() if name not in ("connection", "transfer-encoding")}
+        headers = {
+            name: value for name, value in asked.headers.items() if name.lower() not in ("connection", "transfer-encoding")
+        }
         connection.request(asked.method, target, body=asked.body or None, headers=headers)
         answer = connection.getresponse()
         data = answer.read()

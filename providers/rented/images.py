@@ -1,0 +1,24 @@
+"""What all clouds say of machine images: what one is, and why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+CONTAINER = "docker:"
+"""How a container's image begins."""
+NO_CONTAINER = "A container image is not a machine image, and skyc runs jobs on the machine itself."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """`id`: as the cloud's API takes it. least_gb: what its own contents need; the user's own is not known."""
+
+    id: str
+    least_gb: int
+    own: bool = False
+
+
+def no_driver(accelerators: Iterable[str]) -> str:
+    """Why there is no image for a machine with these devices."""
+    return f"skyc knows no image with a driver for {', '.join(accelerators)}; name one with `image_id`."
