@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Provider
-from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
+from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
@@ -230,13 +230,21 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
-    placement, said = optimize(
-        state.bound or state.graph,
-        state.candidates,
-        state.sources,
+    graph = state.bound or state.graph
+    solved = functools.partial(
+        optimize,
+        found=state.candidates,
+        sources=state.sources,
         objective=state.options.objective,
         targets=capabilities_of(state.options.providers),
     )
+    placement, said = solved(graph)
+    if placement is not None:
+        # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
+        followed = following(graph, placement, state.options.providers, state.sources)
+        again, more = (None, ()) if followed is graph else solved(followed)
+        if again is not None and again.places == placement.places:
+            placement, said = again, more
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 

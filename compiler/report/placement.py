@@ -9,7 +9,7 @@ from ..buckets import Bucket
 from ..failover import envelope
 from ..ir import GroupPlacement, Market, NodeShape, Objective, PlacementPlan, decimal_text
 from .model import AlternativeRow, FallbackRow, GroupRow, RejectionRow, Side
-from .money import money, signed, sum_of
+from .money import Sum, money, rate, signed, sum_of
 
 TENTH, HUNDREDTH = Decimal("0.1"), Decimal("0.01")
 MOST_REJECTIONS = 3
@@ -46,11 +46,16 @@ def side(placed: GroupPlacement) -> Side:
         shape=shape(placed.shape),
         nodes=placed.num_nodes,
         market=market(placed),
-        hourly=sum_of(
-            None if line.unit_price is None else line.unit_price * placed.num_nodes for line in placed.lines if line.unit == "h"
-        ),
+        hourly=per_hour(placed),
         hours=f"{hours} h",
         amount=sum_of(line.amount for line in placed.lines),
+    )
+
+
+def per_hour(placed: GroupPlacement) -> Sum:
+    """All its nodes, with their disks and addresses."""
+    return sum_of(
+        None if line.unit_price is None else line.unit_price * placed.num_nodes for line in placed.lines if line.unit == "h"
     )
 
 
@@ -119,15 +124,17 @@ def fallback_rows(plan: PlacementPlan) -> Iterator[FallbackRow]:
     """Group by group, in the order in which they are tried."""
     for placed in plan.placements:
         for item in envelope(plan, placed.task, placed.group)[1:]:
-            hourly, worst = (None if price is None else price * item.num_nodes for price in (item.hourly, item.worst_hourly))
+            beside = None if item.hourly is None else per_hour(item).known - item.hourly * item.num_nodes
+            worst = None if item.worst_hourly is None or beside is None else item.worst_hourly * item.num_nodes + beside
+            here = per_hour(item)
             yield FallbackRow(
                 task=item.task,
                 group=item.group,
                 where=str(item.location),
                 machine=item.instance_type,
                 market=market(item),
-                hourly=money(hourly),
-                worst="" if worst == hourly else money(worst),
+                hourly=here.rate,
+                worst="" if worst == here.exact else rate(worst),
             )
 
 

@@ -6,10 +6,10 @@ import platform
 from pathlib import Path
 
 import pytest
+from tests.terraform.conftest import Site, environ
 
 from skyc.compiler.terraform import Engine
 from skyc.compiler.terraform_plugins import LOCK_FILE
-from tests.terraform.conftest import Site, environ
 
 SOURCE = "registry.terraform.io/acme/rocket"
 MODULE = {"terraform": {"required_providers": {"rocket": {"source": SOURCE, "version": "1.2.3"}}}}
