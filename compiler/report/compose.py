@@ -161,8 +161,7 @@ def _headline(report: Report) -> Iterator[Line]:
             change = difference(costs.before, costs.total)
             change = f" ({change})" if change else ""
             price = price if change == " (unchanged)" else f"{costs.before} → {price}"
-        hours = costs.hours + (" assumed" if costs.assumed else "")
-        yield (*strong(price), *plain(f"{change} · {costs.hourly.rate}/h · {hours}"))
+        yield (*strong(price), *plain(f"{change} · {costs.hourly.rate}/h{_hours(report)}"))
         yield from _first(_places(report), "place")
     outside = f" · {plural(len(report.drift), 'resource')} changed outside skyc" if report.drift else ""
     yield plain(f"{report.counts}{outside}" if report.compared else NOT_COMPARED)
@@ -171,6 +170,15 @@ def _headline(report: Report) -> Iterator[Line]:
             yield plain(report.proof)
         yield from _first([plain(text) for text in report.moves], "line")
         yield from (marked(f"note: {text}") for text in report.notes if not text.startswith(ASIDE))
+
+
+def _hours(report: Report) -> str:
+    """How long the run takes that is paid for. Tasks one after the other have a line of their own, which says when all of it ends."""
+    several = len({row.task for row in report.groups if row.after is not None}) > 1
+    said = "" if several else f" · {report.costs.hours}"
+    if not report.costs.assumed:
+        return said
+    return f"{said} assumed" if said else " · hours assumed"
 
 
 def _first(lines: list[Line], noun: str) -> list[Line]:
@@ -453,7 +461,7 @@ def _source(row: CostRow) -> str:
 def _cost_cells(row: CostRow, source: int) -> tuple[Line, ...]:
     about = "≈ " if row.estimated else ""
     return _cells(
-        f"{row.of}: {row.label}" if row.of else row.label,
+        f"{row.of.removesuffix('/main')}: {row.label}" if row.of else row.label,
         f"{row.quantity} {row.unit}",
         about + row.unit_price,
         about + row.amount,

@@ -10,7 +10,7 @@ from ..buckets import Bucket
 from ..ir import CostLine, PlacementPlan, decimal_text
 from .model import CostRow, Costs
 from .money import Sum, money, sum_of, unit_price
-from .placement import side
+from .placement import hours_text, side
 
 THOUSANDTH = Decimal("0.001")
 _DATE = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
@@ -44,7 +44,8 @@ def costs_of(plan: PlacementPlan | None, before: PlacementPlan | None, *, hours:
         hourly=Sum(known=sum((rate.known for rate in rates), Decimal(0)), whole=all(rate.whole for rate in rates)),
         kept=kept,
         keeps=bool(staying),
-        hours=f"{decimal_text(hours)} h",
+        # On the machines chosen: a task may have times of its own for each accelerator.
+        hours=hours_text(max((placed.hours for placed in plan.placements), default=hours)),
         assumed=assumed,
         rows=tuple(_rows(plan)),
         prices_of=_dates(plan),

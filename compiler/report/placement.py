@@ -39,7 +39,6 @@ def group_rows(plan: PlacementPlan | None, before: PlacementPlan | None) -> tupl
 
 
 def side(placed: GroupPlacement) -> Side:
-    hours = decimal_text(placed.hours.quantize(HUNDREDTH))
     return Side(
         where=place(placed),
         machine=placed.instance_type,
@@ -47,9 +46,13 @@ def side(placed: GroupPlacement) -> Side:
         nodes=placed.num_nodes,
         market=market(placed),
         hourly=per_hour(placed),
-        hours=f"{hours} h",
+        hours=hours_text(placed.hours),
         amount=sum_of(line.amount for line in placed.lines),
     )
+
+
+def hours_text(hours: Decimal) -> str:
+    return f"{decimal_text(hours.quantize(HUNDREDTH))} h"
 
 
 def per_hour(placed: GroupPlacement) -> Sum:

@@ -128,6 +128,13 @@ def test_the_price_line() -> None:
     assert lines()[2] == "$50.64 → $43.78 per run (−$6.86, −14 %) · $1.832/h · 18 h"
     assert lines(before=None)[2] == "$43.78 per run · $1.832/h · 18 h"
     assert lines(before=AFTER)[2] == "$43.78 per run (unchanged) · $1.832/h · 18 h"
+    # What the machines chosen take, whatever other ones would.
+    assert lines(before=None, hours=Decimal(99))[2].endswith("· 18 h")
+    two = placement(placed("p/r", "small", "1", hours="2", task="prep"), placed("p/r", "big", "1", hours="4", task="train"))
+    assert lines(placement=two, before=None)[2] == "$6.70 per run · $2.232/h"
+    assert lines(placement=replace(two, notes=FrozenMap({"prep.hours": "assumed"})), before=None)[2].endswith(
+        "/h · hours assumed"
+    )
     assumed = replace(AFTER, notes=FrozenMap({"train-llama.hours": "assumed"}))
     assert lines(placement=assumed, before=None)[2].endswith("18 h assumed")
 
@@ -135,7 +142,7 @@ def test_the_price_line() -> None:
 def test_an_unknown_price_is_never_nothing() -> None:
     odd = placement(placed("p/r", "odd", None, hours="2"))
     found = lines(placement=odd)
-    assert found[2] == "$50.64 → ≥ $0.23 per run · ≥ $0.116/h · 18 h"
+    assert found[2] == "$50.64 → ≥ $0.23 per run · ≥ $0.116/h · 2 h"
     assert "worst case, without spot: ≥ $0.23" not in found
     (row,) = [line for line in found if line.startswith("compute, on-demand")]
     assert row.split()[-3:-1] == ["?", "?"]
