@@ -97,6 +97,7 @@ class Api(Protocol):
         policies: Sequence[Path],
         approve: Sequence[str],
         fingerprint: str | None,
+        locked: bool,
     ) -> ApplyResult: ...
 
     def status(self, deployment: str | None, *, refresh: bool, home: Path | None) -> tuple[DeploymentStatus, ...]: ...
@@ -179,6 +180,8 @@ class Api(Protocol):
         purge: bool,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> DestroyResult: ...
 
     def eject(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.diagnostics import diagnostic_object
 from ..compiler.ir import JsonObject, decimal_text
 from .screen import LIVE_AFTER
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as LiveProgress
     from rich.progress import TaskID
 
-    from ..compiler.diagnostics import Diagnostic
     from ..providers.refresh import RefreshProgress
     from ..runtime.catalog_refresh import CloudRefresh, PartFacts
     from .api import Api
@@ -130,7 +130,7 @@ def _cloud(result: CloudRefresh) -> JsonObject:
             {"where": failure.where, "reason": failure.reason, "remedy": failure.remedy} for failure in result.failures
         ],
         "notes": list(result.notes),
-        "diagnostics": [_diagnostic(diagnostic) for diagnostic in result.diagnostics],
+        "diagnostics": [diagnostic_object(diagnostic) for diagnostic in result.diagnostics],
     }
 
 
@@ -144,17 +144,6 @@ def _part(facts: PartFacts | None) -> JsonObject | None:
         "spot_priced": facts.spot_priced,
         "as_of": facts.as_of,
         "digest": facts.digest,
-    }
-
-
-def _diagnostic(diagnostic: Diagnostic) -> JsonObject:
-    return {
-        "severity": diagnostic.severity.name.lower(),
-        "slug": diagnostic.slug,
-        "summary": diagnostic.summary,
-        "detail": diagnostic.detail,
-        "hint": diagnostic.hint,
-        "commands": list(diagnostic.commands),
     }
 
 

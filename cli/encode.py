@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from ..compiler.diagnostics import diagnostic_object
 from ..compiler.ir import JsonObject, decimal_text
 
 if TYPE_CHECKING:
-    from ..compiler.diagnostics import Diagnostic
     from ..compiler.ir import DriftRow, GroupPlacement
     from ..compiler.optimize.explain import WhyNot
     from ..providers.base import CheckReport
@@ -396,18 +396,6 @@ def _job(job: JobRecord) -> JsonObject:
         "ended": _time(job.ended),
         "hourly": _decimal(job.hourly),
         "paid": _decimal(job.paid),
-    }
-
-
-def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
-    """A diagnostic as every document has it."""
-    return {
-        "severity": diagnostic.severity.name.lower(),
-        "slug": diagnostic.slug,
-        "summary": diagnostic.summary,
-        "detail": diagnostic.detail,
-        "hint": diagnostic.hint,
-        "commands": list(diagnostic.commands),
     }
 
 

@@ -69,6 +69,12 @@ def add_policies(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_approvals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--approve", metavar="RULE", action="append", default=[], help="approve what this rule of a policy asks an approval for"
+    )
+
+
 def policies(arguments: argparse.Namespace) -> tuple[Path, ...]:
     return tuple(Path(text).expanduser() for text in arguments.policy)
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .encode import diagnostic_object
+from ..compiler.diagnostics import diagnostic_object
 
 if TYPE_CHECKING:
     from ..compiler.ir import JsonObject, PolicyResult

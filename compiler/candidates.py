@@ -33,7 +33,8 @@ from .ir import (
 from .ir.accelerators import asked, canonical, close
 from .ir.catalog import UNKNOWN
 from .ir.restriction import UNRESTRICTED, Restriction
-from .match import Filter, Match, Size, match, node_shape, requirement_field
+from .match import Filter, Match, Size, match, requirement_field
+from .node_shape import node_shape
 from .sentences import sentence
 from .shelves import Shelves
 

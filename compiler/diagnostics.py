@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from .ir import SpecPath
+from .ir import JsonObject, SpecPath
 
 
 class Severity(enum.IntEnum):
@@ -218,3 +218,21 @@ def render(diagnostic: Diagnostic, source: SourceFile | None = None) -> str:
     for command in diagnostic.commands:
         lines += ["", f"    {command}"]
     return "\n".join(lines)
+
+
+def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
+    """A diagnostic as every JSON document has it: `$defs/diagnostic` of `report/plan.schema.json`. Fields are only added."""
+    span = diagnostic.span
+    return {
+        "severity": diagnostic.severity.name.lower(),
+        "slug": diagnostic.slug,
+        "summary": diagnostic.summary,
+        "detail": diagnostic.detail,
+        "hint": diagnostic.hint,
+        "commands": list(diagnostic.commands),
+        "place": None if span is None else f"{span.file}:{span.line}:{span.column}",
+        "file": None if span is None else span.file,
+        "line": None if span is None else span.line,
+        "column": None if span is None else span.column,
+        "resource": diagnostic.resource,
+    }

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .changeset import change_set
 from .ir import (
@@ -80,7 +81,7 @@ def _site(old: ResourceGraph | None, new: ResourceGraph | None, forces: Forces) 
         actions = ["create"] if was is None else ["delete"] if becomes is None else ["update"]
         if address in replaced:
             actions = ["delete", "create"]
-        arguments = [None if side is None else plain(side.arguments) for side in (was, becomes)]
+        arguments = [None if side is None else _told(plain(side.arguments)) for side in (was, becomes)]
         change = {"actions": actions, "before": arguments[0], "after": arguments[1]}
         entries.append({"address": address, "type": node.address.type, "change": change})
     made = change_set({"format_version": "1.2", "resource_changes": entries}, site=here.site, graph=here, engine=_Compiler())
@@ -130,12 +131,28 @@ def _differing(was: ResourceNode, becomes: ResourceNode) -> set[str]:
     """Paths of the arguments that differ and count."""
     if was.arguments == becomes.arguments:
         return set()
-    change = {"actions": ["update"], "before": plain(was.arguments), "after": plain(becomes.arguments)}
+    change = {"actions": ["update"], "before": _told(plain(was.arguments)), "after": _told(plain(becomes.arguments))}
     entry = {"address": str(becomes.address), "type": becomes.address.type, "change": change}
     (found,) = change_set(
         {"format_version": "1.2", "resource_changes": [entry]}, site=_NOWHERE, graph=None, engine=_Compiler()
     ).changes
     return {attribute.path for attribute in found.attributes if not _ignored(becomes, attribute.path)}
+
+
+def _told(value: Any) -> Any:
+    """Plain arguments with each reference as a text of Terraform's: one that comes or goes is a change of its argument, and not of
+    something within it."""
+    match value:
+        case {"$ref": str(expression)}:
+            return f"${{{expression}}}"
+        case {"$joined": list(parts)} | {"$joined-base64": list(parts)}:
+            return "".join(str(_told(part)) for part in parts)
+        case dict():
+            return {name: _told(item) for name, item in value.items()}
+        case list():
+            return [_told(item) for item in value]
+        case _:
+            return value
 
 
 def _replaces(node: ResourceNode, path: str, forces: Forces) -> bool:

@@ -11,26 +11,25 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..providers.base import Capability
 from .barred import barred_prices
 from .ir import (
-    Accelerator,
     AcceleratorRequest,
     Catalog,
     CatalogPart,
     FrozenMap,
     InstanceType,
     Market,
-    NodeShape,
     Quota,
     ResourceRequest,
 )
 from .ir.accelerators import asked, matching
 from .ir.catalog import MILLI, NANO, UNKNOWN
 from .ir.restriction import UNRESTRICTED, Restriction
+from .node_shape import matching_accelerator, node_shape
 from .shelves import Shelf, Shelves
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
     from .shelves import Sold
 
-TENTH = Decimal("0.1")
 FLOOR_CPUS = Decimal(2)
 FLOOR_MEMORY_GB = Decimal(4)
 """What a rented machine has at least when the task asks for no size: Ray and a job do not fit into less."""
@@ -460,35 +458,6 @@ def local_disk_gb(wish: str) -> int:
     """The size in a wish for a disk inside the machine (`nvme:500+`, `300`, `ssd`): GiB, 0 when it names none."""
     number = re.search(r"\d+", wish)
     return int(number.group()) if number else 0
-
-
-def node_shape(request: ResourceRequest, kind: InstanceType, task_nodes: int) -> NodeShape:
-    """What one node gets on `kind`: the whole machine, or of a divisible one what was asked for.
-
-    On a divisible machine a node that asks for no amount gets an equal share over all of the task's nodes, rounded down.
-    """
-    if not kind.divisible:
-        return NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators)
-    cpus = request.cpus.amount if request.cpus else (kind.cpus / task_nodes).to_integral_value(ROUND_DOWN)
-    if request.memory_gb:
-        memory = request.memory_gb.amount
-    elif request.memory_per_cpu:
-        memory = request.memory_per_cpu.amount * cpus
-    else:
-        memory = (kind.memory_gb / task_nodes).quantize(TENTH, ROUND_DOWN)
-    wanted = matching_accelerator(request, kind)
-    return NodeShape(cpus=cpus, memory_gb=memory, accelerators=() if wanted is None else (wanted,))
-
-
-def matching_accelerator(request: ResourceRequest, kind: InstanceType) -> Accelerator | None:
-    """The accelerators of `kind` that the request takes: all of a machine's, or as many as asked for of a divisible one's."""
-    for wanted in request.accelerators or ():
-        name, count = asked(wanted.name, wanted.count)
-        for device in kind.accelerators:
-            enough = device.count >= count if kind.divisible else device.count == count
-            if device.name in matching(name) and enough:
-                return Accelerator(name=device.name, count=count, memory_gb=device.memory_gb)
-    return None
 
 
 def requirement_field(rule: Filter, request: ResourceRequest) -> str:

@@ -9,7 +9,8 @@ from decimal import Decimal
 
 from .ir import CatalogPart, InstanceType, Market, Offering, ResourceRequest, decimal_text
 from .ir.restriction import UNRESTRICTED, Restriction
-from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, node_shape, unmet_label
+from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, unmet_label
+from .node_shape import node_shape
 
 
 def sentence(

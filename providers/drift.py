@@ -117,18 +117,3 @@ def _there(body: Block, path: str) -> bool:
         # What is in a map, or in an attribute of objects, has no names in a schema that could be compared.
         return True
     return first in body.blocks and (not rest or _there(body.blocks[first], rest))
-
-
-def attributes_of(schema: str, type_: str) -> tuple[str, ...]:
-    """Every attribute of a type, blocks' too, as paths."""
-    from .schemas.load import load_schema
-
-    return tuple(_attributes(load_schema(schema).types[type_].body, ""))
-
-
-def _attributes(body: Block, above: str) -> Iterator[str]:
-    yield from (f"{above}{name}" for name in body.attributes)
-    for name, block in body.blocks.items():
-        # How long to wait is not part of the resource.
-        if name != "timeouts":
-            yield from _attributes(block, f"{above}{name}.")

@@ -116,6 +116,6 @@ class PricedProvider(Bucketless):
             "The target is priced and cannot be compiled yet",
             f"`{self.name}` is in the catalog, so its offers are compared with all others, but skyc cannot make machines there"
             " yet. The placement itself can be printed with `skyc plan --emit=optimize`.",
-            hint="write `infra: local` to run the task on this machine",
+            hint="write `infra: aws`, `azure`, `gcp` or `ibm`, where skyc makes machines, or `infra: local` to run the task on this one",
             commands=("skyc check",),
         )

@@ -97,6 +97,16 @@ def write_mirror(directory: Path) -> Path:
     return write(directory, DEFINITION)
 
 
+def host_keys(name: str, *, home: Path) -> FrozenMap[tuple[str, ...]]:
+    """Machine → fingerprints of its SSH host keys, of a target whose machines are declared; nothing for one that makes its own. Raises
+    SkycError for a declaration that cannot be read."""
+    if name != "owned":
+        return FrozenMap()
+    from .owned.provider import OwnedProvider
+
+    return OwnedProvider().host_keys(home=home)
+
+
 def uv_version() -> str:
     """The uv that makes the environments of rented nodes."""
     from .rented.cloud_init import UV_VERSION

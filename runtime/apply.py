@@ -28,6 +28,7 @@ from .failover import is_up, make_site, nodes_of
 from .job import JobId, JobKind, JobRequest, JobState, JobStatus
 from .job_request import hourly_of, job_request
 from .lock import Holder, deployment_lock
+from .locking import Hold, held
 from .mirror import with_mirror
 from .places import note_storages, refuse_unopened
 from .plan_files import is_plan_file
@@ -92,9 +93,11 @@ def site_context(
     lock_fd: int,
     compilation: Compilation | None = None,
     *,
+    hold: Hold | None = None,
     taking_back: bool = False,
 ) -> SiteContext:
-    """What Terraform's runs at a deployment's sites need. `taking_back`: also of one that was ejected. Raises SkycError."""
+    """What Terraform's runs at a deployment's sites need. hold: the lock whose packages they are held to. `taking_back`: also of one
+    that was ejected. Raises SkycError."""
     if not taking_back:
         refuse_ejected(session, deployment)
     spans = span_finder(compilation) if compilation else {}
@@ -112,6 +115,7 @@ def site_context(
         on_event=lambda event: session.tell(_progress(event)),
         origin_of=spans.get,
         remote=remote,
+        packages=hold.packages if hold is not None else None,
     )
 
 
@@ -131,7 +135,9 @@ def apply(
 ) -> ApplyResult:
     """Plan, ask, make, run; of a plan file, do what was reviewed. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
     review = opened_review(session, request) if is_plan_file(request.path) else None
-    compilation = compiled(session, request) if review is None else review.compilation
+    hold = held(session, request) if review is None and request.locked else None
+    request = hold.request if hold is not None else request
+    compilation = compiled(session, request, hold) if review is None else review.compilation
     refuse_what_cannot_run(session, compilation)
     assert compilation.graph is not None
     refuse_unopened(
@@ -149,11 +155,12 @@ def apply(
         )
 
     with locked(session, deployment, command=f"skyc apply {request.path}", wait=wait) as lock_fd:
-        context = site_context(session, deployment, lock_fd, compilation)
+        context = site_context(session, deployment, lock_fd, compilation, hold=hold)
         with (
+            hold.explained() if hold is not None else contextlib.nullcontext(),
             planned(session, request, compilation, context)
             if review is None
-            else reviewed(session, request, review, context) as plan
+            else reviewed(session, request, review, context) as plan,
         ):
             refuse_running(session, plan)
             refuse_another(plan, request.fingerprint)

@@ -121,17 +121,19 @@ def apply(
     policies: Sequence[Path | str] = (),
     approve: Sequence[str] = (),
     fingerprint: str | None = None,
+    locked: bool = False,
 ) -> ApplyResult:
     """Make what the file asks for and run its job. `confirm` None: without asking. `wait`: seconds to wait for the lock. `policies`:
     files with rules that hold beside those there are; `approve`: rules that whoever calls this approves.
 
     path: a task file, or a plan file, which is done as it was reviewed; then only `deployment`, `secrets`, and what is about the call
     itself, count. fingerprint: the plan that was reviewed, by the first digits of its name; another one is refused (exit code 4).
+    locked: with what `skyc.lock` beside the task says, or not at all; of a plan file, only one that was held to what the lock says now.
     """
     from .apply import apply as apply_request
 
     request = _request(path, deployment, env, secrets, rerun, objective, policies=policies, approve=approve)
-    request = replace(request, fingerprint=fingerprint)
+    request = replace(request, fingerprint=fingerprint, locked=locked)
     with open_session(home, on_progress=on_progress) as session:
         return apply_request(session, request, confirm=confirm, detach=detach, wait=wait)
 
@@ -276,12 +278,18 @@ def destroy(
     purge: bool = False,
     home: Home = None,
     wait: float | None = None,
+    policies: Sequence[Path | str] = (),
+    approve: Sequence[str] = (),
 ) -> DestroyResult:
-    """Remove everything of a deployment except persistent storage; with `purge` that too."""
+    """Remove everything of a deployment except persistent storage; with `purge` that too. policies: files with rules that hold beside
+    the home's and SKYC_POLICY's (exit code 3); approve: rules that whoever calls this approves."""
     from .destroy import destroy as destroy_deployment
 
     with open_session(home, on_progress=on_progress) as session:
-        return destroy_deployment(session, deployment, confirm=confirm, purge=purge, wait=wait)
+        paths = tuple(Path(path) for path in policies)
+        return destroy_deployment(
+            session, deployment, confirm=confirm, purge=purge, wait=wait, policies=paths, approve=tuple(approve)
+        )
 
 
 def lock(

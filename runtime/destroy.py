@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .. import __version__ as skyc_version
@@ -26,6 +26,9 @@ from .buckets import MadeBucket, kept_buckets, made_buckets, unprotected, withou
 from .clusters import clusters
 from .job import JobState
 from .places import STORAGES, settle_storages
+from .policy.destroying import judged_destroy
+from .policy.judge import record as record_approvals
+from .policy.judge import refuse
 from .reconcile import reconcile, sweep
 from .records import DeploymentState
 from .results import DestroyOutcome, DestroyResult, Interrupted, Plan
@@ -42,8 +45,12 @@ def destroy(
     confirm: Callable[[Plan], bool] | None,
     purge: bool = False,
     wait: float | None = None,
+    policies: Sequence[Path] = (),
+    approve: Sequence[str] = (),
+    show: bool = False,
 ) -> DestroyResult:
-    """Remove a deployment. `purge`: its kept storage, logs and history too. Raises SkycError, Interrupted."""
+    """Remove a deployment. `purge`: its kept storage, logs and history too. policies: rules that hold beside those there are; approve:
+    rules that whoever calls this approves. show: also what a rule forbids is given to `confirm`. Raises SkycError, Interrupted."""
     deployment = known_deployment(session, name)
     with locked(session, deployment, command=f"skyc destroy {deployment}", wait=wait) as lock_fd:
         if _forget_ejected(session, deployment):
@@ -66,8 +73,12 @@ def destroy(
                 destroying=True,
                 before=session.store.placement(deployment),
             )
+            shown = judged_destroy(session, shown, purge=purge, policies=policies, approve=approve)
+            if not show:
+                refuse(shown)
             if confirm is not None and not confirm(shown):
                 return DestroyResult(deployment=deployment, outcome=DestroyOutcome.DECLINED)
+            record_approvals(session, shown)
             session.store.set_deployment_state(deployment, DeploymentState.DESTROYING)
             _stop_jobs(session, deployment)
             removed = _destroy(session, context, sites)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..compiler.diagnostics import SkycError
 from ..compiler.drift.rows import Prices
-from ..compiler.ir import RateKind
+from ..compiler.ir import Accelerator, RateKind, task_of
 from ..compiler.ir.catalog import ANY_REGION, CatalogPart, dollars
 from ..compiler.optimize.costs import disk_monthly, per_hour
 from .applied import AppliedModule
@@ -30,6 +30,8 @@ def prices_at(session: Session, record: SiteRecord, module: AppliedModule) -> Pr
     region = region_of(record.site, record.provider)
     spot = any(str(value).lower() == SPOT for resource in module.resources.values() for value in _leaves(resource.arguments))
 
+    devices = _devices(session, record)
+
     def price(kind: RateKind, before: str | None, after: str | None, attributes: Any) -> Decimal | None:
         if part is None or before is None or after is None:
             return None
@@ -37,7 +39,7 @@ def prices_at(session: Session, record: SiteRecord, module: AppliedModule) -> Pr
             old, new = json.loads(before), json.loads(after)
             match kind:
                 case RateKind.MACHINE:
-                    sides = [machine_hourly(part, region, str(value), spot=spot) for value in (old, new)]
+                    sides = [machine_hourly(part, region, str(value), spot=spot, devices=devices) for value in (old, new)]
                 case RateKind.DISK:
                     sides = [_disk_hourly(part, region, Decimal(str(value)), attributes) for value in (old, new)]
         except (ValueError, InvalidOperation):
@@ -47,10 +49,17 @@ def prices_at(session: Session, record: SiteRecord, module: AppliedModule) -> Pr
     return price
 
 
-def machine_hourly(part: CatalogPart, region: str, name: str, *, spot: bool) -> Decimal | None:
-    """The least price of a machine type in a region; None where nobody has said it."""
+def machine_hourly(
+    part: CatalogPart, region: str, name: str, *, spot: bool, devices: frozenset[tuple[Accelerator, ...]] = frozenset()
+) -> Decimal | None:
+    """The least price of a machine type in a region; None where nobody has said it. devices: the accelerators that the site's machines were
+    placed with. A name can stand for machines with others, as where they are attached: then it is the one with the same, if that is one."""
     offers = part.offers
-    rows = {row for row, known in enumerate(offers.types.names) if known == name}
+    kinds = {row: offers.types.devices(row) for row, known in enumerate(offers.types.names) if known == name}
+    if len(set(kinds.values())) > 1:
+        same = devices & set(kinds.values())
+        kinds = {row: found for row, found in kinds.items() if {found} == same}
+    rows = set(kinds)
     column = offers.spot if spot else offers.on_demand
     found = [
         dollars(int(column[row]))
@@ -58,6 +67,12 @@ def machine_hourly(part: CatalogPart, region: str, name: str, *, spot: bool) -> 
         if int(offers.type[row]) in rows and offers.places[int(offers.place[row])].region == region
     ]
     return min((price for price in found if price is not None), default=None)
+
+
+def _devices(session: Session, record: SiteRecord) -> frozenset[tuple[Accelerator, ...]]:
+    plan = session.store.placement(record.deployment)
+    task = task_of(record.site)
+    return frozenset(item.shape.accelerators for item in (plan.placements if plan is not None else ()) if item.task == task)
 
 
 def _disk_hourly(part: CatalogPart, region: str, size: Decimal, attributes: Any) -> Decimal | None:

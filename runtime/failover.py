@@ -49,7 +49,7 @@ from .planning import Planned, provider_of, site_record, span_finder
 from .reconcile import reconcile
 from .records import AttemptOutcome, AttemptRecord
 from .session import Session
-from .sites import SitePlan, apply_site, plan_site, site_directory, terraform_at, write_module
+from .sites import SitePlan, apply_site, pin_packages, plan_site, site_directory, terraform_at, write_module
 
 PAUSES = (5.0, 20.0)
 """Seconds before a throttled apply is repeated. The Terraform provider has repeated each call by then."""
@@ -258,6 +258,7 @@ class _Search:
                 raise SkycError(exhausted(self._deployment, compilation.reviewed, self._trails(old), left), *left)
         directory = site_directory(self.session.home, self._deployment, graph.site)
         write_module(directory, made.text)
+        pin_packages(context, graph)
         self.session.store.save_site(site_record(graph, directory))
         provider = self.session.provider(graph.provider)
         if graph.provider != old.provider.name:

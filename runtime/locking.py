@@ -1,4 +1,4 @@
-"""`skyc lock` and `plan --locked`: the same task compiled with the same things, on every machine, or not at all.
+"""`skyc lock`, `plan --locked` and `apply --locked`: the same task compiled with the same things, on every machine, or not at all.
 
 Contract
 - A locked compilation takes its inputs from the lock and from nothing of this machine's: the parts of the catalog by their digests, no
@@ -17,29 +17,31 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import __version__
+from ..compiler.artifact.plan_file import PlanFile
 from ..compiler.diagnostics import Diagnostic, SkycError, error, warning
-from ..compiler.ir import RAY_VERSION, FrozenMap, ResourceGraph, SiteId, TaskGraph, Value, canonical
+from ..compiler.ir import RAY_VERSION, FrozenMap, ResourceGraph, TaskGraph, Value, canonical
 from ..compiler.ir.catalog import CatalogPart
 from ..compiler.pipeline import Compilation
 from ..providers.base import Capability
-from ..providers.registry import CLOUDS, uv_version
+from ..providers.registry import CLOUDS, host_keys, uv_version
 from ..providers.snapshot import decode, encode
 from .access import ssh_ranges, storage_accounts
 from .backend.marks import write_file
 from .bundle import bundle
 from .lockfile import NAME, Lock, LockedProvider, lock_path, lock_text, read_lock
 from .networks import read_networks
-from .provider_hashes import TERRAFORMS, package_text, recorded_hashes
+from .provider_hashes import package_text, recorded_hashes
 from .quotas import read_quotas
 from .request import Request, compile_request
 from .session import Session
-from .sites import site_directory
 
 STALE = 4
 """Exit code of what was reviewed, or locked, and is no longer so."""
 _IMAGES = frozenset({"ami", "image", "image_id", "source_image_id", "source_image_reference"})
 """Arguments that name a machine image, at any provider."""
 NOTHING = "none"
+MACHINE, HOST_KEY = "machine.", "host_key."
+"""What the names of facts about this machine, and of machines of the user's, begin with."""
 _TERRAFORMS_WORDS = "dependency lock file"
 
 
@@ -131,19 +133,16 @@ class Hold:
         if found:
             raise _refused(lock_path(self.request.path), found)
 
-    def packages(self, made: Compilation) -> dict[SiteId, str]:
-        """By site, the packages of its providers as Terraform's own lock file: Terraform refuses any other. Only where they are known."""
-        found = {}
-        for graph in made.graphs or ():
-            named = [
-                (need.source, self.lock.providers[need.source])
-                for need in graph.requirements
-                if need.source in self.lock.providers
-            ]
-            text = package_text({source: provider for source, provider in named if provider.hashes})
-            if text:
-                found[graph.site] = text
-        return found
+    @property
+    def facts(self) -> FrozenMap[str]:
+        """What the lock says for this task."""
+        return _facts_for(self.lock, self.request.path.name)
+
+    def packages(self, graph: ResourceGraph) -> str:
+        """The packages of a site's providers as Terraform's own lock file: Terraform refuses any other. Empty where none is known."""
+        known = self.lock.providers
+        named = {need.source: known[need.source] for need in graph.requirements if need.source in known}
+        return package_text({source: provider for source, provider in named.items() if provider.hashes})
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -164,26 +163,10 @@ class Hold:
                 exit_code=STALE,
             ) from failure
 
-    def pin_packages(self, session: Session, made: Compilation) -> None:
-        """The same in the directories where Terraform works."""
-        for site, text in self.packages(made).items():
-            write_file(site_directory(session.home, made.deployment, site) / TERRAFORMS, text.encode())
-
 
 def held(session: Session, request: Request) -> Hold:
     """Raises SkycError (exit code 4) without a lock, and for parts of the catalog that are not to be had."""
-    path = lock_path(request.path)
-    found = read_lock(path)
-    if found is None:
-        raise SkycError(
-            error(
-                "no-lock",
-                "There is no lock file",
-                f"{path} does not exist, so there is nothing to hold to.",
-                commands=(f"skyc lock {request.path}",),
-            ),
-            exit_code=STALE,
-        )
+    path, found = _lock_of(request.path)
     mine = found.tasks.get(request.path.name)
     if mine is None:
         raise _refused(
@@ -192,7 +175,7 @@ def held(session: Session, request: Request) -> Hold:
     parts: dict[str, CatalogPart] = {}
     missing: list[Difference] = []
     for name, part in _parts(session, _resolved(session, request)).items():
-        wanted = found.facts.get(f"catalog.{name}") if name in CLOUDS else mine.get(f"machine.{name}")
+        wanted = found.facts.get(f"catalog.{name}") if name in CLOUDS else mine.get(f"{MACHINE}{name}")
         usable = part if wanted == part.digest else _kept(session.home, wanted) if wanted is not None else None
         if usable is not None:
             parts[name] = usable
@@ -203,6 +186,50 @@ def held(session: Session, request: Request) -> Hold:
     if missing:
         raise _refused(path, missing)
     return Hold(request=replace(request, parts=parts), lock=found)
+
+
+def refuse_another_lock(plan: PlanFile) -> None:
+    """Raises SkycError (exit code 4) unless the plan file was held to the lock file that lies beside its task now. Only packages may
+    have been added: the file has its own."""
+    task = Path(plan.task.path)
+    if not plan.locked:
+        raise SkycError(
+            error(
+                "plan-not-locked",
+                "The plan was not held to a lock file",
+                "It was made without `--locked`, and `--locked` asks for one that was. Nothing was changed.",
+                hint="make one with `skyc plan TASK --locked -o FILE`, or apply this one without `--locked`",
+            ),
+            exit_code=STALE,
+        )
+    path, now = _lock_of(task)
+    rows = [f"{row.name}: {row.locked} → {row.here}" for row in _between(plan.locked, _facts_for(now, task.name))]
+    if rows:
+        raise SkycError(
+            error(
+                "not-locked-so",
+                "The lock file is not the one that the plan was held to",
+                f"{path}: {'; '.join(rows)}. Nothing was changed.",
+                hint="plan again, and have the new plan reviewed; without `--locked` the plan is applied as it was reviewed",
+            ),
+            exit_code=STALE,
+        )
+
+
+def _facts_for(lock: Lock, task: str) -> FrozenMap[str]:
+    rows = dict(lock.facts) | {f"providers.{source}": row.version for source, row in lock.providers.items()}
+    rows |= {f"tasks.{task}.{name}": value for name, value in lock.tasks.get(task, FrozenMap()).items()}
+    return FrozenMap(rows)
+
+
+def _lock_of(task: Path) -> tuple[Path, Lock]:
+    """Raises SkycError (exit code 4) without one."""
+    path = lock_path(task)
+    found = read_lock(path)
+    if found is not None:
+        return path, found
+    detail = f"{path} does not exist, so there is nothing to hold to."
+    raise SkycError(error("no-lock", "There is no lock file", detail, commands=(f"skyc lock {task}",)), exit_code=STALE)
 
 
 def differences_warned(session: Session, request: Request, made: Compilation) -> tuple[Diagnostic, ...]:
@@ -329,7 +356,9 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
         )
     for part in made.candidates.catalog.parts:
         if part.provider not in CLOUDS:
-            found[f"machine.{part.provider}"] = part.digest
+            found[f"{MACHINE}{part.provider}"] = part.digest
+            for machine, keys in host_keys(part.provider, home=session.home).items():
+                found[f"{HOST_KEY}{part.provider}.{machine}"] = ", ".join(keys)
     networks = read_networks(session.home, session.providers)
     for graph in made.graphs:
         images = sorted({image for node in graph.resources for image in _images(node.arguments)})
@@ -364,15 +393,14 @@ def _differences(session: Session, request: Request, locked: Lock, made: Compila
     here = {name: value for name, value in facts.items() if engine or not name.startswith("engine.")}
     wanted = {name: locked.facts.get(name, NOTHING) for name in here}
     if made.placement is not None and made.graphs is not None:
-        chosen = _chosen(session, made)
+        chosen, old = _chosen(session, made), dict(locked.tasks[request.path.name])
         if request.parts is None:
             # Compiled with everything that is here: what only a locked compilation leaves out is no difference.
-            chosen = {name: value for name, value in chosen.items() if not name.startswith("machine.")}
-        old = {
-            name: value
-            for name, value in locked.tasks[request.path.name].items()
-            if request.parts is not None or not name.startswith("machine.")
-        }
+            bound = tuple(f"{HOST_KEY}{name.removeprefix(MACHINE)}." for name in old if name.startswith(MACHINE))
+            chosen = {name: value for name, value in chosen.items() if not name.startswith(HOST_KEY) or name.startswith(bound)}
+            chosen, old = (
+                {name: value for name, value in rows.items() if not name.startswith(MACHINE)} for rows in (chosen, old)
+            )
         names = {*chosen, *old}
         here |= {f"tasks.{request.path.name}.{name}": chosen.get(name, NOTHING) for name in names}
         wanted |= {f"tasks.{request.path.name}.{name}": old.get(name, NOTHING) for name in names}

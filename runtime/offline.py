@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, Severity
-from ..compiler.ir import ResourceGraph, SiteId
+from ..compiler.ir import ResourceGraph
 from ..compiler.pipeline import Compilation
 from ..compiler.report import environment_of
 from ..compiler.terraform import Terraform, checked
@@ -24,11 +24,10 @@ from ..providers.simulator import SIMULATED, simulate
 from .fingerprints import compiled_only
 from .mirror import mirrored, with_mirror
 from .planning import secret_texts, span_finder
-from .provider_hashes import TERRAFORMS
 from .results import Plan
 from .session import Session
 from .side_by_side import side_by_side
-from .sites import write_module
+from .sites import PACKAGES_FILE, write_module
 
 _LOGS_IN = frozenset({"azurerm"})
 """Released providers that fetch a token while they are configured (its `internal/clients/auth.go`), so that they cannot plan
@@ -37,8 +36,8 @@ _PASSED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT")
 """All a run needs that asks nobody. Credentials, profiles and endpoints of the caller's would only mislead a provider."""
 
 
-def plan_offline(session: Session, compilation: Compilation, *, packages: Mapping[SiteId, str] | None = None) -> Plan:
-    """Plan every site of a compiled file. packages: by site, Terraform's own lock file to hold to. Raises SkycError when Terraform or a
+def plan_offline(session: Session, compilation: Compilation, *, packages: Callable[[ResourceGraph], str] | None = None) -> Plan:
+    """Plan every site of a compiled file. packages: of a site, Terraform's own lock file to hold to. Raises SkycError when Terraform or a
     provider refuses one."""
     assert compilation.graph is not None
     assert compilation.graphs is not None
@@ -50,10 +49,10 @@ def plan_offline(session: Session, compilation: Compilation, *, packages: Mappin
             session.step("plan", f"planning {graph.site} offline with {session.engine}")
             scratch = folder / str(number)
             scratch.mkdir()
-            package = (packages or {}).get(graph.site)
-            if package is not None:
+            package = packages(graph) if packages is not None else ""
+            if package:
                 (scratch / "site").mkdir()
-                (scratch / "site" / TERRAFORMS).write_text(package, encoding="utf-8")
+                (scratch / "site" / PACKAGES_FILE).write_text(package, encoding="utf-8")
             work.append(_planning(session, stack, compilation, graph, made.text, scratch))
         said = side_by_side(work)
     return Plan(

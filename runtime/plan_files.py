@@ -40,12 +40,11 @@ from .fingerprints import hashed_secrets
 from .planning import Planned, last_run, newest_attempt
 from .results import Plan
 from .session import Session
-from .sites import SitePlan
+from .sites import PACKAGES_FILE, SitePlan
 from .workdir import Tree, source_tree, workdir_tree
 
 MOVED = 4
 """Exit code of a reviewed plan that is no longer valid."""
-LOCK_FILE = ".terraform.lock.hcl"
 HEAD = 4096
 MOST_FILES = 500
 """A tree with no more files than this is kept file by file, so that a change can be named."""
@@ -132,9 +131,11 @@ def _not_written(path: Path, why: str) -> SkycError:
 # What goes into one
 
 
-def compared_file(session: Session, plan: Planned, shown: Plan, *, out: Path | None = None) -> PlanFile:
+def compared_file(
+    session: Session, plan: Planned, shown: Plan, *, out: Path | None = None, locked: FrozenMap[str] | None = None
+) -> PlanFile:
     """Of a plan that was held against the deployment's states. With its lock held, while `planned` lasts. out: where it will lie, which
-    may be in a workdir."""
+    may be in a workdir. locked: the facts of the lock file it was held to."""
     compilation = plan.compilation
     assert compilation.graph is not None
     remote = session.remotes.get(plan.deployment)
@@ -158,16 +159,17 @@ def compared_file(session: Session, plan: Planned, shown: Plan, *, out: Path | N
         secrets=hashed_secrets(session, plan.deployment, compilation),
         keys=keys_digest(compilation),
         mark=compilation.options.mark(plan.deployment) if compilation.buckets else "",
+        locked=locked,
     )
 
 
-def compiled_file(session: Session, compilation: Compilation, shown: Plan) -> PlanFile:
+def compiled_file(session: Session, compilation: Compilation, shown: Plan, *, locked: FrozenMap[str] | None = None) -> PlanFile:
     """Of a plan that was compared with nothing: it can be reviewed, and not applied."""
     sites = tuple(
         PlannedSite(site=graph.site, provider=graph.provider, graph=graph, manifest=made.manifest, module=made.text)
         for graph, made in zip(compilation.graphs or (), compilation.synthesized or (), strict=True)
     )
-    return _file(session, compilation, shown, kind=PlanKind.COMPILED, sites=sites, jobs=(), engine=None)
+    return _file(session, compilation, shown, kind=PlanKind.COMPILED, sites=sites, jobs=(), engine=None, locked=locked)
 
 
 def _file(
@@ -183,6 +185,7 @@ def _file(
     secrets: FrozenMap[str] | None = None,
     keys: str = "",
     mark: str = "",
+    locked: FrozenMap[str] | None = None,
 ) -> PlanFile:
     assert compilation.graph is not None and compilation.placement is not None
     return PlanFile(
@@ -207,6 +210,8 @@ def _file(
         keys=keys,
         mark=mark,
         policies=shown.policies,
+        policy_digest=shown.policy_digest,
+        locked=locked or FrozenMap(),
         endless=compilation.endless,
         fingerprints=shown.fingerprints,
     )
@@ -289,7 +294,7 @@ def site_state(directory: Path) -> SiteState | None:
 def lock_text(directory: Path) -> str:
     """Terraform's dependency lock; empty where it needs none."""
     try:
-        return (directory / LOCK_FILE).read_text(encoding="utf-8")
+        return (directory / PACKAGES_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
 

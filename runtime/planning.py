@@ -43,7 +43,7 @@ from .request import Request
 from .runs import LastRun, plan_job, task_digest
 from .session import Session
 from .side_by_side import side_by_side
-from .sites import SiteContext, SitePlan, check_state, plan_site, site_directory, terraform_at, write_module
+from .sites import SiteContext, SitePlan, check_state, pin_packages, plan_site, site_directory, terraform_at, write_module
 from .standing import never_submitted, refresh_jobs, working
 
 
@@ -130,6 +130,7 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
     # Before the world is looked at: targets look in the regions of the deployment's sites.
     for graph, made in zip(compilation.graphs, compilation.synthesized, strict=True):
         write_module(site_directory(session.home, deployment, graph.site), made.text)
+        pin_packages(context, graph)
     reconcile(session, deployment, context)
     refresh_jobs(session, deployment)
     with contextlib.ExitStack() as stack:

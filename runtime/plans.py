@@ -46,9 +46,9 @@ def plan(session: Session, request: Request, *, hold: Hold | None, file: Path | 
         if request.offline:
             from .offline import plan_offline
 
-            packages = hold.packages(compilation) if hold is not None else {}
+            packages = hold.packages if hold is not None else None
             found = judged(session, request, compilation, plan_offline(session, compilation, packages=packages))
-            return _kept(session, compilation, found, file)
+            return _kept(session, compilation, found, file, hold)
         return _compared(session, request, compilation, hold, file)
 
 
@@ -65,28 +65,26 @@ def _compared(session: Session, request: Request, compilation: Compilation, hold
     name = compilation.deployment
     try:
         with locked(session, name, command=f"skyc plan {request.path}", wait=None, may_read=True) as lock_fd:
-            context = site_context(session, name, lock_fd, compilation)
-            if hold is not None:
-                hold.pin_packages(session, compilation)
+            context = site_context(session, name, lock_fd, compilation, hold=hold)
             with planned(session, request, compilation, context) as made:
                 found = judged(session, request, compilation, plan_result(made))
                 found = replace(found, diagnostics=(*found.diagnostics, *session.remarks))
                 if file is not None:
                     from .plan_files import compared_file, write_plan_file
 
-                    write_plan_file(file, compared_file(session, made, found, out=file))
+                    write_plan_file(file, compared_file(session, made, found, out=file, locked=hold.facts if hold else None))
                 return found
     except NotCompared as failure:
         found = judged(session, request, compilation, _not_compared(priced(compilation), compilation, failure))
-        return _kept(session, compilation, found, file)
+        return _kept(session, compilation, found, file, hold)
 
 
-def _kept(session: Session, compilation: Compilation, result: Plan, file: Path | None) -> Plan:
+def _kept(session: Session, compilation: Compilation, result: Plan, file: Path | None, hold: Hold | None) -> Plan:
     """Write a plan that was compared with nothing into a file, for review."""
     if file is not None:
         from .plan_files import compiled_file, write_plan_file
 
-        write_plan_file(file, compiled_file(session, compilation, result))
+        write_plan_file(file, compiled_file(session, compilation, result, locked=hold.facts if hold else None))
     return result
 
 
@@ -139,7 +137,9 @@ def destruction(session: Session, request: Request) -> Plan:
     compilation = compile_request(session, request, until="resolve")
     if compilation.failed:
         raise SkycError(*compilation.diagnostics)
-    destroy_deployment(session, str(compilation.deployment), confirm=decline)
+    destroy_deployment(
+        session, str(compilation.deployment), confirm=decline, policies=request.policies, approve=request.approve, show=True
+    )
     return shown[0]
 
 

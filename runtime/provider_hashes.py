@@ -15,9 +15,8 @@ from ..compiler.terraform import Terraform
 from .lockfile import LockedProvider
 from .mirror import with_mirror
 from .session import Session
-from .sites import write_module
+from .sites import PACKAGES_FILE, write_module
 
-TERRAFORMS = ".terraform.lock.hcl"
 _BLOCK = re.compile(r'^provider "([^"]+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
 _HASH = re.compile(r'"((?:h1|zh):[^"]+)"')
 
@@ -58,7 +57,7 @@ def recorded_hashes(session: Session, made: Compilation) -> tuple[FrozenMap[tupl
                     continue
                 environ = with_mirror(session.environ, session.home)
                 run = Terraform(session.engine, directory, home=session.home, environ=environ, reattach=attachments).init()
-            record = directory / TERRAFORMS
+            record = directory / PACKAGES_FILE
             if run.ok and record.exists():
                 found |= hashes_in(record.read_text(encoding="utf-8"))
             else:

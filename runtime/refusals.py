@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from ..compiler.artifact.fingerprint import SHORTEST, SHOWN, matches
 from ..compiler.diagnostics import Diagnostic, SkycError, error
@@ -17,16 +18,21 @@ from .records import DeploymentState
 from .request import Request, compile_request
 from .session import Session
 
+if TYPE_CHECKING:
+    from .locking import Hold
+
 OVER_BUDGET = "over-budget"
 POLICY_DENIED = "policy-denied"
 SSH_CLOSED = "ssh-closed"
 
 
-def compiled(session: Session, request: Request) -> Compilation:
-    """Compile and refuse a file with errors. Raises SkycError with all of them."""
+def compiled(session: Session, request: Request, hold: Hold | None = None) -> Compilation:
+    """Compile and refuse a file with errors, or one that is not as `hold` wants it. Raises SkycError with all of them."""
     compilation = compile_request(session, request)
     if compilation.failed:
         raise refused(compilation)
+    if hold is not None:
+        hold.refuse_differences(session, compilation, engine=True)
     return warned(session, request, compilation)
 
 

@@ -56,6 +56,8 @@ class Request:
     """Rules that whoever runs the command approves."""
     fingerprint: str | None = None
     """The plan that was reviewed: nothing else is applied. The first digits of its name."""
+    locked: bool = False
+    """Hold an apply to `skyc.lock` beside the file, or not do it at all."""
     parts: Mapping[str, CatalogPart] | None = None
     """The catalog to compile with (`locking.py`); None: what is here. Offline, nothing of this home is in the result then."""
 

@@ -2,15 +2,15 @@
 
 The calls live in `skyc` itself and have these signatures (`cli/api.py` states them as a protocol):
 
-    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline, policies) -> Plan
-    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait, policies, approve)
-        -> ApplyResult
+    plan(path, *, deployment, env, secrets, home, emit, destroy, objective, offline, policies, out, locked) -> Plan
+    apply(path, *, deployment, env, secrets, rerun, objective, detach, confirm, on_progress, home, wait, policies, approve,
+        fingerprint, locked) -> ApplyResult
     status(deployment, *, refresh, home) -> tuple[DeploymentStatus, ...]
     logs(deployment, job, *, follow, home) -> Iterator[str]
     queue(deployment, *, home) -> tuple[JobRecord, ...]
     exec(deployment, command, *, nodes, home, on_progress) -> ApplyResult
     cancel(deployment, job, *, home) -> tuple[JobRecord, ...]
-    destroy(deployment, *, confirm, on_progress, purge, home, wait) -> DestroyResult
+    destroy(deployment, *, confirm, on_progress, purge, home, wait, policies, approve) -> DestroyResult
     drift(deployment, *, on_progress, home, wait) -> tuple[Drift, ...]
     repair_drift(deployment, *, only, confirm, on_progress, home, wait) -> MendResult
     adopt_drift(deployment, *, only, security, confirm, on_progress, home, wait) -> MendResult
@@ -142,6 +142,7 @@ class Plan:
             kept=tuple(storage.sentence for storage in self.kept),
             before=self.before,
             policies=self.policies,
+            policy_digest=self.policy_digest,
             fingerprints=self.fingerprints,
             diagnostics=self.diagnostics,
             meanings=meanings(),

@@ -39,13 +39,13 @@ from .attempts import continued
 from .backend.opening import fetch_keys
 from .job import JobState
 from .moved import moved, moved_since
-from .plan_files import LOCK_FILE, MOVED, read_plan_file
+from .plan_files import MOVED, read_plan_file
 from .planning import Planned, newest_attempt, planned
 from .policy.files import here
 from .records import JobRecord
 from .request import Request, compile_request, deployment_keys, deployment_mark
 from .session import Session
-from .sites import SiteContext, SitePlan, site_directory, terraform_at, write_module
+from .sites import PACKAGES_FILE, SiteContext, SitePlan, site_directory, terraform_at, write_module
 from .standing import refresh_jobs
 from .state import deployment_directory
 from .still_offered import StillOffered
@@ -92,6 +92,10 @@ def opened_review(session: Session, request: Request) -> Review:
         raise SkycError(
             error("plan-file-option", "An option would change a reviewed plan", detail, hint="leave it out, or plan again")
         )
+    if request.locked:
+        from .locking import refuse_another_lock
+
+        refuse_another_lock(plan)
     adopt_mark(session, plan)
     return Review(path=request.path, plan=plan, digest=digest, compilation=_compilation(session, request, plan))
 
@@ -155,9 +159,9 @@ def _restored(
     site = next(found for found in review.plan.sites if found.site == name)
     directory = site_directory(session.home, review.deployment, name)
     write_module(directory, site.module)
-    if site.lock and not (directory / LOCK_FILE).exists():
+    if site.lock and not (directory / PACKAGES_FILE).exists():
         # The very providers the plan was made with, or none.
-        (directory / LOCK_FILE).write_text(site.lock, encoding="utf-8")
+        (directory / PACKAGES_FILE).write_text(site.lock, encoding="utf-8")
     file = private_directory(directory / "runs", "reviewed") / PLAN
     if site.plan is not None:
         file.touch(mode=0o600)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .backend.sync import Remote
 
 KEPT_STATES = 10
+PACKAGES_FILE = ".terraform.lock.hcl"
+"""Terraform's own lock file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class SiteContext:
     origin_of: Callable[[str], Span | None] | None = None
     remote: Remote | None = None
     """Where the states are shared; None where they stay at home."""
+    packages: Callable[[ResourceGraph], str] | None = None
+    """The providers' packages a site is held to, as Terraform's own lock file; None: to none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,14 @@ def write_module(directory: Path, text: str) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
+
+
+def pin_packages(context: SiteContext, graph: ResourceGraph) -> None:
+    """The packages that the site is held to, put where Terraform looks for them: it refuses any other."""
+    text = context.packages(graph) if context.packages is not None else ""
+    if text:
+        directory = site_directory(context.home, context.deployment, graph.site)
+        (directory / PACKAGES_FILE).write_text(text, encoding="utf-8")
 
 
 def check_state(context: SiteContext, site: SiteId) -> StateFacts | None:

@@ -1,5 +1,6 @@
 """Settings of all tests: patient with a busy machine, and every program is started as a terminal would."""
 
+import os
 import signal
 
 from hypothesis import settings
@@ -12,3 +13,6 @@ settings.load_profile("skyc")
 # press Ctrl-C would then test nothing but the shell.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Terraform and its providers live for seconds: with less garbage collected, a plan by AWS's provider takes a fifth less of them.
+os.environ.setdefault("GOGC", "400")

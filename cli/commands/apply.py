@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..inputs import add_policies, add_task_inputs, add_waiting, approval, policies, task_inputs, waiting
+from ..inputs import add_approvals, add_policies, add_task_inputs, add_waiting, approval, policies, task_inputs, waiting
 from ..outcome import say_outcome
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rerun", action="store_true", help="run the task from its beginning even if it succeeded before")
     parser.add_argument("--detach", action="store_true", help="return when the job is running")
     add_policies(parser)
+    add_approvals(parser)
     parser.add_argument(
-        "--approve", metavar="RULE", action="append", default=[], help="approve what this rule of a policy asks an approval for"
+        "--locked", action="store_true", help="with what skyc.lock beside the task says, or not at all (exit 4)"
     )
     add_waiting(parser)
 
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         policies=policies(arguments),
         approve=tuple(arguments.approve),
         fingerprint=arguments.plan,
+        locked=arguments.locked,
     )
     return say_outcome(result, screen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, assert_never
 
-from ..inputs import add_waiting, approval, waiting
+from ..inputs import add_approvals, add_policies, add_waiting, approval, policies, waiting
 
 if TYPE_CHECKING:
     from ..api import Api
@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("deployment", metavar="DEPLOYMENT")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--purge", action="store_true", help="remove persistent storage, checkpoints and history too")
+    add_policies(parser)
+    add_approvals(parser)
     add_waiting(parser)
 
 
@@ -36,6 +38,8 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         purge=arguments.purge,
         home=arguments.home,
         wait=waiting(arguments),
+        policies=policies(arguments),
+        approve=tuple(arguments.approve),
     )
     screen.diagnostics(result.diagnostics)
     match result.outcome:

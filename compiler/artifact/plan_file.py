@@ -154,7 +154,8 @@ class PlanFile:
     home: host and place of the home it was made in. keys: a digest of the deployment's public keys, empty where it has none. mark: what
     the names of its buckets end with, empty without any. placement: what is made, with its fallbacks, its costs and the offers that were
     left out; chosen: the optimizer's choice, where a failover had gone on from it. secrets: name → keyed hash of the value. trees: the
-    local files that are sent. policies: what the rules of that day said. endless: tasks that are services.
+    local files that are sent. policies: what the rules of that day said; policy_digest: names those rules. locked: the facts of the
+    lock file that it was held to, empty where it was held to none. endless: tasks that are services.
     """
 
     kind: PlanKind
@@ -178,6 +179,8 @@ class PlanFile:
     keys: str = ""
     mark: str = ""
     policies: tuple[PolicyResult, ...] = ()
+    policy_digest: str = ""
+    locked: FrozenMap[str] = field(default_factory=FrozenMap)
     endless: tuple[TaskId, ...] = ()
     fingerprints: Fingerprints | None = None
 

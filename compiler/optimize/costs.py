@@ -27,7 +27,8 @@ from ..ir import (
 )
 from ..ir.accelerators import asked, matching
 from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
-from ..match import node_shape, types_with
+from ..match import types_with
+from ..node_shape import node_shape
 from .atlas import Atlas, nano
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from ..ir import GroupPlacement, JsonObject, NodeGroup, Task
+from ..ir import ChangeSet, GroupPlacement, JsonObject, NodeGroup, Task
 from ..optimize.costs import MONTH, total
 from .amounts import envelopes_of, hourly, per_run, worst_hourly, worst_of
 from .evaluate import PolicyInput
@@ -25,6 +25,8 @@ def document(given: PolicyInput) -> JsonObject:
     return {
         "schema": SCHEMA,
         "deployment": given.deployment,
+        "destroying": False,
+        "purge": False,
         "tasks": [_task(task) for task in tasks],
         "placements": [
             _placement(task, item, number)
@@ -56,12 +58,17 @@ def document(given: PolicyInput) -> JsonObject:
             for node in graph.resources
         ],
         "compared": given.compared,
-        "changes": [
-            {"site": site.site, "address": change.address, "type": change.type, "action": change.action.value}
-            for site in given.changes
-            for change in site.changes
-        ],
+        "changes": change_rows(given.changes),
     }
+
+
+def change_rows(changes: tuple[ChangeSet, ...]) -> list[JsonObject]:
+    """What Terraform would do, without any value."""
+    return [
+        {"site": site.site, "address": change.address, "type": change.type, "action": change.action.value}
+        for site in changes
+        for change in site.changes
+    ]
 
 
 def _task(task: Task) -> JsonObject:

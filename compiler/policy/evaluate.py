@@ -336,6 +336,8 @@ def _forbidden(thing: Thing, tasks: tuple[Task, ...], held: _Held) -> Iterator[F
             yield from _open(tasks, held)
         case Thing.SPOT | Thing.SPOT_WITHOUT_CHECKPOINT | Thing.UNKNOWN_PRICE:
             return  # `_not_allowed` says these, with everything else an offer can be refused for.
+        case Thing.DESTROY | Thing.PURGE:
+            return  # `destroying.py` says these: a plan of a task file is no destroy.
         case Thing.REPLACE_NODES | Thing.DESTROY_NODES:
             for change in _node_changes(thing, {task.id for task in tasks}, given):
                 yield Finding(message=f"{_deed(thing).capitalize()}: {change.address}.", origin=change.origin)

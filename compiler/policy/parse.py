@@ -96,6 +96,11 @@ def _rule(row: RuleSpec, reader: Reader) -> Rule | None:
     if row.plugin is not None and row.effect is not None:
         detail = f"{called} calls a plug-in, which says the effect of each thing it finds."
         wrong("conflicting-fields", "Two fields contradict", detail, "effect", "remove `effect`")
+    if isinstance(check, Forbid) and any(thing.of_destroys for thing in check.things):
+        for place, selector in (("when", row.when), ("except", row.unless)):
+            if selector is not None and selector.labels:
+                detail = f"{called} is about `skyc destroy`, which knows the deployment and its tasks and no labels."
+                wrong("conflicting-fields", "Two fields contradict", detail, place, "select by `deployments`")
     if check is None or len(reader.diagnostics) > said:
         return None
     return Rule(

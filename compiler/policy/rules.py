@@ -28,6 +28,15 @@ class Thing(enum.Enum):
     REPLACE_NODES = "replace-nodes"
     DESTROY_NODES = "destroy-nodes"
     DESTROY_STORAGE = "destroy-storage"
+    DESTROY = "destroy"
+    """`skyc destroy`; no plan of a task file is one."""
+    PURGE = "purge"
+    """`skyc destroy --purge`: what is kept otherwise goes too."""
+
+    @property
+    def of_destroys(self) -> bool:
+        """Whether it is a command of its own, which no plan of a task file is."""
+        return self in (Thing.DESTROY, Thing.PURGE)
 
     @property
     def of_changes(self) -> bool:

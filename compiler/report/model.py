@@ -229,6 +229,8 @@ class Report:
     """What is tried, in this order, where there is no capacity: approved with the plan."""
     jobs: tuple[JobPlan, ...]
     policies: tuple[PolicyResult, ...]
+    policy_digest: str
+    """Names the rules that were held; empty without any."""
     changes: tuple[ChangeRow, ...]
     """The gravest first, then by address."""
     drift: tuple[ChangeRow, ...]

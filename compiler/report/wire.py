@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from ..diagnostics import Diagnostic
+from ..diagnostics import diagnostic_object
 from ..ir import JsonObject, PolicyResult, ValueKind, decimal_text
 from .harmless import invisible
 from .model import AlternativeRow, ChangeRow, Costs, FallbackRow, GroupRow, Report, Side
@@ -72,10 +72,11 @@ def _document(report: Report) -> JsonObject:
             for subject in caution.subjects
         ],
         "policies": [policy_object(rule) for rule in report.policies],
+        "policy_digest": report.policy_digest or None,
         "jobs": [{"task": job.task, "action": job.action.value, "run": job.run, "detail": job.detail} for job in report.jobs],
         "changes": [_change(row) for row in report.changes],
         "drift": [_change(row) for row in report.drift],
-        "diagnostics": [_diagnostic(said) for said in report.diagnostics],
+        "diagnostics": [diagnostic_object(said) for said in report.diagnostics],
         "engine": report.engine,
         "catalog_digest": report.catalog_digest,
     }
@@ -208,16 +209,4 @@ def _change(row: ChangeRow) -> JsonObject:
             }
             for a in change.attributes
         ],
-    }
-
-
-def _diagnostic(said: Diagnostic) -> JsonObject:
-    return {
-        "severity": said.severity.name.lower(),
-        "slug": said.slug,
-        "summary": said.summary,
-        "detail": said.detail,
-        "hint": said.hint,
-        "commands": list(said.commands),
-        "place": None if said.span is None else f"{said.span.file}:{said.span.line}:{said.span.column}",
     }

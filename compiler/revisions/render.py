@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..diagnostics import Diagnostic, Severity
+from ..diagnostics import Diagnostic, Severity, diagnostic_object
 from ..ir import Action, GroupPlacement, JsonObject, Market, PlacementPlan, decimal_text
 from ..report import COMMENT_BYTES, Document, money, render_html
 from ..report import render_markdown as markdown_of
@@ -340,7 +340,7 @@ def render_json(diff: RevisionDiff) -> str:
         },
         "per_run": {"before": _amount(before), "after": _amount(after)},
         "deployments": [_row_json(row) for row in diff.deployments],
-        "diagnostics": _diagnostics_json(diff.diagnostics),
+        "diagnostics": [diagnostic_object(said) for said in diff.diagnostics],
         "catalog_digest": diff.catalog_digest,
     }
     return json.dumps(document, indent=2) + "\n"
@@ -378,7 +378,7 @@ def _row_json(row: DeploymentDiff) -> JsonObject:
         "code": list(row.code),
         "cautions": [caution.sentence for caution in row.cautions],
         "policies": [policy_object(result) for result in row.policies],
-        "diagnostics": _diagnostics_json(row.diagnostics),
+        "diagnostics": [diagnostic_object(said) for said in row.diagnostics],
         "notes": list(row.notes),
     }
 
@@ -402,21 +402,6 @@ def _plan_json(plan: PlacementPlan | None) -> JsonObject | None:
             for placed in plan.placements
         ],
     }
-
-
-def _diagnostics_json(found: Iterable[Diagnostic]) -> list[JsonObject]:
-    return [
-        {
-            "severity": said.severity.name.lower(),
-            "slug": said.slug,
-            "summary": said.summary,
-            "detail": said.detail,
-            "file": said.span.file if said.span else None,
-            "line": said.span.line if said.span else None,
-            "hint": said.hint,
-        }
-        for said in found
-    ]
 
 
 def _amount(amount: Decimal | None) -> str | None:

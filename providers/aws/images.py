@@ -2,7 +2,11 @@
 
 Contract: pure; nothing is looked up. A parameter is resolved by EC2 when the machine is made, so a plan needs no read and the
 newest security updates are in it; a machine that exists keeps its image. Sources: documentation.ubuntu.com/aws, "Find Ubuntu
-images with SSM parameters"; docs.aws.amazon.com/dlami, "Using SSM to find the DLAMI ID"; awsdocs-neuron, "Neuron DLAMI".
+images with SSM parameters"; docs.aws.amazon.com/dlami, "Using SSM to find the DLAMI ID" and the release notes' supported instances;
+awsdocs-neuron, "Neuron DLAMI" (none for Inf1 since 2.26.1).
+
+The NVIDIA image's kernel modules are the open ones, which know no GPU older than Turing (NVIDIA's driver README, "Open Linux Kernel
+Modules"). A part of a GPU (G6f, Gr6f) wants NVIDIA's GRID driver (EC2 user guide, "Install NVIDIA drivers"), which none of these has.
 
 Every image here is Ubuntu, whose root device is `/dev/sda1`. Only a launch template takes a parameter together with the size of the
 root disk: for a plain instance the provider would look the image up by that text and fail.
@@ -21,7 +25,9 @@ ROOT_DEVICE = "/dev/sda1"
 
 _DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64"}
 _NEURON = ("Trainium", "Inferentia")
-_WITHOUT_DRIVER = frozenset({"AI100", "Gaudi", "Gaudi2", "Gaudi3", "Radeon Pro V520", "RadeonProV520", "U30"})
+_OLD = frozenset({"K80", "M60", "V100", "V100-32GB"})
+"""Older than Turing."""
+_WITHOUT_DRIVER = _OLD | {"AI100", "Gaudi", "Gaudi2", "Gaudi3", "Inferentia", "Radeon Pro V520", "RadeonProV520", "U30"}
 _OWN = re.compile(r"ami-[0-9a-f]{8,17}|resolve:ssm:/[\w.\-/:]+")
 
 
@@ -34,8 +40,8 @@ class Image:
     own: bool = False
 
 
-def image_of(wanted: str | None, arch: str, accelerators: Iterable[str]) -> Image | str:
-    """The image for a machine, or why there is none, as a sentence."""
+def image_of(wanted: str | None, arch: str, accelerators: Iterable[str], *, shared: bool = False) -> Image | str:
+    """The image for a machine, or why there is none, as a sentence. `shared`: the machine has a part of a device."""
     if wanted is not None:
         if _OWN.fullmatch(wanted):
             return Image(id=wanted, least_gb=8, own=True)
@@ -46,6 +52,8 @@ def image_of(wanted: str | None, arch: str, accelerators: Iterable[str]) -> Imag
     strange = sorted(set(names) & _WITHOUT_DRIVER)
     if strange:
         return f"skyc knows no image with a driver for {', '.join(strange)}; name one with `image_id`."
+    if shared:
+        return f"skyc knows no image with the driver for a part of one {', '.join(names)}; name one with `image_id`."
     if any(name.startswith(_NEURON) for name in names):
         return Image(id=NEURON, least_gb=150)
     if names:

@@ -25,23 +25,27 @@ from ...compiler.ir import (
 from ..base import LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.names import tags
 from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
 from .images import Image, image_of
-from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, machines
-from .network import FORM, network
+from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, is_close, machines
+from .network import FORM, network, ssh_ranges
 from .resources import Site, requirement
 from .storage import SCHEME, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond AWS's limits."""
 
+MOST_TAGS = 50
 _TAG = re.compile(r"[\w .:/=+\-@]*")
 _ARM = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
 """AWS names what runs on its own processors `g` after the generation. A test holds this against the whole catalog."""
+_PARAVIRTUAL = re.compile(r"(?:t1|m1|m2|c1)\.")
+"""Machines that start paravirtual images alone (EC2 user guide, "Virtualization types"). Ubuntu has made none for years."""
 
 
 def check_tables() -> tuple[str, ...]:
@@ -56,9 +60,9 @@ def lower(
     diagnostics = [
         *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
-        *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
+        *_said_of_ssh(context.access.ssh_from),
     ]
-    groups, said = lowering.groups_at(task, placements, _group)
+    groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, context, rank))
     diagnostics += said
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     zones = [placement.zone for placement in placements]
@@ -93,26 +97,51 @@ def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[Resour
     return resources, nodes
 
 
-def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Group | None, tuple[Diagnostic, ...]]:
+def _group(
+    group: NodeGroup, placement: GroupPlacement, context: LowerContext, rank: int
+) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
     arch = "arm64" if _ARM.match(placement.instance_type) else "x86_64"
-    image = image_of(request.image_id, arch, [device.name for device in placement.shape.accelerators])
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request)]
+    image = _image(request, placement, arch)
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
     if isinstance(image, str):
-        field = request.origin.child("image_id")
-        said.append(
-            error(
-                "unsupported-here",
-                "The target cannot do this",
-                f"`{field}` on `{PROVIDER}`: {image}",
-                hint="name an AMI",
-                subject=field,
-            )
-        )
-        return None, tuple(said)
-    said += _about_disk(request, image)
+        return None, (*said, _refused(request, "image_id", image, hint="name an AMI"))
     found = Group(group=group, placement=placement, request=request, image=image, arch=arch, first_rank=rank)
+    said += [*_about_disk(request, image), *_about_place(found)]
     return found, tuple(said)
+
+
+def _image(request: ResourceRequest, placement: GroupPlacement, arch: str) -> Image | str:
+    devices = placement.shape.accelerators
+    if request.image_id is None and _PARAVIRTUAL.match(placement.instance_type):
+        return f"{placement.instance_type} starts paravirtual images alone, and skyc knows none; name one, or take a newer machine."
+    shared = any(device.count % 1 for device in devices)
+    return image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
+
+
+def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
+    subject = request.origin.child(field)
+    return error(
+        "unsupported-here", "The target cannot do this", f"`{subject}` on `{PROVIDER}`: {why}", hint=hint, subject=subject
+    )
+
+
+def _about_place(group: Group) -> Iterator[Diagnostic]:
+    if group.request.network_tier == "best" and group.group.num_nodes > 1 and not is_close(group):
+        field = group.request.origin.child("network_tier")
+        detail = f"`{field}` on `{PROVIDER}`: {group.placement.instance_type} is not taken into a cluster placement group."
+        yield warning("ignored-here", "The target ignores this field", detail, subject=field)
+
+
+def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
+    reaching = ssh_ranges(ssh_from)
+    yield from ports.said_of_ssh(reaching, PROVIDER)
+    lost = [text for text in ssh_from if text not in reaching]
+    if lost:
+        detail = (
+            f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; skyc reaches machines at `{PROVIDER}` over IPv4 only."
+        )
+        yield warning("ignored-here", "The target ignores this field", detail)
 
 
 def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
@@ -120,9 +149,8 @@ def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
     most = MOST_MAGNETIC_GB if request.disk_tier == "low" else MOST_GB
     field = request.origin.child("disk_size")
     if size > most:
-        detail = f"`{field}` on `{PROVIDER}`: a root disk of this tier has at most {most} GB, and {size} are asked for."
-        hint = "ask for less, or for another `disk_tier`"
-        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+        why = f"a root disk of this tier has at most {most} GB, and {size} are asked for."
+        yield _refused(request, "disk_size", why, hint="ask for less, or for another `disk_tier`")
     if request.disk_gb is not None and request.disk_gb < image.least_gb:
         detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
         yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
@@ -135,7 +163,7 @@ def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
         yield warning("own-image", "The image must be of a form skyc expects", detail, subject=subject)
 
 
-def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
+def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Diagnostic]:
     for name, value in request.labels.items():
         odd = len(name) > 128 or len(value) > 256 or not _TAG.fullmatch(name) or not _TAG.fullmatch(value)
         if odd or name.lower().startswith("aws:"):
@@ -145,6 +173,10 @@ def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
             )
             hint, field = "shorten or rename the label", request.origin.child("labels")
             yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+    ours = tags(context, "name")
+    if len({*request.labels, *ours}) > MOST_TAGS:
+        why = f"AWS takes {MOST_TAGS} tags, of which {len(ours)} are skyc's, and there are {len(request.labels)} labels."
+        yield _refused(request, "labels", why, hint="drop some labels")
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

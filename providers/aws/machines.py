@@ -6,6 +6,7 @@ rest stands on the instance, where a reviewer looks for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING
@@ -23,7 +24,7 @@ from ...compiler.ir import (
     Value,
 )
 from ..rented.cloud_init import Boot, user_data
-from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, tags
+from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, short, tags
 from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, HIGH_SIZES
@@ -38,6 +39,11 @@ IO2_IOPS_PER_GB = 20
 _IO2_MOST_IOPS = 64_000
 MOST_GB = 16_384
 MOST_MAGNETIC_GB = 1_024
+_MOST_NAME = 125
+"""Characters of a launch template's name, as Terraform's provider counts them; a placement group may have more."""
+_APART = re.compile(r"(?:t\d\w*|[a-z]\d\w*-flex|mac\d\w*|m[1-3]|c1)\.")
+"""Machines that no cluster placement group takes: burstable ones, flex, and what came before M4 and is not named as an exception (EC2
+user guide, "Placement strategies")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +96,18 @@ def root_disk(request: ResourceRequest, image: Image) -> FrozenMap[Value]:
     return FrozenMap(disk)
 
 
+def is_close(group: Group) -> bool:
+    """Whether its nodes are put close together."""
+    wanted = group.request.network_tier == "best" and group.group.num_nodes > 1
+    return wanted and _APART.match(group.placement.instance_type) is None
+
+
 def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
     """The group's resources, each with its entry in the output `nodes` (None for what is no node)."""
     name = str(group.group.name)
-    label = f"{site.name}-{name}"
+    label = short(f"{site.name}-{name}", _MOST_NAME)
     packed: ResourceNode | None = None
-    if group.request.network_tier == "best" and group.group.num_nodes > 1:
+    if is_close(group):
         # Machines close together. ForceNew: name, strategy.
         packed = site.tagged("aws_placement_group", name, {"name": label, "strategy": "cluster"}, label=label)
         yield packed, None

@@ -58,6 +58,11 @@ def head_address(zone: str | None) -> str:
     return str(zone_range(zone)[_FIRST_HOST])
 
 
+def ssh_ranges(ssh_from: Sequence[str]) -> tuple[str, ...]:
+    """The declared ranges that can reach machines, each once: skyc comes to their IPv4 addresses, and a VPC of its own has no others."""
+    return tuple(dict.fromkeys(text for text in ssh_from if ":" not in text))
+
+
 FORM = IdForm(
     network=re.compile(r"vpc-[0-9a-f]+"),
     subnet=re.compile(r"subnet-[0-9a-f]+"),
@@ -148,9 +153,9 @@ def _rules(site: Site, group: ResourceNode, ports: Sequence[tuple[PortRange, Spe
         "all",
         {**here, "cidr_ipv4": "0.0.0.0/0", "ip_protocol": "-1", "description": "Packages, data, AWS"},
     )
-    for text in dict.fromkeys(site.context.access.ssh_from):
+    for text in ssh_ranges(site.context.access.ssh_from):
         yield site.tagged(
-            inbound, "ssh-" + re.sub(r"[^0-9a-f]+", "-", text), {**here, **_open(SSH, SSH, text), "description": "SSH"}
+            inbound, "ssh-" + re.sub(r"[^0-9]+", "-", text), {**here, **_open(SSH, SSH, text), "description": "SSH"}
         )
     for range_, origin in ports:
         yield site.tagged(
@@ -162,5 +167,4 @@ def _rules(site: Site, group: ResourceNode, ports: Sequence[tuple[PortRange, Spe
 
 
 def _open(first: int, last: int, source: str) -> dict[str, Value]:
-    family = "cidr_ipv6" if ":" in source else "cidr_ipv4"
-    return {"ip_protocol": "tcp", "from_port": first, "to_port": last, family: source}
+    return {"ip_protocol": "tcp", "from_port": first, "to_port": last, "cidr_ipv4": source}

@@ -13,6 +13,7 @@ from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_erro
 from ...compiler.ir import (
     FrozenMap,
     GroupPlacement,
+    Market,
     NodeGroup,
     Ref,
     ResourceAddress,
@@ -36,7 +37,7 @@ from .images import Image, image_of
 from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
 from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
 from .resources import Site, own_tags, requirement
-from .sizes import Size, size_of
+from .sizes import Size, sells_spot, size_of
 from .storage import identity
 from .storage import refused as refused_places
 
@@ -106,6 +107,9 @@ def _group(
         said.append(_refused(request, "image_id", image, hint="name an image, as `publisher:offer:sku:version` or by its id"))
         return None, tuple(said)
     said += _about_disk(request, size, image)
+    if placement.market is Market.SPOT and not sells_spot(size.name):
+        why = f"{size.name} is never a spot machine: Azure sells no B size and no promotion so."
+        said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
     if image.own:
         said.append(_own_image(request, size))
     return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)

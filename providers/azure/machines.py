@@ -30,7 +30,7 @@ from .facts import DISK_GB, DISK_SIZES
 from .images import Image
 from .network import HEAD, Network
 from .resources import Site, ref
-from .sizes import Size, accelerated
+from .sizes import Size, accelerated, has_nvme
 
 MOST_GB = 4_095
 """Of a root disk; the ladder's last step is sold as 4,096."""
@@ -191,6 +191,9 @@ def _machine(
     }
     if group.size.confidential or (group.size.trusted_launch and group.image.trusted):
         arguments |= {"secure_boot_enabled": True, "vtpm_enabled": True}
+    if has_nvme(group.size):
+        # Said, where Azure would take it from the size: an image that cannot boot so is then refused with the controller's name.
+        arguments["disk_controller_type"] = "NVMe"
     zone = zone_of(placement.zone)
     if zone is not None:
         arguments["zone"] = zone

@@ -1,10 +1,11 @@
-"""What follows from a machine size's name: processor, image generation, and what its disk, network and boot can be.
+"""What follows from a machine size's name: processor, image generation, how it is sold, and what its disk, network and boot can be.
 
 Contract: pure. Names follow `Standard_<family><vCPUs>[-<vCPUs in use>]<features>[_<accelerator or more>][_v<version>]`
-(learn.microsoft.com/azure/virtual-machines/vm-naming-conventions): `s` takes Premium disks, `p` is Arm. A size of another form or family
-gets what every size has. Sources, in learn.microsoft.com/azure/virtual-machines: generation-2, trusted-launch,
-confidential-vm-overview; and in ../virtual-network: accelerated-networking-overview. Where a page says that only part of a
-family has something, none of it gets it: a machine without it starts, and one that is promised too much does not.
+(learn.microsoft.com/azure/virtual-machines/vm-naming-conventions): `s` takes Premium disks, `p` is Arm. A size of another form
+or family gets what every size has. Sources, in learn.microsoft.com/azure/virtual-machines: generation-2, trusted-launch,
+confidential-vm-overview, nvme-overview and the pages of sizes, spot-vms (limitations); and in ../virtual-network:
+accelerated-networking-overview. Where a page says that only part of a family has something, none of it gets it: a machine
+without it starts, and one that is promised too much does not.
 """
 
 from __future__ import annotations
@@ -65,6 +66,21 @@ def size_of(name: str) -> Size:
         family=family,
         version=version,
     )
+
+
+def sells_spot(name: str) -> bool:
+    """B sizes and promotions are never spot machines."""
+    match = _NAME.fullmatch(name)
+    return not name.endswith("_Promo") and (match is None or match[1] != "B")
+
+
+_NVME_SINCE = {"D": 6, "E": 6, "F": 6, "L": 4}
+"""Family → its first version whose disks are NVMe alone."""
+
+
+def has_nvme(size: Size) -> bool:
+    """Whether its disks, that of the system too, are on an NVMe controller and no other. Confidential ones are left to Azure."""
+    return not size.confidential and size.version >= _NVME_SINCE.get(size.family, size.version + 1)
 
 
 def has_local_disk(name: str) -> bool:

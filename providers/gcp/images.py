@@ -6,7 +6,8 @@ security updates are in it, and a machine that exists keeps its disk.
 Sources: cloud.google.com/compute/docs/images/os-details (project `ubuntu-os-cloud`, families per architecture), and
 cloud.google.com/ai-hypercomputer/docs/images (project `ubuntu-os-accelerator-images`: Ubuntu with NVIDIA's driver; the family names
 the driver's branch). One family serves Blackwell as well, so its kernel modules are NVIDIA's open ones, which know no GPU older than
-Turing (NVIDIA's driver README, "Open Linux Kernel Modules").
+Turing (NVIDIA's driver README, "Open Linux Kernel Modules"). A part of a GPU (the smaller G4) wants NVIDIA's driver for virtual GPUs,
+which these images do not have (cloud.google.com/compute/docs/gpus/install-grid-drivers).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Image:
     own: bool = False
 
 
-def image_of(wanted: str | None, arch: str, accelerators: Iterable[str]) -> Image | str:
-    """The image for a machine, or why there is none, as a sentence."""
+def image_of(wanted: str | None, arch: str, accelerators: Iterable[str], *, shared: bool = False) -> Image | str:
+    """The image for a machine, or why there is none, as a sentence. `shared`: the machine has a part of a device."""
     if wanted is not None:
         if _OWN.fullmatch(wanted):
             return Image(id=wanted, least_gb=10, own=True)
@@ -45,6 +46,8 @@ def image_of(wanted: str | None, arch: str, accelerators: Iterable[str]) -> Imag
     old = sorted(set(names) & _WITHOUT_DRIVER)
     if old:
         return f"skyc knows no image with a driver for {', '.join(old)}; name one with `image_id`."
+    if shared:
+        return f"skyc knows no image with the driver for a part of one {', '.join(names)}; name one with `image_id`."
     if names:
         return Image(id=NVIDIA.format(arch=_DEBIAN_ARCH[arch]), least_gb=30)
     return Image(id=UBUNTU.format(arch=_DEBIAN_ARCH[arch]), least_gb=10)

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
-from ...compiler.ir import FrozenMap, GroupPlacement, NodeGroup, ResourceGraph, ResourceNode, ResourceRequest, Task, Value
+from ...compiler.ir import (
+    FrozenMap,
+    GroupPlacement,
+    Market,
+    NodeGroup,
+    ResourceGraph,
+    ResourceNode,
+    ResourceRequest,
+    Task,
+    Value,
+)
 from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
@@ -24,7 +34,7 @@ from .labels import Labels, labels_of
 from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
 from .network import FORM, elsewhere, network, ssh_ranges
 from .resources import Site, requirement, zone_of
-from .series import ARM, boot_disks, is_tpu, series
+from .series import ARM, boot_disks, is_tpu, not_sold, series
 from .storage import SCHEME, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
@@ -79,8 +89,11 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
     said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request)]
     if is_tpu(placement.instance_type):
         return None, (*said, _no_tpu(request, placement))
-    image = image_of(request.image_id, arch, [device.name for device in placement.shape.accelerators])
+    devices = placement.shape.accelerators
+    shared = any(device.count % 1 for device in devices)
+    image = image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
     labels = labels_of(request.labels)
+    said += _about_market(request, placement)
     said += _about_labels(request, labels)
     if isinstance(image, str):
         field = request.origin.child("image_id")
@@ -105,6 +118,15 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
     )
     said += [*_about_disk(request, image, placement.instance_type), *_about_place(found)]
     return found, tuple(said)
+
+
+def _about_market(request: ResourceRequest, placement: GroupPlacement) -> Iterator[Diagnostic]:
+    why = not_sold(placement.instance_type, spot=placement.market is Market.SPOT)
+    if why:
+        field = request.origin.child("market")
+        detail = f"`{field}` on `{PROVIDER}`: {why}"
+        hint = "choose the other `market`, another `instance_type`, or another `infra`"
+        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
 
 
 def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> Iterator[Diagnostic]:

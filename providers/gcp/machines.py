@@ -31,7 +31,7 @@ from .facts import DISK_GB
 from .images import Image
 from .network import Network
 from .resources import Site, ref, zone_of
-from .series import COMPACT, boot_disks, is_metal, series
+from .series import COMPACT, NEVER_MOVED, boot_disks, is_metal, series
 from .storage import SCOPE
 
 MOST_GB = 65_536
@@ -39,6 +39,8 @@ MOST_GB = 65_536
 HIGH_IOPS = 6_000
 HIGH_THROUGHPUT = 280
 """MiB/s. Twice what Hyperdisk Balanced has without a further charge."""
+IOPS_PER_GB = 500
+"""At most, of Hyperdisk Balanced."""
 _BY_TIER = {"low": "pd-standard", "high": "pd-ssd", "best": "pd-ssd"}
 _MEDIUM = "pd-balanced"
 
@@ -107,7 +109,8 @@ def root_disk(request: ResourceRequest, image: Image, machine_type: str) -> dict
     kind = wanted if wanted in has else has[0]
     disk: dict[str, Value] = {"image": image.id, "size": disk_gb(request, image), "type": kind}
     if kind == "hyperdisk-balanced" and wanted == "pd-ssd":
-        disk |= {"provisioned_iops": HIGH_IOPS, "provisioned_throughput": HIGH_THROUGHPUT}
+        iops = min(HIGH_IOPS, IOPS_PER_GB * disk_gb(request, image))
+        disk |= {"provisioned_iops": iops, "provisioned_throughput": HIGH_THROUGHPUT}
     return disk
 
 
@@ -224,8 +227,9 @@ def _scheduling(group: Group) -> Value:
         # Deleted and not stopped: a machine that was taken away costs nothing any more, where a stopped one would pay for its disk,
         # and Terraform sees that it is gone.
         given |= {"preemptible": True, "instance_termination_action": "DELETE"}
-    stays = group.placement.shape.accelerators or spot or is_metal(group.placement.instance_type) or is_close(group)
-    if stays:
+    machine = group.placement.instance_type
+    stays = is_metal(machine) or series(machine) in NEVER_MOVED or is_close(group)
+    if spot or stays or group.placement.shape.accelerators:
         # These cannot be moved to another host while they run. Of the others Google knows it by their type.
         given["on_host_maintenance"] = "TERMINATE"
     return FrozenMap[Value](given)

@@ -1,9 +1,11 @@
-"""What Google's machine series differ in: their processors, the disks they boot from, and whether they can be put close together.
+"""What Google's machine series differ in: their processors, the disks they boot from, how they are sold, whether they can be moved
+while they run, and whether they can be put close together.
 
-Sources: docs.cloud.google.com/compute/docs "About Persistent Disk", "About Hyperdisk Balanced" (machine series support), "Placement
-policies overview"; AI Hypercomputer's "Compact placement policy and workload policy overview"; the machine families of GKE's cluster
-autoscaler, as Google publishes it. Where they disagree, only what all of them allow is used. Only Hyperdisk Balanced is both a
-Hyperdisk and a boot disk.
+Sources: docs.cloud.google.com/compute/docs "About Persistent Disk", "About Hyperdisk Balanced" (machine series support),
+"Placement policies overview", "Live migration process during maintenance events" (limitations), "Spot VMs" (limitations); AI
+Hypercomputer's "Compact placement policy and workload policy overview" and "GPU machine types" (how each may be provisioned);
+the machine families of GKE's cluster autoscaler, as Google publishes it. Where they disagree, only what all of them allow is
+used. Only Hyperdisk Balanced is both a Hyperdisk and a boot disk.
 
 A series that is not here is newer than this file: such machines have had Hyperdisk alone since C4.
 """
@@ -62,6 +64,22 @@ COMPACT = frozenset(
 """Series that a compact placement policy takes."""
 ARM = frozenset({"a4x", "c4a", "n4a", "t2a"})
 """A test holds this against the whole catalog."""
+NEVER_MOVED = frozenset({"h3", "h4d"})
+"""Series without live migration, beside what has accelerators or is metal. Z3 has it in some sizes, which Google knows by their type."""
+_SMALL_A3 = frozenset({"a3-highgpu-1g", "a3-highgpu-2g", "a3-highgpu-4g"})
+
+
+def not_sold(machine_type: str, *, spot: bool) -> str:
+    """Why Google sells no such machine this way, as a sentence; empty where it does."""
+    if series(machine_type) == "a4x":
+        return f"{machine_type} is to be had by reservation alone, and skyc cannot name one yet."
+    if spot:
+        return f"Google sells no bare metal as spot, and {machine_type} is." if is_metal(machine_type) else ""
+    if machine_type in _SMALL_A3:
+        return f"Google sells {machine_type} as spot or by flex start alone."
+    if series(machine_type) == "a4" or machine_type.startswith("a3-ultragpu"):
+        return f"Google sells {machine_type} as spot, by reservation or by flex start, and skyc can only do the first yet."
+    return ""
 
 
 def series(machine_type: str) -> str:

@@ -49,7 +49,6 @@ _COLLECTIONS = {
     "ibm_is_instance": "instances",
     "ibm_is_network_acl": "network_acls",
     "ibm_is_security_group": "security_groups",
-    "ibm_is_ssh_key": "keys",
     "ibm_is_subnet": "subnets",
     "ibm_is_virtual_network_interface": "virtual_network_interfaces",
     "ibm_is_volume": "volumes",
@@ -110,9 +109,6 @@ class Inventory:
         for row in self.account.rows(region, "volumes"):
             if not row.get("volume_attachments") and self._named_and_carries(row, deployment):
                 yield owned("ibm_is_volume", row)
-        for row in self.account.rows(region, "keys"):
-            if self._named_and_carries(row, deployment):
-                yield owned("ibm_is_ssh_key", row)
 
     def _in_groups(self, region: str, deployment: DeploymentId, networks: set[str]) -> Iterator[tuple[str, Row]]:
         """The deployment's security groups in other networks than its own, and what is in them. `networks`: its own."""

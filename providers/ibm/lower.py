@@ -82,23 +82,16 @@ def lower(
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
     made = network(site, [group.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]))
-    # ForceNew: public_key. Without a type the provider takes the key for an RSA one.
-    key = site.tagged(
-        "ibm_is_ssh_key",
-        "login",
-        {"name": site.name, "public_key": site.context.access.login_key, "type": "ed25519"},
-    )
     rights = identity(site, task)
     shared = Shared(
         task=task,
         network=made,
-        key=key,
         profile=rights[0] if rights else None,
         policies=tuple(node.address for node in rights[1:]),
         head_zone=groups[0].zone,
         head_interface=ResourceAddress("ibm_is_virtual_network_interface", f"{groups[0].group.name}-0"),
     )
-    resources = [*made.resources, key, *rights]
+    resources = [*made.resources, *rights]
     nodes: list[Value] = []
     for group in groups:
         for resource, row in machines(site, group, shared):

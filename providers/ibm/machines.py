@@ -3,12 +3,15 @@
 Contract: pure. The interface outlives the machine: a node that is replaced has its addresses again. It also has its floating IP
 before the machine boots, which fetches packages in its first minute. The head's interface is made first, so that no other one is
 given the address that all of them were told.
+
+The login key is part of the first boot and no `ibm_is_ssh_key`: IBM holds a key once per region, whatever it is called there, so the
+second task of a deployment in a region could not have its own (IBM-Cloud/terraform-provider-ibm#2231).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING
 
 from ...compiler.ir import (
@@ -71,7 +74,6 @@ class Shared:
 
     task: Task
     network: Network
-    key: ResourceNode
     profile: ResourceNode | None
     policies: tuple[ResourceAddress, ...]
     head_zone: str
@@ -143,7 +145,7 @@ def _instance(
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     name = node_name(shared.task.id, group.group.name, index)
-    boot = boot_of(name, ARCH, group.placement.shape, site.context, head)
+    boot = replace(boot_of(name, ARCH, group.placement.shape, site.context, head), login_key=site.context.access.login_key)
     arguments: dict[str, Value] = {
         "name": site.named(label),
         "profile": group.placement.instance_type,
@@ -156,7 +158,6 @@ def _instance(
         ),
         # An interface has its address before its machine is, and keeps it when that is made anew.
         "user_data": told(boot, Ref(shared.head_interface, ADDRESS)) if head == UNKNOWN_HEAD else user_data(boot),
-        "keys": (ref(shared.key),),
         "boot_volume": boot_volume(site, request, label),
         "metadata_service": METADATA,
         "availability_policy": AVAILABILITY,

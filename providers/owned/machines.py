@@ -12,6 +12,7 @@ pure. A machine without a price is free to use: its owner has paid for it. Nodes
         count: 2
         region: office
         labels: {team: vision}
+        host_key: ssh-ed25519 AAAA…
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ...compiler.parse.kinds import Accelerators, Choice, Field, ListOf, MapOf, 
 from ...compiler.parse.nodes import Mapping, compose
 from ...compiler.parse.reader import Reader
 from ..snapshot import OfferRow, TypeRow, build_part
+from .host_keys import fingerprint, is_private, problem
 
 PROVIDER = "owned"
 REGION = "owned"
@@ -53,6 +55,7 @@ class Machine:
     count: int | None = None
     region: str | None = None
     labels: FrozenMap[str] | None = None
+    host_key: tuple[str, ...] | None = None
 
 
 MACHINE = Record(
@@ -67,6 +70,9 @@ MACHINE = Record(
         Field("count", Whole(1, 100_000), "How many of it there are; default 1."),
         Field("region", Text(amounts.NAME), "A label for the place it is in; default `owned`."),
         Field("labels", MapOf(Text(numbers=True)), "What tasks may ask for with `labels`."),
+        Field(
+            "host_key", ListOf(Text(), single=True), "Its SSH host keys, in OpenSSH's form; of `count` machines all of theirs."
+        ),
     ),
     Machine,
 )
@@ -79,6 +85,9 @@ _MEANT = {
     "price": "price_per_hour",
     "hourly": "price_per_hour",
     "number": "count",
+    "host_keys": "host_key",
+    "hostkey": "host_key",
+    "ssh_host_key": "host_key",
 }
 
 
@@ -134,6 +143,7 @@ def _mistakes(machines: tuple[Machine, ...], sources: SourceMap) -> Iterator[Dia
                 hint="use `count` for several equal ones, or rename one",
             )
         seen.add(machine.name or "")
+        yield from _wrong_keys(machine, sources)
         for text in machine.accelerators.items if machine.accelerators else ():
             asked = amounts.read_accelerator(text).name
             if accelerators.canonical(asked) is None:
@@ -145,6 +155,38 @@ def _mistakes(machines: tuple[Machine, ...], sources: SourceMap) -> Iterator[Dia
                     span=sources.find(machine.origin.child("accelerators")),
                     hint=f"did you mean `{close}`?" if close else None,
                 )
+
+
+def _wrong_keys(machine: Machine, sources: SourceMap) -> Iterator[Diagnostic]:
+    """Without a place for a private key: its line would be shown."""
+    for number, text in enumerate(machine.host_key or ()):
+        if is_private(text):
+            yield error(
+                "private-host-key",
+                "A private key stands in the configuration",
+                f"{sources.source.path}: `host_key` of the machine `{machine.name}` is a private key. Whoever can read the file can"
+                " pass for that machine: make it a new one, and write the public half of that here.",
+                hint="the public half is in /etc/ssh/ssh_host_ed25519_key.pub on the machine",
+            )
+        elif (why := problem(text)) is not None:
+            yield error(
+                "bad-host-key",
+                "A host key cannot be read",
+                f"Key {number + 1} of the machine `{machine.name}` {why}. It has the form `ssh-ed25519 AAAA… comment`.",
+                span=sources.find(machine.origin.child("host_key")),
+                hint="copy /etc/ssh/ssh_host_ed25519_key.pub from the machine, or the part of ssh-keyscan's line after the name",
+            )
+
+
+def host_keys_of(machines: tuple[Machine, ...]) -> FrozenMap[tuple[str, ...]]:
+    """Machine → fingerprints of its host keys, sorted, of machines that were read without an error; those without a key are left out."""
+    return FrozenMap(
+        {
+            machine.name: tuple(sorted({fingerprint(text) for text in machine.host_key}))
+            for machine in machines
+            if machine.name is not None and machine.host_key
+        }
+    )
 
 
 def part_of(machines: tuple[Machine, ...]) -> CatalogPart:

@@ -9,7 +9,7 @@ from ...compiler.ir import FrozenMap
 from ...compiler.ir.catalog import CatalogPart
 from ..base import CheckReport
 from ..priced import STATE, PricedProvider
-from .machines import PROVIDER, Machine, part_of, read_machines
+from .machines import PROVIDER, Machine, host_keys_of, part_of, read_machines
 
 
 class OwnedProvider(PricedProvider):
@@ -22,6 +22,14 @@ class OwnedProvider(PricedProvider):
         if mistakes:
             raise SkycError(*mistakes)
         return part_of(machines)
+
+    def host_keys(self, *, home: Path) -> FrozenMap[tuple[str, ...]]:
+        """Machine → fingerprints of the host keys that are declared for it. Raises SkycError like `catalog`."""
+        machines, said = read_machines(home)
+        mistakes = _errors(said)
+        if mistakes:
+            raise SkycError(*mistakes)
+        return host_keys_of(machines)
 
     def check(self, *, home: Path) -> CheckReport:
         machines, said = read_machines(home)

@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error
-from ...compiler.ir import DeploymentId, JsonObject, SiteId
 from ..storage.base import ConditionalStore, open_store
 
 CONFIG = "config.yaml"
@@ -79,41 +78,3 @@ def _bad(path: Path, why: str) -> Diagnostic:
         f"`state` in {path}: {why}",
         hint="write `state: s3://bucket/prefix` (or gs://, az://, https://), or leave it out to keep states on this machine",
     )
-
-
-def terraform_block(uri: str, deployment: DeploymentId, site: SiteId) -> JsonObject | None:
-    """What stands in `terraform.backend` of a root module so that plain Terraform works on the site's state where it lies: the kind of
-    backend → its settings. No secrets. Pure.
-
-    None where it cannot: Google's has no name for an object but a workspace's, and what skyc keeps behind Terraform's HTTP protocol is not
-    a bare state. Plain Terraform takes no notice of the lease, so nobody may use both at once.
-    """
-    from ..storage.az import AzStore
-    from ..storage.file import FileStore
-    from ..storage.s3 import S3Store
-
-    store = open_store(uri)
-    key = f"{deployment}/{site}.tfstate"
-    settings: JsonObject
-    match store:
-        case FileStore():
-            return {"local": {"path": str(store.root / key)}}
-        case S3Store():
-            settings = {"bucket": store.bucket, "key": f"{store.prefix}{key}", "encrypt": True, "use_lockfile": True}
-            if store.region:
-                settings["region"] = store.region
-            if store.endpoint:
-                # As the store speaks to it; what only AWS has is not asked of others.
-                skipped = ("credentials_validation", "region_validation", "requesting_account_id", "metadata_api_check")
-                settings |= {"endpoints": {"s3": store.endpoint}, "use_path_style": True, "skip_s3_checksum": True}
-                settings |= {f"skip_{name}": True for name in skipped}
-            return {"s3": settings}
-        case AzStore():
-            settings = {
-                "storage_account_name": store.account,
-                "container_name": store.container,
-                "key": f"{store.prefix}{key}",
-                "use_azuread_auth": True,
-            }
-            return {"azurerm": settings}
-    return None

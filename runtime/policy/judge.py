@@ -15,6 +15,7 @@ from ...compiler.artifact.plan_file import PlanFile
 from ...compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap
 from ...compiler.ir import PolicyEffect, PolicyResult, holds_storage
 from ...compiler.pipeline import Compilation
+from ...compiler.policy.document import document
 from ...compiler.policy.evaluate import BUDGET, PolicyInput, evaluate, in_order
 from ...compiler.policy.rules import Plugin, PolicySet, Rego, Rule
 from ...providers.base import Capability, Provider
@@ -56,7 +57,10 @@ def judged(
     )
     shown = diagnostics_of(results, policies, compilation.sources, fingerprint)
     return replace(
-        plan, policies=results, policy_digest=policies.digest, diagnostics=(*plan.diagnostics, *_held(policies), *said, *shown)
+        plan,
+        policies=results,
+        policy_digest=policies.digest,
+        diagnostics=(*plan.diagnostics, *rules_held(policies), *said, *shown),
     )
 
 
@@ -112,12 +116,12 @@ def _asked(around: Around, rule: Rule, given: PolicyInput) -> tuple[PolicyResult
         case Plugin():
             return ask_plugin(rule, given)
         case Rego():
-            return ask_rego(rule, given, around.environ)
+            return ask_rego(rule, document(given), around.environ)
         case _:
             return None
 
 
-def _held(policies: PolicySet) -> Iterator[Diagnostic]:
+def rules_held(policies: PolicySet) -> Iterator[Diagnostic]:
     """Which rules were held, so that a reviewer sees when one was not."""
     if not policies.rules:
         return
@@ -131,9 +135,10 @@ def _held(policies: PolicySet) -> Iterator[Diagnostic]:
 
 
 def diagnostics_of(
-    results: tuple[PolicyResult, ...], policies: PolicySet, sources: SourceMap, fingerprint: str
+    results: tuple[PolicyResult, ...], policies: PolicySet, sources: SourceMap, fingerprint: str, *, command: str = ""
 ) -> Iterator[Diagnostic]:
-    """One for each result that is not met and not approved, at the line of the task file where there is one, else at the rule's."""
+    """One for each result that is not met and not approved, at the line of the task file where there is one, else at the rule's.
+    command: what `--approve` goes with; empty: an apply of the file."""
     rules = {rule.name: rule for rule in policies.rules}
     for row in results:
         if row.met or row.approved:
@@ -154,7 +159,9 @@ def diagnostics_of(
             detail="\n".join(_lines(row, rule, None if place is None else policies)),
             span=place or (rule.span if rule is not None else None),
             hint=_hint(row, fingerprint),
-            commands=(f"skyc apply {sources.source.path} --approve {row.rule}",) if row.effect is PolicyEffect.APPROVE else (),
+            commands=(f"{command or f'skyc apply {sources.source.path}'} --approve {row.rule}",)
+            if row.effect is PolicyEffect.APPROVE
+            else (),
         )
 
 

@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...compiler.ir import PolicyEffect, PolicyResult
-from ...compiler.policy.document import document
-from ...compiler.policy.evaluate import PolicyInput, in_order
+from ...compiler.ir import JsonObject, PolicyEffect, PolicyResult
+from ...compiler.policy.evaluate import in_order
 from ...compiler.policy.rules import Rego, Rule
 from .plugins import denied
 
@@ -31,15 +30,15 @@ class RegoFailed(Exception):
     """An engine gave no answer."""
 
 
-def ask_rego(rule: Rule, given: PolicyInput, environ: Mapping[str, str]) -> tuple[PolicyResult, ...]:
-    """What the Rego files of a rule say."""
+def ask_rego(rule: Rule, asked: JsonObject, environ: Mapping[str, str]) -> tuple[PolicyResult, ...]:
+    """What the Rego files of a rule say. asked: the document they are evaluated on."""
     assert isinstance(rule.check, Rego)
     engine = shutil.which(CONFTEST, path=environ.get("PATH", ""))
     try:
         if engine is not None:
-            answer = _conftest(engine, rule.check, given)
+            answer = _conftest(engine, rule.check, asked)
         elif find_spec("regopy") is not None:
-            answer = _regopy(rule.check, given)
+            answer = _regopy(rule.check, asked)
         else:
             raise RegoFailed("there is no `conftest` on PATH, and the extra `skyc[rego]` is not installed")
         said = tuple(_results(rule, answer))
@@ -48,7 +47,7 @@ def ask_rego(rule: Rule, given: PolicyInput, environ: Mapping[str, str]) -> tupl
     return in_order(said) or (PolicyResult(rule=rule.name, effect=rule.effect, met=True, source=rule.source),)
 
 
-def _conftest(engine: str, check: Rego, given: PolicyInput) -> Any:
+def _conftest(engine: str, check: Rego, asked: JsonObject) -> Any:
     with tempfile.TemporaryDirectory(prefix="skyc-rego-") as folder:
         for name, text in check.modules.items():
             place = Path(folder, "policy", name)
@@ -56,14 +55,14 @@ def _conftest(engine: str, check: Rego, given: PolicyInput) -> Any:
             place.write_text(text, encoding="utf-8")
         argv = [engine, "test", "--policy", str(Path(folder, "policy")), "--all-namespaces", "--output", "json"]
         # Exit code 1 means that something was denied, and also that it went wrong.
-        code, answer = _run([*argv, "--parser", "json", "-"], json.dumps(document(given)), folder, codes=(0, 1))
+        code, answer = _run([*argv, "--parser", "json", "-"], json.dumps(asked), folder, codes=(0, 1))
         if code and not any(isinstance(row, dict) and row.get("failures") for row in _rows(answer)):
             raise RegoFailed("conftest ended with exit code 1 and named nothing that is denied")
         return answer
 
 
-def _regopy(check: Rego, given: PolicyInput) -> Any:
-    request = json.dumps({"modules": dict(check.modules), "input": document(given)})
+def _regopy(check: Rego, asked: JsonObject) -> Any:
+    request = json.dumps({"modules": dict(check.modules), "input": asked})
     with tempfile.TemporaryDirectory(prefix="skyc-rego-") as folder:
         # By its path, so that it does not matter how this skyc was found; -P: nothing beside it is imported.
         _, answer = _run([sys.executable, "-P", str(PROGRAM)], request, folder, codes=(0,))

@@ -7,27 +7,39 @@ The account is the simulator's AWS, Terraform the fake of `tests/failover` unles
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
 
-from skyc.compiler.artifact.plan_file import EngineName, PlanFile, SiteState
+from skyc.compiler.artifact.plan_file import PlanFile, SiteState
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.failover import name_of
-from skyc.compiler.ir import DeploymentId, FrozenMap, GroupPlacement, JobAction, Secret, TaskId
+from skyc.compiler.ir import DeploymentId, FrozenMap, JobAction, Secret, TaskId
+from skyc.compiler.ir.catalog import UNKNOWN
+from skyc.compiler.terraform_engine import find_engine
+from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.simulator.world import World, WorldResource
+from skyc.providers.snapshot import encode
+from skyc.providers.stored import refreshed_path
 from skyc.runtime import apply as applying
 from skyc.runtime import failover, moved
 from skyc.runtime.apply import locked, site_context
 from skyc.runtime.calls import plan as plan_call
 from skyc.runtime.destroy import destroy
+from skyc.runtime.lockfile import lock_path
+from skyc.runtime.locking import held, lock
 from skyc.runtime.plan_files import read_plan_file, write_plan_file
 from skyc.runtime.planning import Planned, refuse_running
+from skyc.runtime.plans import plan as plan_of
 from skyc.runtime.refusals import refuse_another
 from skyc.runtime.request import Request
+from skyc.runtime.results import Outcome
 from skyc.runtime.reviewed import opened_review, reviewed
 from skyc.runtime.storage.file import FileStore
 from tests.artifact.test_plan_file import made
@@ -126,17 +138,34 @@ def test_a_file_is_carried_out_once(account: Account) -> None:
     assert said(account, file)[0].startswith("plan-applied")
 
 
-def dearer(amount: str) -> Callable[[PlanFile], PlanFile]:
-    """As if this had been approved: the catalog now says 1.006."""
+def priced(account: Account, factor: str, zone: str | None = None) -> None:
+    """As after a refresh in which every price of AWS, or those of one zone, have moved. The chosen machine costs 1.006."""
+    part = AwsProvider().catalog(home=account.home)
+    places = [number for number, place in enumerate(part.offers.places) if zone in (None, place.zone)]
+    moved = numpy.isin(part.offers.place, places)
 
-    def place(item: GroupPlacement) -> GroupPlacement:
-        return replace(item, hourly=Decimal(amount), worst_hourly=Decimal(amount))
+    def times(column: Any) -> Any:
+        return numpy.where(moved & (column != UNKNOWN), (column * float(factor)).round(), column).astype(column.dtype)
 
-    def change(plan: PlanFile) -> PlanFile:
-        placement = plan.placement
-        return replace(plan, placement=replace(placement, placements=tuple(map(place, placement.placements))))
+    offers = replace(part.offers, on_demand=times(part.offers.on_demand), spot=times(part.offers.spot))
+    path = refreshed_path(account.home, "aws")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(encode(replace(part, offers=offers, as_of="2099-01-01")))
 
-    return change
+
+def another_terraform(folder: Path) -> dict[str, str]:
+    """An environment with a `terraform` on PATH that is another version, and passes on what else it is asked."""
+    folder.mkdir()
+    real = find_engine(environ=os.environ)
+    program = folder / "terraform"
+    program.write_text(
+        f"""#!/bin/sh
+[ "$1" = version ] && {{ echo 'Terraform v1.99.3'; exit; }}
+exec {shlex.join(real.argv)} "$@"
+"""
+    )
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "SKYC_ENGINE": "terraform"}
 
 
 def elsewhere(plan: PlanFile) -> PlanFile:
@@ -146,11 +175,9 @@ def elsewhere(plan: PlanFile) -> PlanFile:
 
 MOVED: dict[str, tuple[Callable[[PlanFile], PlanFile], str]] = {
     "skyc": (lambda plan: replace(plan, skyc="9.1.0"), "skyc 9.1.0 made it"),
-    "engine": (lambda plan: replace(plan, engine=EngineName(name="tofu", version="1.2.3")), "tofu 1.2.3 made it"),
     "home": (lambda plan: replace(plan, home="other:/home"), "It was made in other:/home"),
     "keys": (lambda plan: replace(plan, keys="0" * 64), "nobody could log in"),
     "secret": (lambda plan: replace(plan, secrets=FrozenMap({"TOKEN": "0" * 64})), "`TOKEN`: only hashes were compared"),
-    "price": (dearer("1.00"), "$1.00 → $1.006 an hour, +1 %, for each of 2 machines"),
     "offer": (elsewhere, "no such offer any more"),
     "state": (
         lambda plan: replace(
@@ -183,15 +210,37 @@ def test_what_has_moved_is_said(account: Account, what: str) -> None:
     assert account.session.store.deployment(TRAIN) is None
 
 
-def test_all_that_has_moved_is_said_at_once(account: Account) -> None:
+def test_a_price_above_the_ceiling_is_said_and_one_below_is_not(account: Account) -> None:
+    file = file_of(account)
+    priced(account, "1.25")
+    (told,) = said(account, file)
+    assert told.startswith("plan-moved: A machine is not on offer as it was reviewed: train/main, ")
+    assert "$1.006 → $1.2575 an hour, +25 %, for each of 2 machines. Nothing was changed." in told
+    priced(account, "0.6")  # of what it was a moment ago: $0.7545
+    carried_out(account, file)
+    assert account.machines() == [("use1-az1", "g5.xlarge")] * 2
+
+
+def test_another_terraform_on_the_path_is_said(account: Account, tmp_path: Path) -> None:
+    file = file_of(account)
+    made_by = account.session.engine
+    with opened(account.home, another_terraform(tmp_path / "bin")) as other:
+        (told,) = said(other, file)
+    assert told.startswith("plan-moved: The plan was made by another Terraform: ")
+    assert f"{made_by} made it, and here runs terraform 1.99.3: " in told
+    carried_out(account, file)
+
+
+def test_all_that_has_moved_is_said_at_once(account: Account, tmp_path: Path) -> None:
     def change(plan: PlanFile) -> PlanFile:
-        for name in ("engine", "price", "secret", "files", "state", "jobs"):
+        for name in ("secret", "files", "state", "jobs"):
             plan = MOVED[name][0](plan)
         return plan
 
-    assert len(said(account, file_of(account, change=change))) == 6
-    # A price below the ceiling is none of it.
-    carried_out(account, file_of(account, change=dearer("1.5")))
+    file = file_of(account, change=change)
+    priced(account, "1.25")
+    with opened(account.home, another_terraform(tmp_path / "bin")) as other:
+        assert len(said(other, file)) == 6
 
 
 def test_another_apply_and_a_cut_off_one_are_noticed(account: Account) -> None:
@@ -239,17 +288,14 @@ def test_failover_stays_within_what_was_approved(account: Account) -> None:
 
 
 def test_a_fallback_that_costs_more_by_now_is_none(account: Account) -> None:
-    def change(plan: PlanFile) -> PlanFile:
-        low = tuple(replace(item, hourly=Decimal("0.5"), worst_hourly=Decimal("0.5")) for item in plan.placement.fallbacks)
-        return replace(plan, placement=replace(plan.placement, fallbacks=low))
-
-    file = file_of(account, change=change)
+    file = file_of(account)
+    priced(account, "1.25", zone="use1-az4")
     account.faults("fault: no-capacity, zone: use1-az1")
     with pytest.raises(SkycError) as caught:
         carried_out(account, file)
     assert caught.value.diagnostics[0].slug == "no-capacity"
     assert account.machines() == []
-    assert any("is left out: $0.50 → $1.006 an hour" in line for line in account.lines())
+    assert any("is left out: $1.006 → $1.2575 an hour" in line for line in account.lines())
 
 
 def test_killed_anywhere_the_same_file_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,6 +380,42 @@ def test_jobs_are_started_once(account: Account) -> None:
     store.update_job(TRAIN, job.id, JobStatus(state=JobState.FAILED, exit_code=1))
     (told,) = said(account, file)
     assert told.startswith("plan-applied") and "job train-1-1: failed" in told
+
+
+def test_an_apply_can_be_held_to_the_lock(account: Account) -> None:
+    """A task file to what the lock says, a plan file to the lock that it was made with."""
+    task, file = account.home.parent / "task.yaml", account.home.parent / "work" / "plan.skyc"
+    task.write_text(TASK)
+    (account.home / "config.yaml").write_text("access: {ssh_from: [198.51.100.0/24]}\n")
+    request, session = Request(path=task, env={}, secrets={}), account.session
+    lock(session, (request,), hashes=False)
+
+    def applied(path: Path, *, locked: bool = True) -> Outcome | str:
+        """Declined at the question is as far as it comes."""
+        try:
+            return applying.apply(session, replace(request, path=path, locked=locked), confirm=lambda plan: False).outcome
+        except SkycError as failure:
+            assert failure.exit_code == 4
+            return "; ".join(f"{found.slug}: {found.detail}" for found in failure.diagnostics)
+
+    assert applied(task) is Outcome.DECLINED
+    plan_of(session, request, hold=held(session, request), file=file)
+    assert applied(file) is Outcome.DECLINED
+    plan_of(session, request, hold=None, file=file.with_name("free.skyc"))
+    assert str(applied(file.with_name("free.skyc"))).startswith("plan-not-locked")
+
+    # The lock moves: what it now says is not what is here, nor what the plan was made with.
+    place = lock_path(task)
+    place.write_text(place.read_text().replace("g5.xlarge", "g5.2xlarge"))
+    name, was, now = (
+        "tasks.task.yaml.place.train.main:",
+        *(f"aws/us-east-1/use1-az1 · 2 × g5.{size} · on-demand" for size in ("xlarge", "2xlarge")),
+    )
+    assert f"{name} locked {now}, here {was}. Nothing was compiled." in str(applied(task))
+    assert f"{name} {was} → {now}. Nothing was changed." in str(applied(file))
+    assert applied(file, locked=False) is Outcome.DECLINED, "what was reviewed is applied, whatever the lock says by now"
+    place.unlink()
+    assert [str(applied(path)).partition(":")[0] for path in (task, file)] == ["no-lock", "no-lock"]
 
 
 @pytest.mark.parametrize("account", [pytest.param("real", marks=pytest.mark.terraform)], indirect=True)

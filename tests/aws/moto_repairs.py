@@ -4,6 +4,7 @@
 - A machine whose groups came with its network interface has none.
 - Changing any other attribute of a machine takes its groups away.
 - The description of a rule that names a group is forgotten.
+- A machine that is gone keeps its private address, so that no other can be made there.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ def repair(patch: pytest.MonkeyPatch) -> None:
         found: str | None = self.ip_range.get("Description") or (self.source_group or {}).get("Description")
         return found
 
+    terminate = instances.Instance.terminate
+
+    def ended(self: Any, *given: Any, **named: Any) -> Any:
+        before = terminate(self, *given, **named)
+        subnet = self.ec2_backend.get_subnet(self.subnet_id)
+        for address in self._private_ips:
+            subnet.del_subnet_ip(address)
+        return before
+
+    patch.setattr(instances.Instance, "terminate", ended)
     patch.setattr(launch_templates.LaunchTemplateVersion, "__init__", version)
     patch.setattr(instances.InstanceBackend, "run_instances", machines)
     patch.setattr(instances.InstanceBackend, "modify_instance_security_groups", groups)

@@ -48,10 +48,10 @@ class Denied(Exception):
 class Operator:
     """A user with a policy, and what it does at one site. `machines` False: the buckets'."""
 
-    def __init__(self, folder: Path, endpoint: str, root: Any, statements: list[dict[str, Any]], *, machines: bool) -> None:
+    def __init__(self, folder: Path, root: Any, statements: list[dict[str, Any]], *, machines: bool) -> None:
         import boto3
 
-        self.folder, self.endpoint, self.machines, self.root = folder, endpoint, machines, root
+        self.folder, self.machines, self.root = folder, machines, root
         self.directory = folder / "site"
         self.directory.mkdir(parents=True)
         iam, name = root("iam"), f"operator-{uuid4().hex}"
@@ -115,7 +115,7 @@ class Operator:
         versions = FrozenMap({SOURCE: version()})
         found = lowered(TASK.replace("TEAM", team), self.folder, deployment=DEPLOYMENT, versions=versions)
         (graph,) = (graph for graph in found if holds_storage(graph.site) is not self.machines)
-        _, text = synth(self._signed(at(graph, self.endpoint)), cache=self.folder.parent / "cache")
+        _, text = synth(self._signed(at(graph)), cache=self.folder.parent / "cache")
         (self.directory / "cdk.tf.json").write_text(text)
 
     def _signed(self, graph: ResourceGraph) -> ResourceGraph:

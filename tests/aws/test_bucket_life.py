@@ -54,7 +54,7 @@ def session(tmp_path: Path, account: Any, moto: str, monkeypatch: pytest.MonkeyP
 
     def to_moto(self: AwsProvider, storages: tuple[Storage, ...], region: str, context: LowerContext) -> Any:
         graph, said = lower(self, storages, region, context)
-        return None if graph is None else at(graph, moto), said
+        return None if graph is None else at(graph), said
 
     monkeypatch.setattr(AwsProvider, "lower_storages", to_moto)
     with open_session(tmp_path / "home") as session:

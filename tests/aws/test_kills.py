@@ -29,13 +29,11 @@ from tests.failover.pretended import Account
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(1800), pytest.mark.xdist_group("moto")]
 
-CHAINS = int(os.environ.get("SKYC_KILL_POINTS", "8")) // 4
-"""Four kills each."""
+CHAINS = int(os.environ.get("SKYC_KILL_POINTS", "8")) // 8
+"""Eight kills each."""
 FIRST = int(os.environ.get("SKYC_KILL_FIRST", "0"))
-APPLIES = (("everything", "terraform"), ("provider", "skyc"))
-"""Who is killed in a chain's applies, by its number; in its destroys it is the others. Terraform goes on without skyc, so skyc is last."""
-FEWEST_CALLS = 10
-"""Calls that change something and that an apply or destroy still has to make after one was killed before its 16th."""
+DEEPEST = 5
+"""Of the calls that change something, the last at which a victim is killed: after three such kills an apply or destroy has more to make."""
 
 
 @pytest.fixture
@@ -112,22 +110,27 @@ class Victim:
 
 @pytest.mark.parametrize("chain", range(FIRST, FIRST + CHAINS))
 def test_killed_in_a_row(chain: int, home: Account, proxy: Proxy, account: Any) -> None:
-    """Two applies are killed one after the other, the third comes up; two destroys are killed, the third leaves nothing."""
+    """Four applies are killed one after the other, the fifth comes up; four destroys are killed, the fifth leaves nothing."""
     chance = random.Random(chain)
     before = everything(account)
-    killed = [kill(home, proxy, "apply", who, chance) for who in APPLIES[chain % 2]]
+    killed = [kill(home, proxy, "apply", who, chance) for who in victims(chance)]
     home.up(TASK)
     as_planned(home, account, before)
-    killed += [kill(home, proxy, "destroy", who, chance) for who in APPLIES[1 - chain % 2]]
+    killed += [kill(home, proxy, "destroy", who, chance) for who in victims(chance)]
     destroy(home.session, "train", confirm=None)
     assert everything(account) == before, "something is left"
     print(f"chain {chain}: {'; '.join(killed)}")
 
 
+def victims(chance: random.Random) -> tuple[str, ...]:
+    """Each once. Terraform goes on to the end without skyc, so skyc is last."""
+    return (*chance.sample(("everything", "terraform", "provider"), k=3), "skyc")
+
+
 def kill(home: Account, proxy: Proxy, what: str, who: str, chance: random.Random) -> str:
     """Kill one command at one of its calls, and say where."""
     victim = Victim(home, proxy, what)
-    victim.kill_at(chance.randint(1, FEWEST_CALLS), who)
+    victim.kill_at(chance.randint(1, DEEPEST), who)
     victim.wait()
     assert victim.killed, f"the {what} ended before its {who} could be killed"
     return f"{what}: {', '.join(victim.killed)}"

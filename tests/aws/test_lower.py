@@ -12,7 +12,7 @@ import pytest
 
 from skyc.compiler.ir import FrozenMap, Ref, ResourceGraph, ResourceRequest, SpecPath
 from skyc.providers.aws.facts import DISK_GB
-from skyc.providers.aws.images import Image, image_of
+from skyc.providers.aws.images import Image
 from skyc.providers.aws.lower import _ARM, check_graph
 from skyc.providers.aws.machines import disk_gb, root_disk
 from skyc.providers.aws.provider import AwsProvider
@@ -132,15 +132,3 @@ def test_what_a_machine_runs_on_follows_from_its_name(tmp_path: Path) -> None:
     for index, name in enumerate(part.offers.types.names):
         kind = part.instance_type(index)
         assert (kind.arch == "arm64") == bool(_ARM.match(name)), name
-
-
-def test_every_machine_with_a_device_has_an_image_or_a_reason(tmp_path: Path) -> None:
-    part = AwsProvider().catalog(home=tmp_path)
-    kinds = [part.instance_type(index) for index in range(len(part.offers.types.names))]
-    without = set()
-    for kind in kinds:
-        image = image_of(None, kind.arch, [device.name for device in kind.accelerators])
-        if isinstance(image, str):
-            without |= {device.name for device in kind.accelerators}
-            assert "image_id" in image
-    assert without == {"AI100"}, "AWS has no image with that driver"

@@ -70,9 +70,9 @@ def test_the_policy_is_plain() -> None:
 @pytest.mark.parametrize(
     "machines", [True, pytest.param(False, marks=pytest.mark.skipif(not SWEEP, reason="make iam"))], ids=["machines", "buckets"]
 )
-def test_it_suffices_and_nothing_in_it_goes_unasked(tmp_path: Path, account: Any, moto: str, machines: bool) -> None:
+def test_it_suffices_and_nothing_in_it_goes_unasked(tmp_path: Path, account: Any, machines: bool) -> None:
     mirror()
-    operator = Operator(tmp_path / "site", moto, account, STATEMENTS, machines=machines)
+    operator = Operator(tmp_path / "site", account, STATEMENTS, machines=machines)
     with recorded() as asked:
         operator.live()
     mine = {name for name in actions(STATEMENTS) if name.startswith("s3:") is not machines}
@@ -84,9 +84,9 @@ def test_it_suffices_and_nothing_in_it_goes_unasked(tmp_path: Path, account: Any
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not SWEEP, reason="make iam")
 @pytest.mark.parametrize("action", [name for name in actions(STATEMENTS) if name not in UNPROVEN] if SWEEP else ["all"])
-def test_every_action_is_needed(tmp_path: Path, account: Any, moto: str, action: str) -> None:
+def test_every_action_is_needed(tmp_path: Path, account: Any, action: str) -> None:
     mirror()
-    operator = Operator(tmp_path / "site", moto, account, without(action), machines=not action.startswith("s3:"))
+    operator = Operator(tmp_path / "site", account, without(action), machines=not action.startswith("s3:"))
     with recorded():
         if action in TOLERATED:
             operator.live()

@@ -14,14 +14,14 @@ import pytest
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import SiteId, holds_storage
 from skyc.runtime.apply import _make, locked, site_context
-from skyc.runtime.plan_files import LOCK_FILE, compared_file, write_plan_file
+from skyc.runtime.plan_files import compared_file, write_plan_file
 from skyc.runtime.planning import planned
 from skyc.runtime.plans import plan_result
 from skyc.runtime.refusals import compiled
 from skyc.runtime.request import Request
 from skyc.runtime.reviewed import opened_review, reviewed
 from skyc.runtime.session import Session
-from skyc.runtime.sites import site_directory
+from skyc.runtime.sites import PACKAGES_FILE, site_directory
 from tests.aws.test_bucket_life import DEMO, TASK, buckets, session
 from tests.lengths import takes_minutes
 
@@ -46,7 +46,7 @@ def test_a_released_providers_plan_is_applied_from_a_file(session: Session, acco
         with planned(session, request, part, context) as plan:
             write_plan_file(file, compared_file(session, plan, plan_result(plan)))
     folder = site_directory(session.home, DEMO, SITE)
-    lock = (folder / LOCK_FILE).read_text()
+    lock = (folder / PACKAGES_FILE).read_text()
     assert "hashicorp/aws" in lock
 
     def carry_out() -> None:
@@ -57,11 +57,11 @@ def test_a_released_providers_plan_is_applied_from_a_file(session: Session, acco
             with reviewed(session, again, review, context) as plan:
                 _make(session, plan, again)
 
-    (folder / LOCK_FILE).write_text(lock.replace("hashes", "others"))
+    (folder / PACKAGES_FILE).write_text(lock.replace("hashes", "others"))
     with pytest.raises(SkycError) as caught:
         carry_out()
     assert "providers are others" in caught.value.diagnostics[0].summary
     shutil.rmtree(folder)
     carry_out()
     assert set(buckets(account)) == {"out", "scratch"}
-    assert (folder / LOCK_FILE).read_text() == lock
+    assert (folder / PACKAGES_FILE).read_text() == lock

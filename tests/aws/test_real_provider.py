@@ -46,14 +46,14 @@ DEMO = DeploymentId("life")
 class Site:
     """A root module in the hands of the real provider."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
-        self.home, self.directory, self.endpoint = folder, folder / "site", endpoint
+    def __init__(self, folder: Path) -> None:
+        self.home, self.directory = folder, folder / "site"
         self.directory.mkdir()
 
     def write(self, team: str) -> None:
         versions = FrozenMap({SOURCE: version()})
         graph = compiled(TASK.replace("TEAM", team), self.home, deployment=str(DEMO), versions=versions)
-        _, text = synth(at(graph, self.endpoint), cache=self.home / "cache")
+        _, text = synth(at(graph), cache=self.home / "cache")
         (self.directory / "cdk.tf.json").write_text(text)
 
     @property
@@ -78,11 +78,11 @@ class Site:
 
 @pytest.mark.terraform
 @pytest.mark.timeout(600)
-def test_a_whole_life(tmp_path: Path, account: Any, moto: str) -> None:
+def test_a_whole_life(tmp_path: Path, account: Any) -> None:
     import boto3
 
     mirror()
-    site = Site(tmp_path, moto)
+    site = Site(tmp_path)
     inventory = Inventory(Account(boto3.Session(), Schedule(pauses=(0.1,))))
     site.write("research")
     file, changes, shown = site.plan()

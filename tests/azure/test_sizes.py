@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from skyc.compiler.diagnostics import has_errors
-from skyc.compiler.ir import (
-    InstanceType,
-)
+from skyc.compiler.diagnostics import Severity, has_errors
+from skyc.compiler.ir import InstanceType, Market
 from skyc.providers.azure.images import image_of
 from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.provider import AzureProvider
-from skyc.providers.azure.sizes import accelerated, size_of
+from skyc.providers.azure.sizes import accelerated, has_nvme, size_of
 from tests.azure.conftest import context, of_type, placed
 
 
@@ -64,6 +62,47 @@ def test_what_a_size_boots(name: str, generation: int, premium: bool, trusted: b
 )
 def test_which_sizes_are_confidential(name: str, confidential: bool) -> None:
     assert size_of(name).confidential is confidential
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Standard_D2s_v5", False),
+        ("Standard_D2as_v6", True),
+        ("Standard_D16pds_v6", True),
+        ("Standard_E4s_v6", True),
+        ("Standard_F4als_v7", True),
+        ("Standard_F4s_v2", False),
+        ("Standard_L8s_v3", False),
+        ("Standard_L8as_v4", True),
+        ("Standard_M416ds_6_v3", False),
+        ("Standard_ND96isr_H100_v5", False),
+        # Its image must be a confidential one, and Azure says which controller that takes.
+        ("Standard_DC16as_v6", False),
+        ("Standard_Q9000_new", False),
+    ],
+)
+def test_whose_disks_are_nvme_alone(kinds: tuple[InstanceType, ...], tmp_path: Path, name: str, expected: bool) -> None:
+    assert has_nvme(size_of(name)) is expected
+    kind = next((kind for kind in kinds if kind.name == name), None)
+    if kind is not None and not kind.accelerators:
+        task, placement = placed(kind)
+        graph, _ = lower(task, (placement,), context(tmp_path))
+        assert graph is not None
+        (machine,) = of_type(graph, "azurerm_linux_virtual_machine").values()
+        assert machine.get("disk_controller_type") == ("NVMe" if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "sold"), [("Standard_D4s_v5", True), ("Standard_B4ms", False), ("Standard_DS11_v2_Promo", False)]
+)
+def test_what_azure_never_sells_as_spot_is_refused(
+    kinds: tuple[InstanceType, ...], tmp_path: Path, name: str, sold: bool
+) -> None:
+    task, placement = placed(next(kind for kind in kinds if kind.name == name))
+    graph, said = lower(task, (replace(placement, market=Market.SPOT),), context(tmp_path))
+    assert (graph is not None) is sold
+    assert ["market" in found.detail for found in said if found.severity is Severity.ERROR] == ([] if sold else [True])
 
 
 @pytest.mark.parametrize(

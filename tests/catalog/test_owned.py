@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from skyc.compiler.diagnostics import Diagnostic, Severity, SkycError
+from skyc.compiler.diagnostics import Diagnostic, Severity, SkycError, render
 from skyc.compiler.ir import FrozenMap, Market
 from skyc.providers.owned.machines import FREE, read_machines
 from skyc.providers.owned.provider import OwnedProvider
@@ -86,6 +87,47 @@ def test_a_mistake_is_shown_at_its_line(tmp_path: Path, entry: str, slug: str, l
     assert found.span.line == line
     report = OwnedProvider().check(home=tmp_path)
     assert [diagnostic.slug for diagnostic in report.diagnostics][:1] == [slug]
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG5JDIs29NDpINRFKXiYrRJI90l7IPAJxudOiK5cVFbj"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7"
+
+
+def test_host_keys_are_kept_as_ssh_keygen_shows_them(tmp_path: Path) -> None:
+    text = (
+        "machines:\n"
+        f"- {{name: two, cpus: 8, memory: 1, count: 2, host_key: ['{KEY} root@two', '{OTHER}']}}\n"
+        f"- {{name: one, cpus: 8, memory: 1, host_key: {KEY}}}\n"
+        "- {name: none, cpus: 8, memory: 1}\n"
+    )
+    found = OwnedProvider().host_keys(home=written(tmp_path, text))
+    (tmp_path / "key.pub").write_text(KEY)
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", tmp_path / "key.pub"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert found["one"] == (f"ssh-ed25519 {shown[1]}",)
+    assert sorted(found) == ["one", "two"] and len(found["two"]) == 2 and found["one"][0] in found["two"]
+    assert OwnedProvider().catalog(home=tmp_path).digest, "a key makes no other offer"
+
+
+@pytest.mark.parametrize(
+    ("key", "slug", "words"),
+    [
+        ("ssh-dss AAAAB3NzaC1kc3MAAACBAK", "bad-host-key", "begins with none of ssh-ed25519, "),
+        (KEY[:60], "bad-host-key", "is no whole ssh-ed25519 key"),
+        (KEY.replace("ssh-ed25519", "ssh-rsa"), "bad-host-key", "is no whole ssh-rsa key"),
+        ("ssh-ed25519", "bad-host-key", "is a kind of key and no key"),
+        (f"host {KEY}", "bad-host-key", "begins with none of"),
+        (f"{KEY}\\n{KEY}", "bad-host-key", "more than one line"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\\nhunter2", "private-host-key", "`host_key` of the machine `a` is a private key"),
+    ],
+)
+def test_what_is_no_host_key(tmp_path: Path, key: str, slug: str, words: str) -> None:
+    found = first_error(tmp_path, f'machines:\n- {{name: a, cpus: 8, memory: 1, host_key: ["{OTHER}", "{key}"]}}\n')
+    assert found.slug == slug and words in found.detail
+    assert (key.partition(" ")[2] or "AAAAC3") not in render(found)
+    # The line of a private key would be shown with it.
+    assert (found.span is None) == (slug == "private-host-key")
 
 
 def test_a_name_of_ones_own_is_a_warning(tmp_path: Path) -> None:

@@ -285,9 +285,11 @@ class FakeApi:
         policies: Sequence[Path],
         approve: Sequence[str],
         fingerprint: str | None,
+        locked: bool,
     ) -> ApplyResult:
         self.policies, self.approved = tuple(policies), tuple(approve)
-        told = {} if fingerprint is None else {"fingerprint": fingerprint}
+        told: dict[str, Any] = {} if fingerprint is None else {"fingerprint": fingerprint}
+        told |= {"locked": True} if locked else {}
         self._called("apply", path=path, env=env, secrets=secrets, rerun=rerun, detach=detach, wait=wait, home=home, **told)
         if confirm is not None and not confirm(self.planned):
             return ApplyResult(deployment=DIGITS, outcome=Outcome.DECLINED)
@@ -396,7 +398,10 @@ class FakeApi:
         purge: bool,
         home: Path | None,
         wait: float | None,
+        policies: Sequence[Path],
+        approve: Sequence[str],
     ) -> DestroyResult:
+        self.policies, self.approved = tuple(policies), tuple(approve)
         self._called("destroy", deployment=deployment, purge=purge, wait=wait)
         if confirm is not None and not confirm(plan(Action.DELETE, destroying=True, jobs=())):
             return DestroyResult(deployment=DIGITS, outcome=DestroyOutcome.DECLINED)

@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from tests.diff.repository import AUTHOR, Repo
 from tests.diff.services import JOB, World, github, gitlab
 from tests.lengths import takes_minutes
@@ -59,10 +61,41 @@ def test_what_runs_at_github_is_pinned_and_takes_no_text_into_scripts(path: Path
         script = step.get("run", "")
         # What `${{ }}` holds can be a branch's name, and a branch's name can be a command.
         assert "${{" not in script
-        for package in re.findall(r"skyc(?:\[[\w,]+\])?==(\S+)", script):
-            assert package.strip("\"'") in ("0.1.0", "$VERSION")
         if path == ACTION and script:
             assert step["shell"] == "bash"
+
+
+def installs() -> list[str]:
+    """Every line of the files that installs skyc."""
+    found = [step["run"] for path in (ACTION, APPLY) for step in steps(path) if "pip install" in step.get("run", "")]
+    lab = [line for job in read(LAB).values() if isinstance(job, dict) for line in job.get("before_script", ())]
+    return found + [line for line in lab if "pip install" in line]
+
+
+def sources() -> list[str]:
+    """What the files say where skyc comes from, and the forms that the page names."""
+    page = (CI.parents[1] / "docs" / "pull-requests.md").read_text()
+    told = re.findall(r"^\| `((?:@|==)[^`]+)`", page, re.MULTILINE)
+    assert len(told) == 4
+    return [read(ACTION)["inputs"]["skyc"]["default"], read(APPLY)["env"]["SKYC"], read(LAB)["variables"]["SKYC"], *told]
+
+
+def test_one_variable_says_where_skyc_comes_from() -> None:
+    """And whatever it says is a requirement as pip reads them."""
+    version = tomllib.loads((CI.parents[1] / "pyproject.toml").read_text())["project"]["version"]
+    assert len(installs()) == 5
+    for line in installs():
+        (requirement,) = re.findall(
+            r'^python -m pip install --quiet --disable-pip-version-check "(skyc(?:\[[\w,]+\])?) \$SKYC"$', line
+        )
+        for source in sources():
+            text = re.sub(r"\$\{\{ github\.workspace \}\}|\$CI_PROJECT_DIR", "/builds/jobs", source)
+            found = Requirement(f"{requirement} {text}")
+            assert found.name == "skyc" and found.extras <= {"aws", "ray", "embedded"}
+            assert version in text or "COMMIT" in text
+            assert found.url is None or found.url.startswith(
+                ("file:///builds/jobs/ci/skyc-", "git+https://HOST/", "https://HOST/")
+            )
 
 
 def test_the_diff_holds_nothing_a_fork_may_not_have() -> None:

@@ -87,6 +87,17 @@ def test_what_forces_a_replacement_is_marked_below_positions_too() -> None:
     assert found.changes[0].action is Action.UPDATE
 
 
+@pytest.mark.parametrize("value", [Ref(at("net"), "id"), Joined(("x-", Ref(at("net"), "id")))], ids=["ref", "joined"])
+def test_a_reference_that_comes_or_goes_is_a_change_of_its_argument(value: Value) -> None:
+    without, with_one = site(node("net"), node("vm")), site(node("net"), node("vm", network_id=value))
+    for before, after in ((without, with_one), (with_one, without)):
+        (found,) = graph_changes((before,), (after,), forces=forces)
+        (change,) = found.changes
+        (attribute,) = change.attributes
+        assert (change.action, attribute.path, attribute.forces_replacement) == (Action.REPLACE, "network_id", True)
+        assert "${cloud_vm.net.id}" in f"{attribute.before} {attribute.after}"
+
+
 def test_who_refers_to_a_replaced_resource_in_a_forcing_argument_is_replaced_with_it() -> None:
     def built(image: str) -> ResourceGraph:
         return site(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from skyc.compiler.diagnostics import error
+from skyc.compiler.diagnostics import Span, diagnostic_object, error
 from skyc.compiler.ir import (
     Action,
     AttributeChange,
@@ -101,6 +101,12 @@ def test_what_must_not_be_missed_stays_while_the_rest_is_dropped_in_order() -> N
     kept = [tuple(mark in text for mark in marks) for text in said]
     assert kept == sorted(kept, reverse=True)
     assert kept[0] == (True,) * 4 and kept[-1] == (False,) * 4
+
+
+def test_a_diagnostic_is_the_same_in_every_document() -> None:
+    said = error("bad-value", "A value cannot be read", span=Span(file="a.yaml", line=2, column=1, end_line=2, end_column=4))
+    found = json.loads(render_json(replace(diff(row("bad", kind=Kind.FAILED, diagnostics=(said,))), diagnostics=(said,))))
+    assert found["diagnostics"] == found["deployments"][0]["diagnostics"] == [diagnostic_object(said)]
 
 
 def test_errors_and_policies_stay() -> None:

@@ -143,7 +143,7 @@ CHANGES = {
         Change(DriftClass.SECURITY, "ibm_is_security_group_rule", "203.0.113.7/32", "remote", "0.0.0.0/0"),
         Change(DriftClass.BROKEN, "ibm_is_floating_ip", "", "name", "somebody-elses"),
         Change(DriftClass.COST, "ibm_is_instance", "", "profile", "bx2-16x64"),
-        Change(DriftClass.BENIGN, "ibm_is_ssh_key", "", "tags", more),
+        Change(DriftClass.BENIGN, "ibm_is_subnet", "", "tags", more),
     ),
 }
 

@@ -113,7 +113,7 @@ def test_the_released_aws_provider_without_skyc(tmp_path: Path, account: Any, mo
     site.mkdir()
     home.mkdir()
     graph = compiled(AWS_TASK.replace("TEAM", "research"), home, deployment="left", versions=FrozenMap({SOURCE: version()}))
-    _, text = synth(at(graph, moto), cache=home / "cache")
+    _, text = synth(at(graph), cache=home / "cache")
     (site / "cdk.tf.json").write_text(text)
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("TF_", "SKYC_", "PYTHON"))},

@@ -26,7 +26,6 @@ REASONS = {
     "CKV_AWS_145": "Encrypted with S3's own keys: one in KMS would cost per request and need rights of its own.",
     "CKV_AWS_18": "Access logs cost money and need a bucket of their own.",
     "CKV_AWS_21": "What is written is named by its content or written once; old versions of collected checkpoints would cost money.",
-    "CKV_AWS_46": "`Environment=HOME=/var/lib/skyc/nodes/two` has the 40 characters of a secret key, and is a path.",
     "CKV_AWS_8": "The root disk is described, encrypted, in the launch template, where this check does not look.",
     "CKV_AWS_88": "SSH comes in and packages are fetched through the address; docs/aws.md says so, and its price is in the plan.",
     # Azure

@@ -50,6 +50,7 @@ FAST = {"type": "hyperdisk-balanced", "provisioned_iops": 6000, "provisioned_thr
         ("h3-standard-88", "high", "100", {"type": "pd-balanced", "size": 100}),
         ("c4-standard-4", "low", "100", {"type": "hyperdisk-balanced", "size": 100}),
         ("c4-standard-4", "best", "100", {**FAST, "size": 100}),
+        ("c4-standard-4", "best", "10", {**FAST, "size": 10, "provisioned_iops": 5000}),
         ("c3-standard-192-metal", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
         ("a3-highgpu-8g", None, "100", {"type": "pd-balanced", "size": 100}),
         ("a3-ultragpu-8g", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
@@ -139,10 +140,12 @@ def test_every_machine_of_the_catalog_is_compiled_or_refused_with_a_reason(tmp_p
     """Its disk, image, devices and placement fit together, and the provider's schema takes them."""
     refused: dict[str, set[str]] = {}
     for kind in kinds(tmp_path):
-        graph, diagnostics = lowered(kind, market=Market.SPOT, network_tier="best", disk_tier="high")
+        metal = kind.name.endswith("-metal")
+        market = Market.ON_DEMAND if metal else Market.SPOT
+        graph, diagnostics = lowered(kind, market=market, network_tier="best", disk_tier="high")
         if graph is None:
             (why,) = refusals(diagnostics)
-            refused.setdefault(why, set()).update(device.name for device in kind.accelerators)
+            refused.setdefault(why, set()).update(f"{device.name}:{float(device.count):g}" for device in kind.accelerators)
             continue
         assert check_graph(graph, None) == (), kind.name
         machine = of_type(graph, "google_compute_instance")["main-1"]
@@ -151,11 +154,44 @@ def test_every_machine_of_the_catalog_is_compiled_or_refused_with_a_reason(tmp_p
         assert ("arm64" in disk["image"]) == (kind.arch == "arm64"), kind.name
         assert ("nvidia" in disk["image"]) == bool(kind.accelerators), kind.name
         secure = machine.get("shielded_instance_config", {}).get("enable_secure_boot", False)
-        assert secure == (kind.arch == "x86_64" and not kind.accelerators and not kind.name.endswith("-metal")), kind.name
+        assert secure == (kind.arch == "x86_64" and not kind.accelerators and not metal), kind.name
         assert ("guest_accelerator" in machine) == (bool(kind.accelerators) and series(kind.name) == "n1"), kind.name
-    assert refused["unsupported-here"] == {"V100"}, "its driver is in no image skyc knows"
+    without_driver = {"RTXPRO6000:0.125", "RTXPRO6000:0.25", "RTXPRO6000:0.5", "V100:1", "V100:2", "V100:4", "V100:8"}
+    by_reservation = {"GB200:4", "GB300:4"}
+    assert refused["unsupported-here"] == without_driver | by_reservation
     assert all(name.startswith("tpu-") for name in refused["cannot-compile-yet"])
     assert len(refused) == 2
+
+
+@pytest.mark.parametrize(
+    ("machine", "on_demand", "spot"),
+    [
+        ("n2-standard-4", True, True),
+        ("a3-highgpu-8g", True, True),
+        ("a3-highgpu-1g", False, True),
+        ("a3-ultragpu-8g", False, True),
+        ("a4-highgpu-8g", False, True),
+        ("a4x-highgpu-4g", False, False),
+        ("c3-standard-192-metal", True, False),
+    ],
+)
+def test_a_machine_is_made_only_as_google_sells_it(tmp_path: Path, machine: str, on_demand: bool, spot: bool) -> None:
+    kind = kind_called(tmp_path, machine)
+    for market, sold in ((Market.ON_DEMAND, on_demand), (Market.SPOT, spot)):
+        graph, diagnostics = lowered(kind, "us-east1-c", market)
+        assert (graph is not None) is sold
+        assert ["market" in found.detail for found in diagnostics if found.severity is Severity.ERROR] == (
+            [] if sold else [True]
+        )
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"), [("h3-standard-88", "TERMINATE"), ("h4d-standard-192", "TERMINATE"), ("n2-standard-4", None)]
+)
+def test_what_cannot_be_moved_while_it_runs_says_so(tmp_path: Path, machine: str, expected: str | None) -> None:
+    """Google refuses such a series without it, and an E2 with it."""
+    graph, _ = lowered(kind_called(tmp_path, machine), "us-east1-c")
+    assert of_type(graph, "google_compute_instance")["main-0"]["scheduling"].get("on_host_maintenance") == expected
 
 
 def test_every_series_of_the_catalog_is_known(tmp_path: Path) -> None:

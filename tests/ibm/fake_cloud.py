@@ -22,7 +22,6 @@ REGION = "us-south"
 COLLECTIONS = (
     "floating_ips",
     "instances",
-    "keys",
     "network_acls",
     "security_groups",
     "subnets",

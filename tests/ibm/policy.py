@@ -58,9 +58,6 @@ def _broken(
                 yield "removed-with-data"
             if not str(body.get("resource_instance_id", "")).startswith("${ibm_resource_instance."):
                 yield "bucket-among-others"
-        case "ibm_is_ssh_key":
-            if not str(body["public_key"]).startswith("ssh-ed25519 ") or body.get("type") != "ed25519":
-                yield "weak-key"
 
 
 def _inbound(body: Mapping[str, Any], ssh_from: tuple[str, ...], ports: tuple[tuple[int, int], ...]) -> Iterator[str]:
@@ -117,8 +114,14 @@ def _machine(body: Mapping[str, Any]) -> Iterator[str]:
     # An interface described in place would get the network's default group unless it says otherwise.
     if set(attached) != {"id"} or "primary_network_interface" in body or "network_interfaces" in body:
         yield "interface-in-place"
-    if not body.get("keys"):
+    # An `ibm_is_ssh_key` may exist once in a region, whatever it is called.
+    login = re.search(r"^ssh_authorized_keys: (.*)$", str(body.get("user_data")), re.MULTILINE)
+    if login is None:
         yield "no-key"
+    elif not login[1].startswith('["ssh-ed25519 '):
+        yield "weak-key"
+    if "keys" in body:
+        yield "key-of-the-region"
 
 
 def _rights(body: Mapping[str, Any]) -> Iterator[str]:

@@ -71,7 +71,6 @@ def leave(cloud: FakeCloud, deployment: str, *, tagged: bool = True) -> Left:
     attached = {"network_attachments": [{"virtual_network_interface": {"id": interface}}]}
     machine = cloud.add("instances", f"{name}-0", inside, **here, **attached)
     address = cloud.add("floating_ips", f"{name}-0", inside, target={"id": interface})
-    cloud.add("keys", name, mine)
     cloud.add("volumes", f"{name}-boot", mine, volume_attachments=[])
     cloud.add("volumes", f"{name}-in-use", mine, volume_attachments=[{"id": "some"}])
     cloud.add_profile(name, f"skyc-deployment:{deployment} skyc-site:train.ibm-{REGION}")
@@ -84,7 +83,6 @@ ALL = [
     "ibm_is_instance",
     "ibm_is_network_acl",
     "ibm_is_security_group",
-    "ibm_is_ssh_key",
     "ibm_is_subnet",
     "ibm_is_virtual_network_interface",
     "ibm_is_volume",
@@ -179,7 +177,6 @@ def test_what_does_not_go_is_said(cloud: FakeCloud, inventory: Inventory) -> Non
 
 def test_a_tag_of_another_key_is_no_tag_of_ours(cloud: FakeCloud, inventory: Inventory) -> None:
     cloud.add("vpcs", "skyc-left", ("deployment:left", "skyc-deployment:left-2"))
-    cloud.add("keys", "skyc-left", ())
     cloud.add_profile("skyc-left", "somebody's, about skyc-deployment:left-2")
     assert inventory.observe(LEFT, (REGION,)) == ()
 
@@ -202,10 +199,10 @@ def test_the_provider_asks_where_the_home_knows_a_site(tmp_path: Path, cloud: Fa
     place(tmp_path)
     found = IbmProvider().observe(LEFT, home=tmp_path)
     assert sorted(item.type for item in found) == ALL
-    (key,) = [item for item in found if item.type == "ibm_is_ssh_key"]
-    IbmProvider().remove(key, home=tmp_path)
-    IbmProvider().remove(key, home=tmp_path)
-    assert not cloud.rows["keys"]
+    (volume,) = [item for item in found if item.type == "ibm_is_volume"]
+    IbmProvider().remove(volume, home=tmp_path)
+    IbmProvider().remove(volume, home=tmp_path)
+    assert volume.id not in cloud.rows["volumes"]
 
 
 def test_without_a_key_nobody_says_that_nothing_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from skyc.compiler.diagnostics import has_errors
 from skyc.compiler.ir import FrozenMap, Market, Ref, ResourceRequest, SpecPath
@@ -125,9 +126,13 @@ def test_offline_holds_nobodys_key(tmp_path: Path) -> None:
     assert offline.config["ibmcloud_api_key"] == "offline"
 
 
-def test_the_login_key_is_said_to_be_what_it_is(tmp_path: Path) -> None:
-    (key,) = of_type(compiled(TASK, tmp_path), "ibm_is_ssh_key").values()
-    assert key["type"] == "ed25519" and key["public_key"] == KEY
+def test_the_login_key_comes_with_the_first_boot_alone(tmp_path: Path) -> None:
+    """IBM refuses a key it has in the region, so two sites of a deployment could not both make one."""
+    graph = compiled(TASK, tmp_path)
+    assert not of_type(graph, "ibm_is_ssh_key")
+    for machine in of_type(graph, "ibm_is_instance").values():
+        document = yaml.safe_load(str(machine["user_data"]))
+        assert document["ssh_authorized_keys"] == [KEY] and "keys" not in machine
 
 
 def test_addresses_are_there_before_the_machine_and_the_heads_is_kept_for_it(tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ def test_only_a_security_group_is_made_in_it(tmp_path: Path) -> None:
     assert {node.address.type for node in graph.resources} == {
         "ibm_is_floating_ip",
         "ibm_is_security_group",
-        "ibm_is_ssh_key",
         RULE,
         NIC,
         VM,

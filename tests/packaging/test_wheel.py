@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.lengths import takes_minutes
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("compiler", "providers", "templates", "runtime", "cli")
@@ -67,6 +68,43 @@ def test_nothing_generic_lands_in_site_packages(wheel: Path) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert tops == {"skyc", f"skyc-{version}.dist-info"}
+
+
+def pip_of(script: str, *, folder: Path, python: Path, **env: str) -> str:
+    """A script of examples/ci, as a runner would start it in `folder`; what pip printed. Which Python is theirs to set up."""
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    return run(
+        "bash",
+        "-ec",
+        script.replace(" --quiet", ""),
+        cwd=folder,
+        **{"PATH": path, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", **env},
+    )
+
+
+def test_the_templates_take_a_wheel_of_the_repository(wheel: Path, tmp_path: Path) -> None:
+    """A line of theirs, with extras, run by pip. Nothing is installed, and what skyc needs is another test's."""
+    from tests.diff.test_ci_examples import ACTION, installs, read
+
+    (tmp_path / "ci").mkdir()
+    shutil.copy2(wheel, tmp_path / "ci")
+    source = read(ACTION)["inputs"]["skyc"]["default"].replace("${{ github.workspace }}", str(tmp_path))
+    found = pip_of(installs()[1], folder=tmp_path, python=ROOT / ".uv/bin/python", SKYC=source, PIP_DRY_RUN="1")
+    assert f"Would install {'-'.join(wheel.name.split('-')[:2])}" in found
+
+
+@takes_minutes
+def test_the_templates_take_a_commit(tmp_path: Path) -> None:
+    from tests.diff.test_ci_examples import installs
+
+    commit = run("git", "rev-parse", "HEAD", cwd=ROOT).strip()
+    forge = "https://git.example.com/acme/skyc"
+    # Git finds the forge's repository here; its build tool comes from the index.
+    here = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": forge}
+    run(ROOT / ".uv/bin/python", "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    more = {**here, "SKYC": f"@ git+{forge}@{commit}", "PIP_NO_INDEX": "0"}
+    pip_of(installs()[1], folder=tmp_path, python=tmp_path / "venv/bin/python", **more)
+    assert run(tmp_path / "venv/bin/skyc", "--version", cwd=tmp_path).startswith("skyc ")
 
 
 @pytest.mark.terraform

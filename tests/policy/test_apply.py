@@ -8,6 +8,7 @@ import pytest
 
 import skyc
 from skyc.compiler.diagnostics import Severity, SkycError
+from skyc.runtime.plan_files import read_plan_file
 from skyc.runtime.results import Outcome, Plan
 
 TASK = """\
@@ -88,6 +89,7 @@ def test_a_plan_file_meets_the_rules_of_then_and_of_now(home: Path, tmp_path: Pa
     (tmp_path / "task.yaml").write_text(f"policy: project.yaml\nbudget: 90\n{TASK}")
     planned = skyc.plan("task.yaml", home=home, out="plan.skyc")
     assert planned.fingerprints is not None and planned.fingerprints.changes is not None
+    assert read_plan_file(Path("plan.skyc"))[0].policy_digest == planned.policy_digest != ""
     for name in ("project.yaml", "task.yaml"):
         (tmp_path / name).unlink()
 

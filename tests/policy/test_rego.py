@@ -56,7 +56,7 @@ NOBODY = {"PATH": "/nowhere"}
 def test_real_rego(tmp_path: Path) -> None:
     rego_files(tmp_path, rules=RULES, labels=LABELS)
     rule = a_rule(tmp_path, "{name: own, rego: rego, effect: approve}")
-    assert said(ask_rego(rule, an_input(), NOBODY)) == [
+    assert said(ask_rego(rule, document(an_input()), NOBODY)) == [
         ("own", PolicyEffect.APPROVE, False, "one run costs $8."),
         ("own", PolicyEffect.WARN, False, "train has no cost center."),
     ]
@@ -65,7 +65,7 @@ def test_real_rego(tmp_path: Path) -> None:
 def test_met(tmp_path: Path) -> None:
     rego_files(tmp_path, rules=RULES.replace("> 5", "> 8"))
     rule = a_rule(tmp_path, "{name: own, rego: rego}")
-    assert said(ask_rego(rule, an_input(), NOBODY)) == [("own", PolicyEffect.DENY, True, "")]
+    assert said(ask_rego(rule, document(an_input()), NOBODY)) == [("own", PolicyEffect.DENY, True, "")]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_met(tmp_path: Path) -> None:
 )
 def test_rego_that_cannot_be_evaluated_denies(tmp_path: Path, text: str, words: str) -> None:
     rego_files(tmp_path, rules=text)
-    (row,) = ask_rego(a_rule(tmp_path, "{name: own, rego: rego, effect: warn}"), an_input(), NOBODY)
+    (row,) = ask_rego(a_rule(tmp_path, "{name: own, rego: rego, effect: warn}"), document(an_input()), NOBODY)
     assert row.blocks, "whatever the rule's effect"
     assert row.message.startswith("The Rego files in `rego` were not evaluated: ")
     assert words in row.message
@@ -96,7 +96,7 @@ def test_one_that_nobody_asked_denies_whatever_its_effect(tmp_path: Path) -> Non
 def test_without_an_engine_it_denies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rego_files(tmp_path, rules=RULES)
     monkeypatch.setattr(rego, "find_spec", lambda name: None)
-    (row,) = ask_rego(a_rule(tmp_path, "{name: own, rego: rego, effect: warn}"), an_input(), NOBODY)
+    (row,) = ask_rego(a_rule(tmp_path, "{name: own, rego: rego, effect: warn}"), document(an_input()), NOBODY)
     assert row.blocks
     assert "no `conftest` on PATH" in row.message
 
@@ -104,7 +104,7 @@ def test_without_an_engine_it_denies(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_one_that_does_not_end_denies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rego_files(tmp_path, rules=RULES)
     monkeypatch.setattr(rego, "SECONDS", 0.01)
-    (row,) = ask_rego(a_rule(tmp_path, "{name: own, rego: rego}"), an_input(), NOBODY)
+    (row,) = ask_rego(a_rule(tmp_path, "{name: own, rego: rego}"), document(an_input()), NOBODY)
     assert row.blocks
     assert "took longer than 0.01 s" in row.message
 
@@ -124,7 +124,7 @@ def test_conftest_is_preferred(tmp_path: Path, fake_conftest: Path) -> None:
     rego_files(tmp_path, rules=RULES, labels=LABELS)
     rule = a_rule(tmp_path, "{name: own, rego: rego}")
     given = an_input()
-    assert said(ask_rego(rule, given, {"PATH": f"{fake_conftest}{os.pathsep}/bin"})) == [
+    assert said(ask_rego(rule, document(given), {"PATH": f"{fake_conftest}{os.pathsep}/bin"})) == [
         ("own", PolicyEffect.DENY, False, "one run costs $8."),
         ("own", PolicyEffect.WARN, False, "train has no cost center."),
     ]
@@ -137,7 +137,9 @@ def test_conftest_is_preferred(tmp_path: Path, fake_conftest: Path) -> None:
 def test_a_conftest_that_goes_wrong_denies(tmp_path: Path, fake_conftest: Path, answer: str) -> None:
     rego_files(tmp_path, rules=RULES)
     (fake_conftest / "FAKE").write_text(answer)
-    found = ask_rego(a_rule(tmp_path, "{name: own, rego: rego, effect: warn}"), an_input(), {"PATH": str(fake_conftest)})
+    found = ask_rego(
+        a_rule(tmp_path, "{name: own, rego: rego, effect: warn}"), document(an_input()), {"PATH": str(fake_conftest)}
+    )
     assert found[0].blocks
 
 

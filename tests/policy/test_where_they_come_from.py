@@ -68,7 +68,7 @@ def test_all_of_them_hold(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert {row.rule for row in plan.policies if row.blocks} == {"own", "a", "b", "c"}
     assert {row.rule for row in plan.policies} == {"own", "a", "b", "c", "labels"}
     assert plan.denied and plan.failed
-    assert len(plan.policy_digest) == 64
+    assert len(plan.policy_digest) == 64 and json.loads(plan.report("json"))["policy_digest"] == plan.policy_digest
     assert next(row.detail for row in plan.diagnostics if row.slug == "policies-held").count("(1)") == 5
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from tests.report.plans import BROKEN, report, site
 
+from skyc.compiler.diagnostics import Diagnostic, Severity, Span, diagnostic_object, warning
 from skyc.compiler.report import Report, render_json, schema
 
 SCHEMA = schema()
@@ -62,3 +64,29 @@ def test_amounts_are_exact_beside_what_is_read() -> None:
     cost = json.loads(render_json(PLANS["everything"]))["cost"]
     assert (cost["per_run"], cost["per_run_before"]) == ("$43.78", "$50.64")
     assert (cost["usd"]["per_run"], cost["usd"]["per_run_before"]) == ("43.776", "50.64")
+
+
+SPAN = Span(file="a.yaml", line=3, column=5, end_line=3, end_column=9)
+SAID = {
+    "placed": Diagnostic(
+        severity=Severity.ERROR, slug="no-gpu", summary="None", span=SPAN, hint="h", commands=("x",), resource="aws_instance.a"
+    ),
+    "bare": warning("no-gpu", "None"),
+}
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID.keys())
+def test_a_diagnostic_is_as_the_schema_says_and_no_more(said: Diagnostic) -> None:
+    Draft202012Validator(closed(deepcopy(SCHEMA["$defs"]["diagnostic"]))).validate(diagnostic_object(said))
+
+
+def test_a_diagnostic_says_its_place_for_people_and_for_programs() -> None:
+    found = diagnostic_object(SAID["placed"])
+    assert [found[name] for name in ("place", "file", "line", "column")] == ["a.yaml:3:5", "a.yaml", 3, 5]
+    assert (found["resource"], found["commands"]) == ("aws_instance.a", ["x"])
+
+
+def test_no_document_spells_a_diagnostic_by_itself() -> None:
+    root = Path(__file__).parents[2]
+    paths = [path for package in ("cli", "compiler", "runtime") for path in (root / package).rglob("*.py")]
+    assert [path.name for path in paths if '"slug":' in path.read_text()] == ["diagnostics.py"]

@@ -20,6 +20,8 @@ from skyc.providers.snapshot import encode, read_part
 from skyc.runtime.lockfile import NAME, Lock, LockedProvider, lock_text, read_lock
 from skyc.runtime.provider_hashes import hashes_in, package_text
 
+OLD_KEY = "G5JDIs29NDpINRFKXiYrRJI90l7IPAJxudOiK5cVFbj"
+NEW_KEY = "AMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7"
 TASK = """\
 name: train
 workdir: work
@@ -165,6 +167,34 @@ def test_a_task_that_may_run_here_depends_on_this_machine(tmp_path: Path) -> Non
     with pytest.raises(SkycError, match="not-locked-so") as caught:
         emitted(task, home)
     assert "name another place with `infra`" in caught.value.diagnostics[0].detail
+
+
+def test_host_keys_of_ones_own_machines_are_held(tmp_path: Path) -> None:
+    """For a task that may run on them; a task at a cloud has nothing to do with them."""
+    machine = "machines: [{{name: dgx, cpus: 1, memory: 1, price_per_hour: 900, host_key: {}}}]\n"
+    old, new = (f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{rest}" for rest in (OLD_KEY, NEW_KEY))
+    cloud, home = checkout(tmp_path), tmp_path / "home"
+    anywhere = cloud.with_name("anywhere.yaml")
+    anywhere.write_text("resources: {cpus: 1}\nrun: echo\n")
+    home.mkdir()
+    (home / "config.yaml").write_text(machine.format(old))
+    skyc.lock(cloud, anywhere, home=home, hashes=False)
+    locked = read_lock(cloud.parent / NAME)
+    assert locked is not None
+    assert {name for name in locked.tasks["anywhere.yaml"] if name.startswith("host_key")} == {"host_key.owned.dgx"}
+    assert not any(name.startswith("host_key") for name in locked.tasks["task.yaml"])
+
+    (home / "config.yaml").write_text(machine.format(f"[{old}, {new}]"))
+    assert skyc.plan(cloud, home=home, offline=True, locked=True, emit="lower").emitted
+    with pytest.raises(SkycError) as caught:
+        skyc.plan(anywhere, home=home, offline=True, locked=True, emit="lower")
+    (said,) = caught.value.diagnostics
+    was = locked.tasks["anywhere.yaml"]["host_key.owned.dgx"]
+    assert caught.value.exit_code == 4 and was.startswith("ssh-ed25519 SHA256:") and "," not in was
+    assert f"host_key.owned.dgx: locked {was}, here " in said.detail and said.detail.count("SHA256:") == 3
+    (warned,) = [d for d in skyc.plan(anywhere, home=home, offline=True, emit="lower").diagnostics if d.slug == "not-as-locked"]
+    assert "host_key.owned.dgx" in warned.detail
+    assert not [d for d in skyc.plan(cloud, home=home, offline=True, emit="lower").diagnostics if d.slug == "not-as-locked"]
 
 
 def test_without_a_lock_and_with_a_bad_one(tmp_path: Path) -> None:
