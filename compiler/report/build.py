@@ -11,6 +11,7 @@ from ..ir import ChangeSet, Fingerprints, FrozenMap, JobPlan, Meanings, Placemen
 from .cautions import cautions_of
 from .changes import NO_MEANINGS, change_rows, counts_of
 from .costs import costs_of
+from .environment import environment_of_what_goes
 from .model import ChangeRow, Report, Tone
 from .placement import alternative_rows, fallback_rows, group_rows, moves, proof_line, rejection_rows
 
@@ -42,6 +43,7 @@ def build(
     """
     rows = change_rows(changes, meanings=meanings)
     groups = group_rows(placement, before)
+    environment = environment or (environment_of_what_goes(changes, deployment) if destroying else "")
     cautions = cautions_of(rows, groups, meanings, environment=environment)
     notes = placement.notes if placement else FrozenMap[str]()
     return Report(

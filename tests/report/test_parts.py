@@ -233,6 +233,22 @@ def test_a_plan_of_no_task_file_names_no_command() -> None:
     assert "skyc apply" not in text(task_file="")
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "environment"),
+    [
+        ("tags.env", '"prod"', "production"),
+        ('labels["environment"]', '"staging"', "staging"),
+        ("tags", '["skyc-site:x","env:prd"]', "production"),
+        ("tag_specifications.0.tags.env", '"prod"', ""),
+        ("tags.env", None, ""),
+    ],
+)
+def test_what_is_destroyed_says_what_it_was_for(path: str, value: str | None, environment: str) -> None:
+    gone = site(change(Action.DELETE, "cloud_machine.head", known(path, value, None)))
+    assert report(changes=(gone,), destroying=True, placement=None, environment="").environment == environment
+    assert report(changes=(gone,), environment="").environment == ""
+
+
 def test_worst_case_is_said_where_it_is_another() -> None:
     assert "  worst case, without spot: $86.99\n" in text()
     assert "worst case" not in text(placement=BEFORE, before=None)
