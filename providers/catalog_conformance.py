@@ -141,6 +141,8 @@ class CatalogConformance:
                 assert size < larger and price < dearer, f"{rate.name}: the ladder does not ascend"
         for address in rates.addresses:
             assert address.hourly is None or address.hourly >= 0, "an address of less than nothing"
+            if address.spot_hourly is not None:
+                assert address.hourly is not None and 0 <= address.spot_hourly <= address.hourly, "dearer with a spot machine"
         assert len({(rate.region, rate.tier) for rate in rates.disks}) == len(rates.disks), "a tier has two rates"
 
     def test_a_rate_says_where_it_comes_from(self, tmp_path: Path) -> None:

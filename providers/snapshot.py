@@ -215,7 +215,7 @@ def encode(part: CatalogPart) -> bytes:
         "accelerators": list(types.accelerators),
         "places": [[place.region, place.zone] for place in offers.places],
         "sources": [list(source) for source in offers.sources],
-        "rates": plain(part.rates),
+        "rates": _plain_rates(part.rates),
         "columns": described,
         # Most know none, and their files stay as they are.
         **({"images": dict(part.images)} if part.images else {}),
@@ -294,6 +294,15 @@ def read_part(path: Path) -> CatalogPart:
     return decode(path.read_bytes(), name=str(path))
 
 
+def _plain_rates(rates: Rates) -> Any:
+    """A field that came later and says nothing is left out, so that a part without it keeps its bytes."""
+    found = plain(rates)
+    for row in found["addresses"]:
+        if row["spot_hourly"] is None:
+            del row["spot_hourly"]
+    return found
+
+
 def _rates(data: Mapping[str, Any]) -> Rates:
     def steps(rows: list[dict[str, str | None]]) -> tuple[PriceStep, ...]:
         return tuple(PriceStep(above=Decimal(row["above"] or 0), price=_decimal(row["price"])) for row in rows)
@@ -312,7 +321,10 @@ def _rates(data: Mapping[str, Any]) -> Rates:
             for row in data["disks"]
         ),
         storages=tuple(StorageRate(**{**row, "steps": steps(row["steps"])}) for row in data["storages"]),
-        addresses=tuple(AddressRate(**{**row, "hourly": _decimal(row["hourly"])}) for row in data["addresses"]),
+        addresses=tuple(
+            AddressRate(**{**row, "hourly": _decimal(row["hourly"]), "spot_hourly": _decimal(row.get("spot_hourly"))})
+            for row in data["addresses"]
+        ),
         disk_gb=_decimal(data["disk_gb"]),
         schemes=tuple(data["schemes"]),
         reachable=data["reachable"],

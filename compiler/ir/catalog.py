@@ -176,6 +176,12 @@ class AddressRate:
     hourly: Decimal | None
     price_source: str
     as_of: str
+    spot_hourly: Decimal | None = None
+    """Of a spot machine's, where that is another price."""
+
+    def at(self, market: Market) -> Decimal | None:
+        """US dollars per hour for a machine of this market; None where nobody has said it."""
+        return self.spot_hourly if market is Market.SPOT and self.spot_hourly is not None else self.hourly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

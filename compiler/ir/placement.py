@@ -129,6 +129,8 @@ class CostLine:
     estimated: bool = False
     steps: tuple[tuple[Decimal, Decimal], ...] = ()
     """For a price in steps: (quantity, unit price) of each step; `unit_price` is then their average."""
+    dearer_price: Decimal | None = None
+    """What it costs beside an on-demand machine, where a spot one is charged less."""
 
     @property
     def amount(self) -> Decimal | None:
@@ -175,6 +177,12 @@ class GroupPlacement:
     @property
     def location(self) -> Location:
         return Location(provider=self.provider, region=self.region, zone=self.zone)
+
+    @property
+    def beside_worst(self) -> Decimal:
+        """US dollars per node-hour for what a machine has beside itself, were it an on-demand one. What is not known counts nothing."""
+        prices = (line.unit_price if line.dearer_price is None else line.dearer_price for line in self.lines[1:])
+        return sum((price for price in prices if price is not None), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -359,9 +359,8 @@ class _Assembly:
                 return None
             task = next(task for task in self.graph.tasks if task.id == placement.task)
             node_hours = calm_hours(task, placement.shape) * placement.num_nodes
-            beside = sum((line.unit_price or Decimal(0) for line in placement.lines[1:]), Decimal(0))
             expected = sum((line.amount or Decimal(0) for line in placement.lines), Decimal(0))
-            amount += max((placement.worst_hourly + beside) * node_hours - expected, Decimal(0))
+            amount += max((placement.worst_hourly + placement.beside_worst) * node_hours - expected, Decimal(0))
         return amount
 
     def _finish(self) -> Decimal:

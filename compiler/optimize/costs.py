@@ -90,7 +90,8 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
         if ordered:
             rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
         beside = _beside_of(request, atlas, index)
-        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows] * group.num_nodes, atlas.penalty)
+        saved = beside.saved[here] * spot if beside.saved is not None else 0.0
+        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows] * group.num_nodes, atlas.penalty, saved)
         if worst is not cost:
             worst[rows] = cost[rows]
             if spot.any():
@@ -109,17 +110,24 @@ class Beside:
     known: NDArray[Any]
     unknown: NDArray[Any] | None
     """None: all are known."""
+    saved: NDArray[Any] | None
+    """What a spot machine pays less for them; None: nothing anywhere."""
 
 
 def _run_cost(
-    hourly: NDArray[Any], beside: Beside, place: NDArray[Any], node_hours: NDArray[Any], penalty: float
+    hourly: NDArray[Any],
+    beside: Beside,
+    place: NDArray[Any],
+    node_hours: NDArray[Any],
+    penalty: float,
+    saved: NDArray[Any] | float = 0.0,
 ) -> NDArray[Any]:
-    """Nano-dollars for some node-hours of machines at places; `penalty` once for each unknown price."""
+    """Nano-dollars for some node-hours of machines at places; `penalty` once for each unknown price. saved: per row, of what is beside."""
     import numpy
 
     missing = hourly == UNKNOWN
     some = bool(missing.any())
-    known = (numpy.where(missing, 0.0, hourly) if some else hourly) + beside.known[place]
+    known = (numpy.where(missing, 0.0, hourly) if some else hourly) + (beside.known[place] - saved)
     cost: NDArray[Any] = numpy.rint(known * node_hours)
     if beside.unknown is not None:
         cost += (missing + beside.unknown[place]) * penalty
@@ -134,24 +142,33 @@ def _beside_of(request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
 
     key = index, request.disk_tier, request.disk_gb
     if key not in atlas.beside:
-        known, unknown = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog, atlas.catalog.parts[index]).T)
-        atlas.beside[key] = Beside(known=known, unknown=unknown if unknown.any() else None)
+        known, unknown, saved = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog, atlas.catalog.parts[index]).T)
+        atlas.beside[key] = Beside(
+            known=known, unknown=unknown if unknown.any() else None, saved=saved if saved.any() else None
+        )
     made: Beside = atlas.beside[key]
     return made
 
 
 def _beside_rows(request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
-    """Per place: nano-dollars per node-hour for disk and address, and how many of the two have an unknown price."""
+    """Per place: nano-dollars per node-hour for disk and address, how many of the two have an unknown price, and what a spot machine
+    pays less."""
     import numpy
 
-    known: dict[str, tuple[float, float]] = {}
+    known: dict[str, tuple[float, float, float]] = {}
     values = []
     for place in part.offers.places:
         if place.region not in known:
-            hourly = [_disk_hourly(request, part, place.region), _address_hourly(catalog, part, place.region)]
-            known[place.region] = sum(nano(price) for price in hourly if price is not None), float(hourly.count(None))
+            address = _address_hourly(catalog, part, place.region, Market.ON_DEMAND)
+            spot = _address_hourly(catalog, part, place.region, Market.SPOT)
+            hourly = [_disk_hourly(request, part, place.region), address]
+            known[place.region] = (
+                sum(nano(price) for price in hourly if price is not None),
+                float(hourly.count(None)),
+                0.0 if address is None or spot is None else float(nano(address) - nano(spot)),
+            )
         values.append(known[place.region])
-    return numpy.array(values).reshape(-1, 2)
+    return numpy.array(values).reshape(-1, 3)
 
 
 def disk_gb(request: ResourceRequest, part: CatalogPart) -> Decimal:
@@ -186,9 +203,9 @@ def disk_monthly(rate: DiskRate, size_gb: Decimal) -> Decimal | None:
     return next((price for size, price in rate.ladder if size >= size_gb), None)
 
 
-def _address_hourly(catalog: Catalog, part: CatalogPart, region: str) -> Decimal | None:
+def _address_hourly(catalog: Catalog, part: CatalogPart, region: str, market: Market) -> Decimal | None:
     rate = address_rate(catalog, part, region)
-    return Decimal(0) if rate is None else rate.hourly
+    return Decimal(0) if rate is None else rate.at(market)
 
 
 def address_rate(catalog: Catalog, part: CatalogPart, region: str) -> AddressRate | None:
@@ -341,13 +358,15 @@ def cost_lines(
         )
     address = address_rate(catalog, part, offering.region)
     if address is not None:
+        price = address.at(offering.market)
         lines.append(
             CostLine(
                 kind="address",
                 label="public address",
                 quantity=node_hours,
                 unit="h",
-                unit_price=address.hourly,
+                unit_price=price,
+                dearer_price=address.hourly if price != address.hourly else None,
                 source=address.price_source,
                 as_of=address.as_of,
                 estimated=_elsewhere(part, address.region, offering.region),

@@ -36,8 +36,7 @@ def worst_of(task: Task, item: GroupPlacement) -> Decimal | None:
     if item.worst_hourly is None:
         return None
     # Calm hours: an on-demand machine is not interrupted. As the optimizer counts a budget.
-    beside = sum((line.unit_price or Decimal(0) for line in item.lines[1:]), Decimal(0))
-    return max(amount, (item.worst_hourly + beside) * calm_hours(task, item.shape) * item.num_nodes)
+    return max(amount, (item.worst_hourly + item.beside_worst) * calm_hours(task, item.shape) * item.num_nodes)
 
 
 def worst_hourly(item: GroupPlacement) -> Decimal | None:

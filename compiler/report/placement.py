@@ -127,8 +127,7 @@ def fallback_rows(plan: PlacementPlan) -> Iterator[FallbackRow]:
     """Group by group, in the order in which they are tried."""
     for placed in plan.placements:
         for item in envelope(plan, placed.task, placed.group)[1:]:
-            beside = None if item.hourly is None else per_hour(item).known - item.hourly * item.num_nodes
-            worst = None if item.worst_hourly is None or beside is None else item.worst_hourly * item.num_nodes + beside
+            worst = None if item.worst_hourly is None else (item.worst_hourly + item.beside_worst) * item.num_nodes
             here = per_hour(item)
             yield FallbackRow(
                 task=item.task,

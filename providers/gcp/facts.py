@@ -72,7 +72,6 @@ NOTES = (
     "CPUs and memory of most TPU hosts are not known.",
     "Prices to the internet are known up to 1 TB (China, Australia) and 10 TB (Asia) a month, on the premium tier.",
     "Prices of disks and object storage are those of us-central1; elsewhere they are estimates.",
-    "A public address of a spot machine costs half of what is listed.",
 )
 
 
@@ -102,6 +101,7 @@ def part(facts: Facts) -> CatalogPart:
             AddressRate(
                 region=ANY_REGION,
                 hourly=Decimal("0.005"),
+                spot_hourly=Decimal("0.0025"),
                 price_source="cocalc google-cloud/compute-cost.ts, after cloud.google.com/vpc/network-pricing#ipaddress",
                 as_of="2024",
             ),

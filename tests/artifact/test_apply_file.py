@@ -32,7 +32,7 @@ from skyc.runtime import failover, moved
 from skyc.runtime.apply import locked, site_context
 from skyc.runtime.calls import plan as plan_call
 from skyc.runtime.destroy import destroy
-from skyc.runtime.lockfile import lock_path
+from skyc.runtime.lockfile import lock_path, lock_text, read_lock
 from skyc.runtime.locking import held, lock
 from skyc.runtime.plan_files import read_plan_file, write_plan_file
 from skyc.runtime.planning import Planned, refuse_running
@@ -41,6 +41,7 @@ from skyc.runtime.refusals import refuse_another
 from skyc.runtime.request import Request
 from skyc.runtime.results import Outcome
 from skyc.runtime.reviewed import opened_review, reviewed
+from skyc.runtime.sites import PACKAGES_FILE
 from skyc.runtime.storage.file import FileStore
 from tests.artifact.test_plan_file import made
 from tests.failover import fake_terraform
@@ -389,6 +390,11 @@ def test_an_apply_can_be_held_to_the_lock(account: Account) -> None:
     (account.home / "config.yaml").write_text("access: {ssh_from: [198.51.100.0/24]}\n")
     request, session = Request(path=task, env={}, secrets={}), account.session
     lock(session, (request,), hashes=False)
+    place = lock_path(task)
+    known = read_lock(place)
+    assert known is not None
+    pinned = {source: replace(row, hashes=("h1:pinned=",)) for source, row in known.providers.items()}
+    place.write_text(lock_text(replace(known, providers=FrozenMap(pinned))))
 
     def applied(path: Path, *, locked: bool = True) -> Outcome | str:
         """Declined at the question is as far as it comes."""
@@ -399,13 +405,14 @@ def test_an_apply_can_be_held_to_the_lock(account: Account) -> None:
             return "; ".join(f"{found.slug}: {found.detail}" for found in failure.diagnostics)
 
     assert applied(task) is Outcome.DECLINED
+    (packages,) = account.home.glob(f"deployments/train/sites/*/{PACKAGES_FILE}")
+    assert "h1:pinned=" in packages.read_text(), "Terraform is told which packages it may use"
     plan_of(session, request, hold=held(session, request), file=file)
     assert applied(file) is Outcome.DECLINED
     plan_of(session, request, hold=None, file=file.with_name("free.skyc"))
     assert str(applied(file.with_name("free.skyc"))).startswith("plan-not-locked")
 
     # The lock moves: what it now says is not what is here, nor what the plan was made with.
-    place = lock_path(task)
     place.write_text(place.read_text().replace("g5.xlarge", "g5.2xlarge"))
     name, was, now = (
         "tasks.task.yaml.place.train.main:",

@@ -10,7 +10,7 @@ import yaml
 from skyc.providers.simulator import World
 from skyc.runtime.storage.base import ConditionalStore
 from tests.backend.conftest import MakeHome, every_kind, index_of, machines
-from tests.lengths import takes_minutes
+from tests.lengths import LONG, takes_minutes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.e2e, pytest.mark.timeout(500)]
 
@@ -30,7 +30,7 @@ def test_without_the_setting_nothing_is_taken_for_new_or_for_an_orphan(home: Mak
     assert {found.key for found in world.resources()} == before
     assert "unknown-deployment" in stranger("destroy", "train", "-y", code=1)
     # Under another name it is another deployment.
-    assert "13 to add" in stranger("plan", task, "-d", "mine") or "to add" in stranger("plan", task, "-d", "mine")
+    assert "to add" in stranger("plan", task, "-d", "mine")
 
 
 def test_a_backend_that_does_not_answer(home: MakeHome, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,7 @@ def test_a_backend_that_does_not_answer(home: MakeHome, world: World, monkeypatc
     )
     stranger = home("stranger", str(yaml.safe_load((first.path / "config.yaml").read_text())["state"]))
     task = str(first.write_task())
-    for one in (first, stranger):
+    for one in (first, stranger) if LONG else (stranger,):
         out = one("plan", task, code=0)
         assert "Compiled, not compared" in out and "does not answer" in out, out
         out = one("apply", task, "-y", code=1)
@@ -110,4 +110,4 @@ def test_backend_show(home: MakeHome, world: World) -> None:
     out = first("backend", "show")
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
     assert rows["versions"][1] == "yes"
-    assert rows["train"][1:4] == ["active", "1", str(len(world.resources()))] or rows["train"][2] == "1", out
+    assert rows["train"][2] == "1", out

@@ -112,7 +112,7 @@ def rates(draw: st.DrawFn) -> Rates:
             ),
         ),
         storages=(StorageRate(region="*", name="s", steps=draw(steps), price_source="s", as_of=""),),
-        addresses=(AddressRate(region="*", hourly=draw(prices), price_source="s", as_of=""),),
+        addresses=(AddressRate(region="*", hourly=draw(prices), price_source="s", as_of="", spot_hourly=draw(prices)),),
         disk_gb=draw(st.none() | st.integers(1, 500).map(Decimal)),
         schemes=("s3",),
         reference_region=draw(st.none() | st.just("r1")),

@@ -141,6 +141,14 @@ def test_apply_takes_the_fingerprint_that_was_reviewed(fake: FakeApi) -> None:
     assert fake.calls[-1][1]["fingerprint"] == "29b12832831e0c17"
 
 
+def test_what_an_apply_and_a_destroy_are_held_to(fake: FakeApi) -> None:
+    given = ["-y", "--policy", "p.yaml", "--approve", "rule"]
+    assert main(["apply", "task.yaml", "--locked", *given], api=fake) == 0
+    assert (fake.calls[-1][1]["locked"], fake.policies, fake.approved) == (True, (Path("p.yaml"),), ("rule",))
+    assert main(["destroy", "digits", "-y", "--policy", "q.yaml", "--approve", "other"], api=fake) == 0
+    assert (fake.policies, fake.approved) == ((Path("q.yaml"),), ("other",))
+
+
 def test_stages_are_those_of_the_pipeline() -> None:
     from skyc.cli.commands.plan import STAGES as known
     from skyc.compiler.pipeline import STAGES

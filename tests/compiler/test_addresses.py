@@ -10,6 +10,7 @@ import pytest
 from skyc.compiler.diagnostics import SourceFile
 from skyc.compiler.ir import FrozenMap, NodeRuntime
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
+from skyc.compiler.policy.amounts import worst_of
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.azure.provider import AzureProvider
@@ -43,6 +44,21 @@ def addresses(found: Compilation) -> list[tuple[Decimal, Decimal | None]]:
     """Node-hours and unit price of each such line."""
     assert found.placement is not None, found.diagnostics
     return [(line.quantity, line.unit_price) for line in found.placement.placements[0].lines if line.kind == "address"]
+
+
+def test_a_spot_machine_of_googles_pays_half_and_its_worst_case_does_not(tmp_path: Path) -> None:
+    made = placed(tmp_path, "gcp", ", use_spot: true")
+    found, graph = made.placement, made.graph
+    assert found is not None and graph is not None
+    (item,) = found.placements
+    (line,) = [line for line in item.lines if line.kind == "address"]
+    assert (line.unit_price, line.dearer_price) == (Decimal("0.0025"), Decimal("0.005")) and line.source
+    others = sum((line.unit_price for line in item.lines[1:] if line.unit_price is not None), Decimal(0))
+    assert item.beside_worst == others + Decimal("0.0025")
+    assert found.worst_case is not None and item.worst_hourly is not None
+    assert found.worst_case == (item.worst_hourly + item.beside_worst) * 20
+    assert worst_of(graph.tasks[0], item) == found.worst_case
+    assert addresses(placed(tmp_path, "aws", ", use_spot: true")) == [(Decimal(20), Decimal("0.005"))]
 
 
 def own(*, public: bool) -> ExistingNetwork:

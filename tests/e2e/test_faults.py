@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lengths import takes_minutes
+from tests.lengths import LONG, takes_minutes
 
 from .conftest import Background, Skyc
 
@@ -41,7 +41,7 @@ def creating(skyc: Skyc) -> bool:
 
 
 @pytest.mark.parametrize(
-    "victim", ["skyc", "terraform", *(pytest.param(name, marks=takes_minutes) for name in ("provider", "ray"))]
+    "victim", ["terraform", *(pytest.param(name, marks=takes_minutes) for name in ("skyc", "provider", "ray"))]
 )
 def test_kill_9_during_apply(skyc: Skyc, victim: str) -> None:
     """kill -9 of each part while the node is being made."""
@@ -146,7 +146,7 @@ def test_read_only_home(skyc: Skyc) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_full_disk(skyc: Skyc, tmp_path: Path) -> None:
-    """A disk too small for the node's environment: a clear message, and an apply with room works."""
+    """A disk too small for the node's environment: a clear message; with room a destroy leaves nothing, and an apply works."""
     home = tmp_path / "small"
     home.mkdir(mode=0o700)
     task = skyc.task("hello", HELLO)
@@ -156,7 +156,8 @@ def test_full_disk(skyc: Skyc, tmp_path: Path) -> None:
         assert "space" in full.err.lower(), full.both
         assert "Traceback" not in full.err
         subprocess.run(["mount", "-o", "remount,size=2g", str(home)], check=True)
-        assert "hello from 0" in skyc("apply", task, "-y", "--home", str(home)).out
+        if LONG:
+            assert "hello from 0" in skyc("apply", task, "-y", "--home", str(home)).out
         skyc("destroy", "hello", "-y", "--home", str(home))
     finally:
         skyc("destroy", "hello", "-y", "--home", str(home), code=None)

@@ -156,7 +156,7 @@ def meets(request: ResourceRequest, part: PartRows, kind: TypeRow, offer: OfferR
     return request.max_hourly_cost is None or (price is not None and price <= request.max_hourly_cost)
 
 
-def beside(request: ResourceRequest, part: PartRows, region: str) -> Money:
+def beside(request: ResourceRequest, part: PartRows, region: str, market: Market) -> Money:
     """Disk and address, per node-hour."""
     amount = FREE
     size = None if part.rates.disk_gb is None else request.disk_gb or part.rates.disk_gb
@@ -174,7 +174,8 @@ def beside(request: ResourceRequest, part: PartRows, region: str) -> Money:
     rates_ = [rate for rate in part.rates.addresses if rate.region == region]
     rates_ = rates_ or [rate for rate in part.rates.addresses if rate.region == "*"]
     if rates_:
-        amount = amount.plus(dollars(rates_[0].hourly, D(1)))
+        halved = market is Market.SPOT and rates_[0].spot_hourly is not None
+        amount = amount.plus(dollars(rates_[0].spot_hourly if halved else rates_[0].hourly, D(1)))
     return amount
 
 
@@ -222,10 +223,11 @@ def _pick(task: Task, group: NodeGroup, index: int, part: PartRows, kind: TypeRo
         rate = offer.interruption_rate if request.interruption_rate is None else request.interruption_rate
         every = None if task.checkpoint is None else task.checkpoint.every_seconds
         hours = hours if rate is None else interrupted(hours, rate, group.num_nodes, every)
-    extra = beside(request, part, offer.region)
+    extra = beside(request, part, offer.region, market)
+    dear = beside(request, part, offer.region, Market.ON_DEMAND)
     nodes = group.num_nodes
     cost = run_cost(offer.spot if market is Market.SPOT else offer.on_demand, extra, hours * nodes)
-    worst = max(cost, run_cost(offer.on_demand, extra, calm * nodes)) if market is Market.SPOT else cost
+    worst = max(cost, run_cost(offer.on_demand, dear, calm * nodes)) if market is Market.SPOT else cost
     rank = index * 1000 if group.ordered else 0
     if request.accelerators_ordered and request.accelerators:
         rank += next(i for i, a in enumerate(request.accelerators) if has(kind, a.name, a.count))

@@ -150,9 +150,9 @@ def _rates(rng: Random, provider: str, regions: list[str], shape: Shape) -> Rate
     addresses = []
     if rng.random() < 0.5:
         hourly = None if shape.unknown and rng.random() < 0.1 else D("0.005")
-        addresses.append(
-            AddressRate(region=rng.choice(("*", rng.choice(regions))), hourly=hourly, price_source=LIST, as_of=DATE)
-        )
+        halved = D("0.0025") if hourly is not None and rng.random() < 0.5 else None
+        region = rng.choice(("*", rng.choice(regions)))
+        addresses.append(AddressRate(region=region, hourly=hourly, spot_hourly=halved, price_source=LIST, as_of=DATE))
     storages = []
     for region in [*regions, "*"]:
         if rng.random() < 0.6:
