@@ -100,6 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None, *, api: Api | None = None) -> int:
     """Run one command line (without the program's name) and return its exit code."""
+    _open_all()
     _write_anything()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -230,6 +231,14 @@ def _say_usage(mistake: UsageError) -> int:
         lines.append(f"  hint: {mistake.hint}")
     sys.stderr.write("\n".join([*lines, "", mistake.usage.rstrip()]) + "\n")
     return ERROR
+
+
+def _open_all() -> None:
+    """Streams that were closed by who started us (`>&-`) go nowhere. Otherwise the next file that is opened would take their number, and
+    what a child prints would be written into it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as we run
 
 
 def _write_anything() -> None:

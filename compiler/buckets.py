@@ -86,6 +86,20 @@ def settled(graph: TaskGraph, known: tuple[KnownBucket, ...], sources: SourceMap
     return replace(graph, tasks=tasks), tuple(said.values())
 
 
+def following(graph: TaskGraph, plan: PlacementPlan, providers: Mapping[str, Provider], sources: SourceMap) -> TaskGraph:
+    """The graph with every Storage that has no place of its own bound to where its task goes; itself where there is none."""
+    placed = {item.name for item in plan.storages if item.location is not None}
+    found = [
+        (storage, _location(storage, graph, plan, providers)) for storage in _storages(graph) if storage.name not in placed
+    ]
+    known = tuple(
+        KnownBucket(name=storage.name, provider=where.provider, region=where.region, persistent=storage.persistent)
+        for storage, where in found
+        if where is not None
+    )
+    return settled(graph, known, sources)[0] if known else graph
+
+
 def _moved(storage: Storage, bucket: KnownBucket, sources: SourceMap) -> Diagnostic:
     path = storage.origin.child("infra")
     return error(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -75,10 +75,10 @@ def change_set(
         raise _unreadable(f"its format is {version or 'not told'}, and this version of skyc reads {FORMAT_MAJOR}.x")
     scrubber = Scrubber(secrets)
     origins = {str(node.address): node.origin for node in graph.resources} if graph is not None else {}
-    relevant = None if refresh_only else _relevant(plan)
     changes = [
         change for entry in plan.get("resource_changes") or () for change in _changes(entry, origins=origins, scrubber=scrubber)
     ]
+    relevant = None if refresh_only else _relevant(plan, changes)
     drift = [
         kept
         for entry in plan.get("resource_drift") or ()
@@ -276,19 +276,25 @@ def _touch(path: Steps, other: Steps) -> bool:
     return path[:length] == other[:length]
 
 
-def _relevant(plan: JsonObject) -> dict[str, list[str]] | None:
-    """Resource address → dotted paths the plan's changes depend on. None when the plan does not tell."""
-    listed = plan.get("relevant_attributes")
-    if listed is None:
-        return None
+def _relevant(plan: JsonObject, changes: Iterable[ResourceChange]) -> dict[str, list[str]]:
+    """Resource address → dotted paths the plan's changes depend on, or change themselves.
+
+    Every engine skyc drives tells the first, and has no such field where there are none: then what differs outside leads to nothing, such
+    as what a cloud adds to a resource after it was made.
+    """
     found: dict[str, list[str]] = {}
-    for item in listed:
+    for change in changes:
+        if change.action is Action.UPDATE:
+            found.setdefault(change.address, []).extend(attribute.path for attribute in change.attributes)
+        elif change.action in (Action.DELETE, Action.REPLACE, Action.CREATE_BEFORE_DESTROY):
+            found.setdefault(change.address, []).append(_dotted(()))
+    for item in plan.get("relevant_attributes") or ():
         found.setdefault(str(item["resource"]), []).append(_dotted(tuple(item.get("attribute") or ())))
     return found
 
 
 def _kept(change: ResourceChange, address: str, relevant: dict[str, list[str]] | None) -> ResourceChange | None:
-    """The part of a drift that matters: all of it where something is gone, else what the plan's changes depend on."""
+    """The part of a drift that matters: all of it where something is gone, else what the plan's changes are about."""
     if change.action is Action.DELETE or relevant is None:
         return change
     wanted = [path for name in {address, _bare(address)} for path in relevant.get(name, ())]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Provider
-from .buckets import MARK, Bucket, KnownBucket, place_buckets, settled
+from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
@@ -234,17 +234,26 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 def _optimize(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
+    graph = state.bound or state.graph
     targets = capabilities_of(state.options.providers)
-    choose = functools.partial(
-        optimize, state.bound or state.graph, sources=state.sources, objective=state.options.objective, targets=targets
-    )
-    placement, said = choose(state.candidates)
-    priced = only_priced(state.candidates.catalog, targets)
+    solved = functools.partial(optimize, sources=state.sources, objective=state.options.objective, targets=targets)
+    candidates = state.candidates
+    placement, said = solved(graph, candidates)
+    passed_over: tuple[Diagnostic, ...] = ()
+    priced = only_priced(candidates.catalog, targets)
     if placement is not None and any(item.provider in priced for item in placement.placements):
-        made, _ = choose(makeable_alone(state.candidates, priced))
+        alone = makeable_alone(candidates, priced)
+        made, _ = solved(graph, alone)
         passed_over = better_elsewhere(placement, made, priced) if made is not None else ()
         if passed_over:
-            placement, said = made, (*said, *passed_over)
+            placement, candidates = made, alone
+    if placement is not None:
+        # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
+        followed = following(graph, placement, state.options.providers, state.sources)
+        again, more = (None, ()) if followed is graph else solved(followed, candidates)
+        if again is not None and again.places == placement.places:
+            placement, said = again, more
+    said = (*said, *passed_over)
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 

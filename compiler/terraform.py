@@ -15,11 +15,9 @@ How a process is run, tailed and ended is `terraform_process`; this module and `
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +42,7 @@ from .terraform_files import (
     state_ids,
     state_outputs,
 )
+from .terraform_plugins import plugin_cache
 from .terraform_process import Ended, Launch, RunFacts, StopSwitch
 from .terraform_runs import ApplyRun, CommandRun, Patience, PlanRun, Survivor, checked, stopped
 from .terraform_stream import (
@@ -160,11 +159,16 @@ class Terraform:
 
     def init(self) -> CommandRun:
         """Install providers and set up the backend. Other commands do this themselves where it is needed."""
-        cache = self._home / "cache" / "terraform-plugins"
-        with _only_one(cache) as shared:
-            # The cache is not made for two runs at once, hence the lock; a user's own cache is left to the user.
-            extra = {} if shared is None or "TF_PLUGIN_CACHE_DIR" in self._environ else {"TF_PLUGIN_CACHE_DIR": str(shared)}
+        needs = self._needs()
+        with plugin_cache(self._home, self._environ) as (cache, extra):
+            lent = cache.lend(self.directory, needs.packages)
             run, _ = self._change("init", extra=extra)
+            if lent and not run.ok:
+                # Packages that are others now, or another platform's home.
+                cache.take_back(self.directory, needs.packages)
+                run, _ = self._change("init", extra=extra)
+            if run.ok:
+                cache.keep(self.directory, needs.packages)
         if run.ok:
             with contextlib.suppress(OSError):
                 self._initialised.write_text(self._needs().digest)
@@ -472,19 +476,3 @@ def _disk_full(place: Path, consequence: str) -> Diagnostic:
         f"There is too little space left where `{place}` is. {consequence}",
         hint="free some space, then run the command again",
     )
-
-
-@contextlib.contextmanager
-def _only_one(directory: Path) -> Iterator[Path | None]:
-    """Hold a directory for oneself. None where it cannot be made: it only saves time."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        yield None
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield directory
-    finally:
-        os.close(descriptor)

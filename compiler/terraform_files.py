@@ -29,6 +29,8 @@ class ModuleNeeds:
     must_init: bool
     digest: str
     """Of everything `init` looks at: with the same digest it need not run again."""
+    packages: str
+    """The same of the provider packages it installs alone; empty where it installs none, or what it installs is not read here."""
 
 
 def module_needs(directory: Path, *, registry: str, attached: Collection[str], engine: str) -> ModuleNeeds:
@@ -50,8 +52,18 @@ def module_needs(directory: Path, *, registry: str, attached: Collection[str], e
     return ModuleNeeds(
         remote_state=remote,
         must_init=remote or bool(wanted) or bool(facts["modules"]),
-        digest=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
+        digest=_digest(facts),
+        packages="" if not wanted or foreign or facts["modules"] else _digest([engine, sorted(wanted), _required(backends)]),
     )
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _required(blocks: list[JsonObject]) -> list[str]:
+    """Which version of which provider the modules ask for."""
+    return sorted(json.dumps(needs, sort_keys=True) for block in blocks for needs in _blocks(block, "required_providers"))
 
 
 def _module(file: Path) -> JsonObject | None:

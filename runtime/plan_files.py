@@ -104,15 +104,28 @@ def write_plan_file(path: Path, plan: PlanFile) -> str:
         fresh.replace(path)
     except OSError as failure:
         fresh.unlink(missing_ok=True)
-        raise SkycError(
-            error(
-                "plan-file-not-written",
-                "The plan file could not be written",
-                f"{path}: {failure.strerror or failure}.",
-                hint="name a place you may write to",
-            )
-        ) from failure
+        raise _not_written(path, failure.strerror or str(failure)) from failure
     return digest
+
+
+def writable(path: Path, task_file: Path) -> None:
+    """Before anything is planned. Raises SkycError where a plan file would replace what nobody meant to lose: a device, a pipe, or
+    the task file itself."""
+    if path.exists() and not path.is_file():
+        raise _not_written(path, "it is no file")
+    if path.exists() and task_file.exists() and path.samefile(task_file):
+        raise _not_written(path, "it is the task file")
+
+
+def _not_written(path: Path, why: str) -> SkycError:
+    return SkycError(
+        error(
+            "plan-file-not-written",
+            "The plan file could not be written",
+            f"{path}: {why}.",
+            hint="name a place you may write to",
+        )
+    )
 
 
 # What goes into one

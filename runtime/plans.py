@@ -30,6 +30,10 @@ def plan(session: Session, request: Request, *, hold: Hold | None, file: Path | 
     from .policy.judge import judged
     from .refusals import refused, warned
 
+    if file is not None:
+        from .plan_files import writable
+
+        writable(file, request.path)
     compilation = compile_request(session, request)
     if compilation.failed:
         if compilation.placement is None:

@@ -232,7 +232,8 @@ class _Resource:
         """Nothing in another spelling, or what the cloud says once something of ours uses the resource."""
         if attribute.kind is not ValueKind.KNOWN or attribute.before not in EMPTY:
             return False
-        return attribute.after in EMPTY or attribute.path.partition(".")[0] in self.says.settles
+        nothing = attribute.after in EMPTY or (attribute.before is None and attribute.after == "false")
+        return nothing or attribute.path.partition(".")[0] in self.says.settles
 
     def _gone(self) -> DriftRow:
         return self._row(
@@ -355,6 +356,9 @@ class _Resource:
             old, new = before.get(name) or [], after.get(name) or []
             filler = self.says.filled.get(name)
             if not _of_objects(old, new):
+                continue
+            if not old and name in self.says.settles:
+                yield name, None
                 continue
             if filler is None and max(len(old), len(new)) < 2 and len(old) == len(new):
                 continue

@@ -273,6 +273,13 @@ class PlacementPlan:
         return self.proof.status
 
     @property
+    def places(self) -> tuple[tuple[str, ...], ...]:
+        """Where each group goes, on which machine and market."""
+        return tuple(
+            (item.task, item.group, str(item.location), item.instance_type, item.market.value) for item in self.placements
+        )
+
+    @property
     def lines(self) -> tuple[CostLine, ...]:
         """Every cost line: machines, then storages, then transfers."""
         return (

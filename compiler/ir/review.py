@@ -95,6 +95,8 @@ class Meaning:
     """What dies with it, in words: `root disk`. Empty: nothing but itself."""
     size: str = ""
     """Path of that data's size in GB."""
+    says: tuple[str, ...] = ()
+    """Paths that say what a new one is, in the order in which they are read; its other attributes are counted. Empty: the first ones."""
 
 
 Meanings = FrozenMap[Meaning]

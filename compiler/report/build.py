@@ -9,12 +9,11 @@ from ..buckets import Bucket
 from ..diagnostics import Diagnostic, Severity, has_errors, in_reading_order
 from ..ir import ChangeSet, Fingerprints, FrozenMap, JobPlan, Meanings, PlacementPlan, PolicyEffect, PolicyResult
 from .cautions import cautions_of
-from .changes import change_rows, counts_of
+from .changes import NO_MEANINGS, change_rows, counts_of
 from .costs import costs_of
+from .environment import environment_of_what_goes
 from .model import ChangeRow, Report, Tone
 from .placement import alternative_rows, fallback_rows, group_rows, moves, proof_line, rejection_rows
-
-NO_MEANINGS: Meanings = FrozenMap()
 
 
 def build(
@@ -42,8 +41,9 @@ def build(
     destroy leaves, in words. meanings: what targets say of their resource types. environment: `environment_of`. task_file: its path
     as the user gave it, for the command that applies the plan.
     """
-    rows = change_rows(changes)
+    rows = change_rows(changes, meanings=meanings)
     groups = group_rows(placement, before)
+    environment = environment or (environment_of_what_goes(changes, deployment) if destroying else "")
     cautions = cautions_of(rows, groups, meanings, environment=environment)
     notes = placement.notes if placement else FrozenMap[str]()
     return Report(
@@ -68,7 +68,7 @@ def build(
         rejections=rejection_rows(placement) if placement else (),
         fallbacks=tuple(fallback_rows(placement)) if placement else (),
         jobs=_in_order(jobs, placement),
-        policies=tuple(sorted(policies, key=lambda rule: (not rule.blocks, rule.met, rule.rule, rule.source, rule.message))),
+        policies=tuple(sorted(policies, key=_gravest_rule)),
         policy_digest=policy_digest,
         changes=rows,
         drift=change_rows(changes, drift=True),
@@ -77,6 +77,11 @@ def build(
         engine=", ".join(sorted({f"{site.engine} {site.engine_version}" for site in changes})),
         catalog_digest=placement.catalog_digest[:12] if placement else "",
     )
+
+
+def _gravest_rule(rule: PolicyResult) -> tuple[bool, bool, bool, str, str, str]:
+    """What nobody can approve, what somebody has to, what only warns, and what is met."""
+    return (not rule.blocks, rule.effect is not PolicyEffect.DENY, rule.met, rule.rule, rule.source, rule.message)
 
 
 def _in_order(jobs: Iterable[JobPlan], plan: PlacementPlan | None) -> tuple[JobPlan, ...]:

@@ -12,17 +12,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..ir import Action, Exposure, Meaning, Meanings, Opening, ResourceChange, ValueKind
-from .changes import REPLACED, pair
+from ..ir import Action, AttributeChange, Exposure, Meaning, Meanings, Opening, ResourceChange, ValueKind
+from .changes import NOTHING, REPLACED, bare, pair
 from .model import Caution, ChangeRow, GroupRow, Risk
 
 WIDE = {4: 8, 6: 16}
 """IP version → length of a prefix. What is shorter is a good part of the world's addresses, and called everybody."""
 MOST_NAMED = 3
 """Resources of one kind that are named; the rest are counted."""
+LONGEST_CAUSE = 40
+"""Characters of a value that stands in a caution."""
 MOST_RIGHTS = 8
 """The same for rights: which ones is what a reader wants to know."""
-NOTHING = Meaning()
 PRODUCTION = "production"
 REASONS = {
     "replace_because_tainted": "it was left half made",
@@ -49,7 +50,7 @@ def cautions_of(
         named = tuple(addresses[:MOST_NAMED])
         found.append(Caution(risk=Risk.ADDRESS, subjects=named, text=f"gives a public address: {{}}{more}"))
     if environment == PRODUCTION:
-        found += [_spot(row) for row in groups if row.after is not None and row.after.market == "spot"]
+        found += _spot([row for row in groups if row.after is not None and row.after.market == "spot"])
     order = list(Risk)
     return tuple(sorted(found, key=lambda said: (order.index(said.risk), len(said.subjects) > 1, said.subjects, said.sentence)))
 
@@ -103,10 +104,16 @@ def _dies(change: ResourceChange, meaning: Meaning) -> str:
 def _forced(change: ResourceChange) -> Iterator[str]:
     for item in change.attributes:
         if item.forces_replacement:
-            before, after = pair(item.before, item.after)
-            secret = item.kind is ValueKind.SECRET
-            shown = "changed" if secret else f"was {before}" if item.after is None else f"{before} → {after}"
-            yield f"{item.path} {shown}"
+            yield f"{item.path} {_turned(item)}".rstrip()
+
+
+def _turned(item: AttributeChange) -> str:
+    """`"a" → "b"`; of what is too long for a first screen, such as a script, the diff below shows where it differs."""
+    if item.kind is ValueKind.SECRET or max(len(text or "") for text in (item.before, item.after)) > LONGEST_CAUSE:
+        return "changed"
+    if item.after is None:
+        return "" if item.before is None else f"was {pair(item.before, None)[0]}"
+    return " → ".join(pair(item.before, item.after))
 
 
 def _opens(change: ResourceChange, opening: Opening) -> bool:
@@ -159,7 +166,7 @@ def _rights(change: ResourceChange, meaning: Meaning) -> Iterator[str]:
     """What an identity may do after the change and may not do before it."""
     for path in meaning.policies:
         for item in change.attributes:
-            if _bare(item.path) != path or (item.kind is ValueKind.KNOWN and item.after is None):
+            if bare(item.path) != path or (item.kind is ValueKind.KNOWN and item.after is None):
                 continue
             if item.kind is not ValueKind.KNOWN:
                 yield "what, is known after the apply" if item.kind is ValueKind.UNKNOWN else "secret"
@@ -215,7 +222,7 @@ def _told(change: ResourceChange, path: str, *, before: bool = False) -> tuple[s
     found: list[str] = []
     told = False
     for item in change.attributes:
-        here = _bare(item.path)
+        here = bare(item.path)
         text = None if item.kind is ValueKind.SECRET else item.before if before else item.after
         below = here == path or here.startswith(f"{path}.")
         if not below and not path.startswith(f"{here}."):
@@ -256,16 +263,17 @@ def _plain(value: Any) -> Iterator[str]:
         yield value if isinstance(value, str) else json.dumps(value)
 
 
-def _bare(path: str) -> str:
-    """Without the positions in lists: `ingress.0.cidr_blocks` → `ingress.cidr_blocks`."""
-    return ".".join(step for step in path.split(".") if not step.isdigit())
-
-
 def _named(rights: list[str], comma: str = ", ") -> str:
     rest = len(rights) - MOST_RIGHTS
     return comma.join(rights[:MOST_RIGHTS]) + (f"{comma}and {rest} more" if rest > 0 else "")
 
 
-def _spot(row: GroupRow) -> Caution:
-    subject = row.task if row.group == "main" else f"{row.task}/{row.group}"
-    return Caution(risk=Risk.SPOT, subjects=(subject,), text="spot machines in production: {} can lose them at any moment")
+def _spot(rows: list[GroupRow]) -> list[Caution]:
+    """One for all of them, as for public addresses."""
+    if not rows:
+        return []
+    subjects = tuple(row.task if row.group == "main" else f"{row.task}/{row.group}" for row in rows)
+    rest = len(subjects) - MOST_NAMED
+    more = f", and {rest} more" if rest > 0 else ""
+    text = f"spot machines in production: {{}}{more} can lose them at any moment"
+    return [Caution(risk=Risk.SPOT, subjects=subjects[:MOST_NAMED], text=text)]

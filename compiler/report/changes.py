@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..ir import Action, AttributeChange, ChangeSet, ResourceChange, ValueKind
+from ..ir import Action, AttributeChange, ChangeSet, FrozenMap, Meaning, Meanings, ResourceChange, ValueKind
 from .harmless import safe
 from .model import ChangeRow, Counts
 
@@ -27,6 +27,9 @@ GRAVE = (Action.DELETE, *REPLACED, Action.FORGET)
 RISK_ORDER = (*GRAVE, Action.CREATE, Action.UPDATE, Action.READ, Action.NO_OP)
 """Destroys first: what a reader must not miss stands on top."""
 
+NO_MEANINGS: Meanings = FrozenMap()
+NOTHING = Meaning()
+
 WIDEST = 60
 """Characters of one value. Where two long ones differ, the place where they do is shown."""
 _AROUND = 12
@@ -38,6 +41,7 @@ _OWN_TAG = re.compile(r'(?:\.|\[")skyc[-.][\w./-]*(?:"\])?$|^tags(?:_all)?\.Name
 """Tags that skyc gives everything it makes; the one called Name says what the address says."""
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_OWN_LIST = re.compile(r'\["skyc-\w+:[^"]*"(?:,"skyc-\w+:[^"]*")*\]')
 _OWN_TEXT = '"skyc-deployment='
 """The same tags, where a cloud has none and they stand in a description."""
 
@@ -51,12 +55,16 @@ class DiffRow:
     inner: bool = False
 
 
-def change_rows(sites: Iterable[ChangeSet], *, drift: bool = False) -> tuple[ChangeRow, ...]:
+def change_rows(sites: Iterable[ChangeSet], *, drift: bool = False, meanings: Meanings = NO_MEANINGS) -> tuple[ChangeRow, ...]:
     """Everything that happens, the gravest first. What stays as it is has no row, but for moves and imports."""
     found = list(sites)
     times = Counter(address for site in found for address in {change.address for change in (*site.changes, *site.drift)})
     rows = [
-        ChangeRow(site=str(site.site) if times[change.address] > 1 else "", change=replace(change, attributes=_by_path(change)))
+        ChangeRow(
+            site=str(site.site) if times[change.address] > 1 else "",
+            change=replace(change, attributes=_by_path(change)),
+            says=meanings.get(change.type, NOTHING).says,
+        )
         for site in found
         for change in (site.drift if drift else site.changes)
         if change.action is not Action.NO_OP or change.previous_address or change.importing
@@ -111,13 +119,24 @@ def diff_rows(row: ChangeRow) -> Iterator[DiffRow]:
     shown = () if change.action is Action.DELETE else change.attributes
     told = [item for item in shown if item.kind is not ValueKind.UNKNOWN or item.forces_replacement]
     telling = [item for item in told if not _is_dull(change, item)]
-    listed = telling[:MOST_ATTRIBUTES] if change.action is Action.CREATE else telling
+    listed = _of_new(telling, row.says) if change.action is Action.CREATE else telling
     unknown = sum(item.kind is ValueKind.UNKNOWN for item in shown)
     more = [(len(telling) - len(listed), "more"), (unknown, "known after apply")]
     counted = ", ".join(f"+{count} {word}" for count, word in more if count)
     yield DiffRow(symbol=symbol, text=safe(row.name + _came_from(change) + (f" ({counted})" if counted else "")))
     for item in listed:
         yield DiffRow(symbol=symbol, text=_attribute(change, item), inner=True)
+
+
+def _of_new(attributes: list[AttributeChange], says: tuple[str, ...]) -> list[AttributeChange]:
+    """What is shown of something new: what says what it is, else the first ones."""
+    found = [item for path in says for item in attributes if bare(item.path) == path or bare(item.path).startswith(f"{path}.")]
+    return (found or attributes)[:MOST_ATTRIBUTES]
+
+
+def bare(path: str) -> str:
+    """Without the positions in lists: `ingress.0.cidr_blocks` → `ingress.cidr_blocks`."""
+    return ".".join(step for step in path.split(".") if not step.isdigit())
 
 
 def _came_from(change: ResourceChange) -> str:
@@ -129,7 +148,9 @@ def _is_dull(change: ResourceChange, item: AttributeChange) -> bool:
     """Of something new: what is not set, and skyc's own tags, which say nothing about it."""
     if change.action is not Action.CREATE or item.kind is not ValueKind.KNOWN:
         return False
-    return item.after in _EMPTY or _OWN_TAG.search(item.path) is not None or (item.after or "").startswith(_OWN_TEXT)
+    after = item.after or ""
+    own = _OWN_TAG.search(item.path) is not None or _OWN_LIST.fullmatch(after) is not None or after.startswith(_OWN_TEXT)
+    return own or item.after in _EMPTY
 
 
 def _attribute(change: ResourceChange, item: AttributeChange) -> str:

@@ -35,7 +35,7 @@ from .document import (
 )
 from .harmless import clipped
 from .model import Caution, ChangeRow, CostRow, FallbackRow, GroupRow, Report, Side, Tone
-from .money import HOURS_PER_MONTH, Sum, difference
+from .money import Sum, difference
 
 NOT_COMPARED = "not compared: there is no state here"
 JOB_WORDS = {
@@ -44,8 +44,12 @@ JOB_WORDS = {
     JobAction.FOLLOW: "is running",
     JobAction.NOTHING: "has succeeded",
 }
+ASIDE = ("prices: ", "transfers: ")
+"""Notes about how all amounts and times are counted: they stand with the cost lines, since none is about this plan."""
 SHOWN_DIGITS = 16
 """Of a fingerprint: 64 bits name a plan among all that anybody reviews, and fit on a phone. JSON has all of it."""
+MOST_LINES = 6
+"""Places, Storages and moves, and jobs, that stand above the folds: more push what matters off the first screen."""
 CUT = "in the plan itself (--format json)"
 """Where the rest is, of what was left out for its size."""
 
@@ -58,6 +62,8 @@ class Limits:
     creates: int | None = None
     updates: int | None = None
     alternatives: int | None = None
+    listed: int | None = None
+    """Places, data that moves and jobs, of which the first few stand above in any case."""
     repeated: int | None = None
     """Destroys and replacements in the resource diff, each of which stands in the caution as well."""
 
@@ -98,11 +104,10 @@ def body(report: Report, limits: Limits) -> Iterator[Block]:
     yield from paragraph([*_standing(report)])
     yield from _policies(report.policies)
     yield from paragraph([plain(f"stays: {text}") for text in report.kept])
-    yield from paragraph(
-        [plain(f"job {job.task} {JOB_WORDS[job.action]} · run {job.run} · {job.detail}") for job in report.jobs]
-    )
+    yield from paragraph(_first(_jobs(report), "job"))
     yield from _said(report.diagnostics, Severity.WARNING, "Warnings")
     yield from _resources(report.changes, limits)
+    yield from _everything(report, limits)
     yield from _drift(report.drift)
     yield from _why_here(report, limits)
     yield from _fallbacks(report, limits)
@@ -123,8 +128,10 @@ def _failures(report: Report) -> Iterator[Block]:
     for said in report.diagnostics:
         if said.severity is Severity.ERROR:
             lines += _diagnostic(said)
+    errors = [said.detail for said in report.diagnostics if said.severity is Severity.ERROR]
     for rule in report.policies:
-        if rule.blocks:
+        # A denial that came as an error has been said, with its lines.
+        if rule.blocks and not any(detail.startswith(f"Rule `{rule.rule}`:") for detail in errors):
             lines.append((*strong(_BLOCKS[rule.effect]), *plain(" "), *_rule(rule)))
     if lines:
         failed = report.tone is Tone.FAILED
@@ -154,17 +161,52 @@ def _headline(report: Report) -> Iterator[Line]:
             change = difference(costs.before, costs.total)
             change = f" ({change})" if change else ""
             price = price if change == " (unchanged)" else f"{costs.before} → {price}"
-        hours = costs.hours + (" assumed" if costs.assumed else "")
-        yield (*strong(price), *plain(f"{change} · {costs.hourly}/h · {hours}"))
-        several = len(report.groups) > 1
-        for row in report.groups:
-            yield _place_line(row, several=several)
-        if report.proof:
-            yield plain(report.proof)
-        yield from (plain(text) for text in report.moves)
-        yield from (marked(f"note: {text}") for text in report.notes)
+        yield (*strong(price), *plain(f"{change} · {costs.hourly.rate}/h{_hours(report)}"))
+        yield from _first(_places(report), "place")
     outside = f" · {plural(len(report.drift), 'resource')} changed outside skyc" if report.drift else ""
     yield plain(f"{report.counts}{outside}" if report.compared else NOT_COMPARED)
+    if report.objective:
+        if report.proof:
+            yield plain(report.proof)
+        yield from _first([plain(text) for text in report.moves], "line")
+        yield from (marked(f"note: {text}") for text in report.notes if not text.startswith(ASIDE))
+
+
+def _hours(report: Report) -> str:
+    """How long the run takes that is paid for. Tasks one after the other have a line of their own, which says when all of it ends."""
+    several = len({row.task for row in report.groups if row.after is not None}) > 1
+    said = "" if several else f" · {report.costs.hours}"
+    if not report.costs.assumed:
+        return said
+    return f"{said} assumed" if said else " · hours assumed"
+
+
+def _first(lines: list[Line], noun: str) -> list[Line]:
+    """The first few. All of them stand in a fold below then."""
+    hidden = len(lines) - MOST_LINES
+    return lines if hidden <= 0 else [*lines[:MOST_LINES], plain(f"and {plural(hidden, f'more {noun}')}, below")]
+
+
+def _everything(report: Report, limits: Limits) -> Iterator[Block]:
+    """Where there are more than fit on a screen: all places, what data moves, and all jobs."""
+    lists = (_places(report), [plain(text) for text in report.moves], _jobs(report))
+    long = [lines for lines in lists if len(lines) > MOST_LINES]
+    if long:
+        shown = [lines if limits.listed is None else lines[: limits.listed] for lines in long]
+        hidden = sum(map(len, long)) - sum(map(len, shown))
+        blocks = [block for lines in shown for block in paragraph(lines)]
+        blocks += _left_out([f"{hidden:,} more"] if hidden else [])
+        yield Fold(summary=f"All places, data and jobs · {sum(map(len, long)):,}", blocks=tuple(blocks))
+
+
+def _jobs(report: Report) -> list[Line]:
+    return [plain(f"job {job.task} {JOB_WORDS[job.action]} · run {job.run} · {job.detail}") for job in report.jobs]
+
+
+def _places(report: Report) -> list[Line]:
+    """What moves before what stays."""
+    several = len(report.groups) > 1
+    return [_place_line(row, several=several) for row in sorted(report.groups, key=lambda row: not row.changed)]
 
 
 def _place_line(row: GroupRow, *, several: bool) -> Line:
@@ -174,7 +216,8 @@ def _place_line(row: GroupRow, *, several: bool) -> Line:
         return plain(f"{label}goes")
     before = row.before
     if before is None or before == side:
-        text = f"{side.where} · {side.machine} ({side.shape} each) · {plural(side.nodes, 'node')} · {side.market}"
+        each = " each" if side.nodes > 1 else ""
+        text = f"{side.where} · {side.machine} ({side.shape}{each}) · {plural(side.nodes, 'node')} · {side.market}"
     else:
         # The table below has it in full.
         where = (_region(before), _region(side)) if _region(before) != _region(side) else (before.where, side.where)
@@ -220,8 +263,10 @@ def _now_and_after(report: Report) -> Iterator[Block]:
     if len(report.groups) == 1 and changed:
         rows += [_cells(*words) for words in _compared(changed[0], (before, costs.total))]
     else:
-        for row in changed:
+        for row in changed[:MOST_LINES]:
             rows.append(_cells(_group(row.task, row.group), _in_short(row.before), _in_short(row.after)))
+        if len(changed) > MOST_LINES:
+            rows.append(_cells(f"{len(changed) - MOST_LINES:,} more", "", "below"))
     rows.append((strong("Total per run"), strong(str(before)), strong(str(costs.total))))
     yield Table(head=("", "now", "after"), right=(False, True, True), rows=tuple(rows))
 
@@ -240,7 +285,7 @@ def _compared(row: GroupRow, totals: tuple[Sum, Sum]) -> Iterator[tuple[str, str
         ("Each", now.shape, after.shape),
         ("Where", now.where, after.where),
         ("Market", now.market, after.market),
-        ("Rate", f"{now.hourly}/h", f"{after.hourly}/h"),
+        ("Rate", f"{now.hourly.rate}/h", f"{after.hourly.rate}/h"),
         ("Run, expected", now.hours, after.hours),
         ("Machines, per run", str(now.amount), str(after.amount)),
     ]
@@ -254,7 +299,7 @@ def _compared(row: GroupRow, totals: tuple[Sum, Sum]) -> Iterator[tuple[str, str
 def _in_short(side: Side | None) -> str:
     if side is None:
         return "–"
-    return f"{side.nodes}× {side.machine} {side.market} at {side.where}, {side.hourly}/h"
+    return f"{side.nodes}× {side.machine} {side.market} at {side.where}, {side.hourly.rate}/h"
 
 
 def _standing(report: Report) -> Iterator[Line]:
@@ -263,8 +308,7 @@ def _standing(report: Report) -> Iterator[Line]:
     if costs.worst != costs.total:
         yield (*plain("worst case, without spot: "), *strong(str(costs.worst)))
     if costs.hourly.known or not costs.hourly.whole:
-        month = costs.hourly.times(HOURS_PER_MONTH)
-        yield plain(f"up after the run, until it is destroyed: {costs.hourly}/h ({month} a month)")
+        yield plain(f"up after the run, until it is destroyed: {costs.hourly.rate}/h ({costs.hourly.monthly} a month)")
     if costs.keeps:
         yield plain(f"kept after a destroy: {costs.kept} a month")
 
@@ -393,26 +437,35 @@ def _costs(report: Report, limits: Limits) -> Iterator[Block]:
     if not rows:
         return
     shown = rows if limits.costs is None else rows[: limits.costs]
-    cells = tuple(_cost_cells(row) for row in shown)
+    # Sources are longer than a phone is wide, and many lines have the same one.
+    sources = list(dict.fromkeys(map(_source, shown)))
+    cells = tuple(_cost_cells(row, sources.index(_source(row)) + 1) for row in shown)
     blocks: list[Block] = []
     if cells:
         head = ("", "quantity", "unit price", "per run", "source")
-        blocks.append(Table(head=head, right=(False, True, True, True, False), rows=cells))
+        blocks.append(Table(head=head, right=(False, True, True, True, True), rows=cells))
+        blocks.append(Numbered(lines=tuple(plain(text) for text in sources)))
     hidden = len(rows) - len(shown)
     blocks += _left_out([f"{hidden} more"] if hidden else [])
-    blocks += paragraph([plain(" ".join(_conventions(report)))])
+    blocks += paragraph(
+        [plain(" ".join(_conventions(report))), *(marked(text) for text in report.notes if text.startswith(ASIDE))]
+    )
     dated = f" · prices of {report.costs.prices_of}" if report.costs.prices_of else ""
     yield Fold(summary=f"Cost lines · {len(rows)}{dated}", blocks=tuple(blocks))
 
 
-def _cost_cells(row: CostRow) -> tuple[Line, ...]:
+def _source(row: CostRow) -> str:
+    return f"{row.source}, {row.as_of}" if row.as_of else row.source
+
+
+def _cost_cells(row: CostRow, source: int) -> tuple[Line, ...]:
     about = "≈ " if row.estimated else ""
     return _cells(
-        f"{row.of}: {row.label}" if row.of else row.label,
+        f"{row.of.removesuffix('/main')}: {row.label}" if row.of else row.label,
         f"{row.quantity} {row.unit}",
         about + row.unit_price,
         about + row.amount,
-        f"{row.source}, {row.as_of}" if row.as_of else row.source,
+        str(source),
     )
 
 
@@ -431,10 +484,12 @@ def _cannot_be_applied(report: Report) -> bool:
 
 
 def _last(report: Report) -> Iterator[Block]:
-    """The command that does this plan and no other, and what made it. A plan that was compared with nothing cannot be applied."""
-    if report.fingerprint and report.compared and not report.destroying and not _cannot_be_applied(report):
-        quoted = shlex.quote(report.task_file) if report.task_file else "TASK"
-        yield Command(text=clipped(f"skyc apply {quoted} --plan {report.fingerprint[:SHOWN_DIGITS]}"))
+    """The command that does this plan and no other, and what made it. A plan that was compared with nothing cannot be applied, and that of
+    a plan file names no task file: who reads it is about to apply the file."""
+    applied = report.fingerprint and report.task_file and report.compared and not report.destroying
+    if applied and not _cannot_be_applied(report):
+        command = f"skyc apply {shlex.quote(report.task_file)} --plan {report.fingerprint[:SHOWN_DIGITS]}"
+        yield Command(text=clipped(command))
     facts = [report.engine] if report.engine else []
     facts += [f"catalog {report.catalog_digest}"] if report.catalog_digest else []
     if facts:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from ..buckets import Bucket
 from ..ir import CostLine, PlacementPlan, decimal_text
 from .model import CostRow, Costs
-from .money import Sum, money, sum_of
-from .placement import side
+from .money import Sum, money, sum_of, unit_price
+from .placement import hours_text, side
 
+THOUSANDTH = Decimal("0.001")
 _DATE = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
 
 
@@ -43,7 +44,8 @@ def costs_of(plan: PlacementPlan | None, before: PlacementPlan | None, *, hours:
         hourly=Sum(known=sum((rate.known for rate in rates), Decimal(0)), whole=all(rate.whole for rate in rates)),
         kept=kept,
         keeps=bool(staying),
-        hours=f"{decimal_text(hours)} h",
+        # On the machines chosen: a task may have times of its own for each accelerator.
+        hours=hours_text(max((placed.hours for placed in plan.placements), default=hours)),
         assumed=assumed,
         rows=tuple(_rows(plan)),
         prices_of=_dates(plan),
@@ -81,13 +83,15 @@ def _rows(plan: PlacementPlan) -> Iterator[CostRow]:
 
 
 def _row(line: CostLine, of: str) -> CostRow:
+    # A thousandth of a month or an hour is below what anybody reads; the amount is of all digits.
+    quantity = line.quantity.quantize(THOUSANDTH, ROUND_HALF_EVEN) or line.quantity
     return CostRow(
         of="" if of == line.label else of,
         kind=line.kind,
         label=line.label,
-        quantity=decimal_text(line.quantity),
+        quantity=decimal_text(quantity),
         unit=line.unit,
-        unit_price=money(line.unit_price),
+        unit_price=unit_price(line.unit_price, quantity, line.amount),
         amount=money(line.amount),
         source=line.source,
         as_of=line.as_of,

@@ -137,6 +137,8 @@ class ChangeRow:
 
     site: str
     change: ResourceChange
+    says: tuple[str, ...] = ()
+    """Paths that say what it is, where it is new (`Meaning.says`)."""
 
     @property
     def name(self) -> str:

@@ -9,6 +9,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 CENT = Decimal("0.01")
 HOURS_PER_MONTH = Decimal(730)
 """As the clouds' own price lists count: 365 days by 12."""
+WITHOUT_CENTS = Decimal(100)
+"""US dollars a month from which cents are left out."""
+_RATE_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +27,20 @@ class Sum:
             return money(self.known)
         return f"≥ {money(self.known)}" if self.known else "?"
 
-    def times(self, factor: Decimal) -> Sum:
-        return Sum(known=self.known * factor, whole=self.whole)
+    @property
+    def rate(self) -> str:
+        """The same per hour, as `rate` shows it."""
+        if self.whole:
+            return rate(self.known)
+        return f"≥ {rate(self.known)}" if self.known else "?"
+
+    @property
+    def monthly(self) -> str:
+        """What this an hour comes to in a month, without cents where they say nothing."""
+        month = self.known * HOURS_PER_MONTH
+        whole = month.quantize(Decimal(1), ROUND_HALF_EVEN)
+        text = money(month) if month < WITHOUT_CENTS else f"${whole:,f}"
+        return text if self.whole else f"≥ {text}" if self.known else "?"
 
     @property
     def exact(self) -> Decimal | None:
@@ -49,8 +64,34 @@ def money(amount: Decimal | None) -> str:
         return "?"
     # What is not nothing never reads as nothing.
     step = CENT if amount == 0 or abs(amount) >= CENT else Decimal(10) ** (amount.adjusted() - 1)
-    text = f"${abs(amount).quantize(step, ROUND_HALF_EVEN):,f}"
+    text = _unpadded(abs(amount).quantize(step, ROUND_HALF_EVEN))
     return f"−{text}" if amount < 0 else text
+
+
+def rate(amount: Decimal | None) -> str:
+    """An amount per hour, to four digits where cents are fewer: readers multiply it by hours and months. `$1.245`, `$12.40`, `$0.20`."""
+    if amount is None or amount == 0:
+        return money(amount)
+    step = min(CENT, Decimal(10) ** (amount.adjusted() - _RATE_DIGITS + 1))
+    return _unpadded(amount.quantize(step, ROUND_HALF_EVEN))
+
+
+def unit_price(price: Decimal | None, quantity: Decimal, amount: Decimal | None) -> str:
+    """A price with as many digits as it takes for `quantity` times what is shown to be the amount shown."""
+    if price is None or amount is None:
+        return money(price)
+    for digits in range(2, 9):
+        shown = price.quantize(Decimal(10) ** -digits, ROUND_HALF_EVEN)
+        if (shown or not price) and money(quantity * shown) == money(amount):
+            return _unpadded(shown)
+    return _unpadded(price)
+
+
+def _unpadded(amount: Decimal) -> str:
+    """With two decimals at least."""
+    text = f"{amount:,f}"
+    whole, _, part = text.partition(".")
+    return f"${whole}.{part.rstrip('0'):0<2}"
 
 
 def signed(amount: Decimal) -> str:

@@ -9,7 +9,7 @@ from ..buckets import Bucket
 from ..failover import envelope
 from ..ir import GroupPlacement, Market, NodeShape, Objective, PlacementPlan, decimal_text
 from .model import AlternativeRow, FallbackRow, GroupRow, RejectionRow, Side
-from .money import money, signed, sum_of
+from .money import Sum, money, rate, signed, sum_of
 
 TENTH, HUNDREDTH = Decimal("0.1"), Decimal("0.01")
 MOST_REJECTIONS = 3
@@ -39,18 +39,26 @@ def group_rows(plan: PlacementPlan | None, before: PlacementPlan | None) -> tupl
 
 
 def side(placed: GroupPlacement) -> Side:
-    hours = decimal_text(placed.hours.quantize(HUNDREDTH))
     return Side(
         where=place(placed),
         machine=placed.instance_type,
         shape=shape(placed.shape),
         nodes=placed.num_nodes,
         market=market(placed),
-        hourly=sum_of(
-            None if line.unit_price is None else line.unit_price * placed.num_nodes for line in placed.lines if line.unit == "h"
-        ),
-        hours=f"{hours} h",
+        hourly=per_hour(placed),
+        hours=hours_text(placed.hours),
         amount=sum_of(line.amount for line in placed.lines),
+    )
+
+
+def hours_text(hours: Decimal) -> str:
+    return f"{decimal_text(hours.quantize(HUNDREDTH))} h"
+
+
+def per_hour(placed: GroupPlacement) -> Sum:
+    """All its nodes, with their disks and addresses."""
+    return sum_of(
+        None if line.unit_price is None else line.unit_price * placed.num_nodes for line in placed.lines if line.unit == "h"
     )
 
 
@@ -119,15 +127,16 @@ def fallback_rows(plan: PlacementPlan) -> Iterator[FallbackRow]:
     """Group by group, in the order in which they are tried."""
     for placed in plan.placements:
         for item in envelope(plan, placed.task, placed.group)[1:]:
-            hourly, worst = (None if price is None else price * item.num_nodes for price in (item.hourly, item.worst_hourly))
+            worst = None if item.worst_hourly is None else (item.worst_hourly + item.beside_worst) * item.num_nodes
+            here = per_hour(item)
             yield FallbackRow(
                 task=item.task,
                 group=item.group,
                 where=str(item.location),
                 machine=item.instance_type,
                 market=market(item),
-                hourly=money(hourly),
-                worst="" if worst == hourly else money(worst),
+                hourly=here.rate,
+                worst="" if worst == here.exact else rate(worst),
             )
 
 

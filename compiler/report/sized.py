@@ -1,9 +1,9 @@
 """Fitting a report into a comment. Forges refuse a comment above some size, and nobody reads one far below it.
 
 The order in which rows are left out, one kind after the other, is the one of this file: cost lines, resources that are made, resources
-that are changed, alternatives (with fallbacks and what was left out), and last the second mention of what is destroyed. Destroys and
-replacements stand in the caution in any case, and nothing takes away policies or errors: a comment that these alone make larger than the
-budget is larger. What is left out is counted.
+that are changed, alternatives (with fallbacks and what was left out), long lists of places and jobs, and last the second mention of what
+is destroyed. Destroys and replacements stand in the caution in any case, and nothing takes away policies or errors: a comment that these
+alone make larger than the budget is larger. What is left out is counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .model import Report
 
 COMMENT_BYTES = 60_000
 """UTF-8 bytes. GitHub takes 65,536 characters, by other measurements 262,144 bytes; this is safe under each reading."""
-_ORDER = ("costs", "creates", "updates", "alternatives", "repeated")
+_ORDER = ("costs", "creates", "updates", "alternatives", "listed", "repeated")
 
 
 def fitting(reports: tuple[Report, ...], rendered: Callable[[Limits], str], budget: int = COMMENT_BYTES) -> str:
@@ -57,6 +57,8 @@ def _count(report: Report, name: str) -> int:
             return sum(row.change.action is Action.CREATE for row in report.changes)
         case "alternatives":
             return max(len(report.alternatives), len(report.fallbacks))
+        case "listed":
+            return max(len(report.groups), len(report.moves), len(report.jobs))
         case "repeated":
             return sum(row.change.action in GRAVE for row in report.changes)
         case _:

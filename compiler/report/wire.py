@@ -96,7 +96,7 @@ def _cost(costs: Costs) -> JsonObject:
         "per_run": str(costs.total),
         "per_run_before": None if costs.before is None else str(costs.before),
         "worst_case": str(costs.worst),
-        "hourly": str(costs.hourly),
+        "hourly": costs.hourly.rate,
         "kept_monthly": str(costs.kept),
         "hours": costs.hours + (" assumed" if costs.assumed else ""),
         "usd": {
@@ -139,7 +139,7 @@ def _side(side: Side) -> JsonObject:
         "machine": f"{side.machine} ({side.shape} each)",
         "nodes": side.nodes,
         "market": side.market,
-        "hourly": str(side.hourly),
+        "hourly": side.hourly.rate,
         "hours": side.hours,
         "amount": str(side.amount),
     }

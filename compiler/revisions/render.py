@@ -42,6 +42,7 @@ from ..report.document import (
 from ..report.harmless import clipped
 from ..report.model import Caution, Tone
 from ..report.money import Sum, difference
+from ..report.placement import per_hour
 from ..report.wire import policy_object
 from .model import DeploymentDiff, Kind, RevisionDiff
 
@@ -269,8 +270,7 @@ def _groups(plan: PlacementPlan | None) -> dict[tuple[str, str], GroupPlacement]
 
 def _placed(placed: GroupPlacement) -> str:
     spot = " spot" if placed.market is Market.SPOT else ""
-    hourly = None if placed.hourly is None else placed.hourly * placed.num_nodes
-    return f"{_place(placed)} · {placed.num_nodes}× {placed.instance_type}{spot} · {money(hourly)}/h"
+    return f"{_place(placed)} · {placed.num_nodes}× {placed.instance_type}{spot} · {per_hour(placed).rate}/h"
 
 
 def _place(placed: GroupPlacement) -> str:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...compiler.ir import Exposure, FrozenMap, Meaning, Meanings, Opening
 
 _PUBLIC_ADDRESS = Opening(exposure=Exposure.ADDRESS, path="associate_public_ip_address", values=frozenset({"true"}))
-_MACHINE = Meaning(data="root disk, without a snapshot", size="root_block_device.volume_size", openings=(_PUBLIC_ADDRESS,))
+_MACHINE = Meaning(
+    data="root disk, without a snapshot",
+    size="root_block_device.volume_size",
+    openings=(_PUBLIC_ADDRESS,),
+    says=(
+        "instance_type",
+        "root_block_device.volume_size",
+        "root_block_device.volume_type",
+        "associate_public_ip_address",
+        "iam_instance_profile",
+        "tags",
+    ),
+)
 _PORTS = ("from_port", "to_port")
 _GROUP = Meaning(
     openings=tuple(
@@ -18,10 +32,15 @@ _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "re
 MEANINGS: Meanings = FrozenMap(
     {
         "aws_default_security_group": _GROUP,
-        "aws_iam_instance_profile": Meaning(grants=("role",)),
-        "aws_iam_role": Meaning(policies=("assume_role_policy", "inline_policy.policy"), grants=("managed_policy_arns",)),
+        "aws_iam_instance_profile": Meaning(grants=("role",), says=("role",)),
+        "aws_iam_role": Meaning(
+            policies=("assume_role_policy", "inline_policy.policy"),
+            grants=("managed_policy_arns",),
+            says=("name", "assume_role_policy"),
+        ),
         "aws_iam_role_policy": Meaning(policies=("policy",)),
-        "aws_instance": _MACHINE,
+        "aws_instance": replace(_MACHINE, says=("instance_type", "instance_market_options.market_type", *_MACHINE.says[1:])),
+        "aws_key_pair": Meaning(says=("key_name",)),
         "aws_launch_template": Meaning(
             openings=(
                 Opening(
@@ -29,12 +48,21 @@ MEANINGS: Meanings = FrozenMap(
                     path="network_interfaces.associate_public_ip_address",
                     values=frozenset({"true"}),
                 ),
-            )
+            ),
+            says=(
+                "image_id",
+                "instance_type",
+                "instance_market_options.market_type",
+                "block_device_mappings.ebs.volume_size",
+                "block_device_mappings.ebs.volume_type",
+                "block_device_mappings.ebs.encrypted",
+                "metadata_options.http_tokens",
+            ),
         ),
-        # Ready-made lists that give everybody, or every account there is, the objects.
+        # Its policy is a resource of its own; the attribute repeats it.
         "aws_s3_bucket": Meaning(
             data="objects",
-            policies=("policy",),
+            says=("bucket",),
             openings=(
                 Opening(
                     exposure=Exposure.DATA,
@@ -47,11 +75,13 @@ MEANINGS: Meanings = FrozenMap(
         "aws_s3_bucket_public_access_block": Meaning(
             openings=tuple(Opening(exposure=Exposure.DATA, path=path, values=frozenset({"false"})) for path in _BLOCKS)
         ),
-        "aws_security_group": _GROUP,
+        "aws_security_group": replace(_GROUP, says=("name", "description")),
         "aws_spot_instance_request": _MACHINE,
         "aws_subnet": Meaning(
-            openings=(Opening(exposure=Exposure.ADDRESS, path="map_public_ip_on_launch", values=frozenset({"true"})),)
+            openings=(Opening(exposure=Exposure.ADDRESS, path="map_public_ip_on_launch", values=frozenset({"true"})),),
+            says=("availability_zone_id", "cidr_block"),
         ),
+        "aws_vpc": Meaning(says=("cidr_block",)),
         "aws_vpc_endpoint": Meaning(policies=("policy",)),
         "aws_vpc_security_group_ingress_rule": Meaning(
             openings=tuple(Opening(exposure=Exposure.REACH, path=path, ports=_PORTS) for path in ("cidr_ipv4", "cidr_ipv6"))
@@ -62,7 +92,6 @@ PLAIN = frozenset(
     {
         "aws_autoscaling_group",
         "aws_internet_gateway",
-        "aws_key_pair",
         "aws_placement_group",
         "aws_route",
         "aws_route_table",
@@ -71,7 +100,6 @@ PLAIN = frozenset(
         "aws_s3_bucket_ownership_controls",
         "aws_s3_bucket_server_side_encryption_configuration",
         "aws_s3_bucket_versioning",
-        "aws_vpc",
         "aws_vpc_security_group_egress_rule",
     }
 )

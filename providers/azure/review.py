@@ -20,7 +20,20 @@ def _rules(above: str = "") -> Meaning:
                 ports=(f"{above}destination_port_range", f"{above}destination_port_ranges"),
             )
             for path in ("source_address_prefix", "source_address_prefixes")
-        )
+        ),
+        says=tuple(
+            f"{above}{path}"
+            for path in (
+                "access",
+                "direction",
+                "source_address_prefix",
+                "source_address_prefixes",
+                "destination_port_range",
+                "destination_port_ranges",
+                "protocol",
+                "priority",
+            )
+        ),
     )
 
 
@@ -33,18 +46,37 @@ _MACHINE = Meaning(
 
 MEANINGS: Meanings = FrozenMap(
     {
-        "azurerm_linux_virtual_machine": Meaning(data=_MACHINE.data, size=_MACHINE.size, grants=_MACHINE.grants),
+        "azurerm_linux_virtual_machine": Meaning(
+            data=_MACHINE.data,
+            size=_MACHINE.size,
+            grants=_MACHINE.grants,
+            says=(
+                "size",
+                "priority",
+                "zone",
+                "os_disk.disk_size_gb",
+                "os_disk.storage_account_type",
+                "source_image_id",
+                "source_image_reference.offer",
+                "source_image_reference.sku",
+                "tags",
+            ),
+        ),
+        "azurerm_network_interface": Meaning(says=("ip_configuration.private_ip_address",)),
         "azurerm_linux_virtual_machine_scale_set": _MACHINE,
         "azurerm_network_security_group": _rules("security_rule."),
         "azurerm_network_security_rule": _rules(),
-        "azurerm_public_ip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),)),
-        "azurerm_resource_group": Meaning(data="everything in it"),
+        # The address that an interface may have.
+        "azurerm_public_ip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),), says=("allocation_method", "sku")),
+        "azurerm_resource_group": Meaning(data="everything in it", says=("name", "location")),
         "azurerm_role_assignment": Meaning(grants=("role_definition_name", "role_definition_id", "scope", "principal_id")),
         "azurerm_storage_account": Meaning(
             data="containers and objects",
             grants=("identity.identity_ids",),
             openings=(Opening(exposure=Exposure.DATA, path="allow_nested_items_to_be_public", values=frozenset({"true"})),),
         ),
+        "azurerm_subnet": Meaning(says=("address_prefixes",)),
+        "azurerm_virtual_network": Meaning(says=("address_space",)),
         "azurerm_storage_container": Meaning(
             data="objects",
             openings=(Opening(exposure=Exposure.DATA, path="container_access_type", values=frozenset({"blob", "container"})),),
@@ -57,17 +89,13 @@ PLAIN = frozenset(
         "azurerm_application_security_group",
         "azurerm_nat_gateway",
         "azurerm_nat_gateway_public_ip_association",
-        # The address it may have is a resource of its own.
-        "azurerm_network_interface",
         "azurerm_network_interface_application_security_group_association",
         "azurerm_network_interface_security_group_association",
         "azurerm_proximity_placement_group",
         "azurerm_ssh_public_key",
-        "azurerm_subnet",
         "azurerm_subnet_nat_gateway_association",
         "azurerm_subnet_network_security_group_association",
         "azurerm_user_assigned_identity",
-        "azurerm_virtual_network",
     }
 )
 """What is emitted and means nothing special: it lets nobody in, gives no rights and holds no data."""

@@ -22,19 +22,33 @@ MEANINGS: Meanings = FrozenMap(
                     when=FrozenMap({"direction": "INGRESS"}),
                     ports=("allow.ports",),
                 ),
-            )
+            ),
+            says=("direction", "allow", "deny", "source_ranges", "source_tags", "priority"),
         ),
         "google_compute_instance": Meaning(
             data="boot disk, without a snapshot",
             size="boot_disk.initialize_params.size",
             grants=_IDENTITY,
             openings=(_PUBLIC_ADDRESS,),
+            says=(
+                "machine_type",
+                "guest_accelerator.type",
+                "guest_accelerator.count",
+                "scheduling.provisioning_model",
+                "boot_disk.initialize_params.image",
+                "boot_disk.initialize_params.size",
+                "boot_disk.initialize_params.type",
+                "labels",
+            ),
         ),
+        "google_compute_network": Meaning(says=("name",)),
+        "google_compute_subnetwork": Meaning(says=("ip_cidr_range", "region")),
         "google_compute_instance_template": Meaning(grants=_IDENTITY, openings=(_PUBLIC_ADDRESS,)),
         # "inherited" leaves it to the organization, which may say nothing.
         "google_storage_bucket": Meaning(
             data="objects",
             openings=(Opening(exposure=Exposure.DATA, path="public_access_prevention", values=frozenset({"inherited"})),),
+            says=("name", "location", "storage_class", "public_access_prevention"),
         ),
         "google_storage_bucket_iam_member": Meaning(
             grants=("bucket", "role", "member"),
@@ -45,11 +59,9 @@ MEANINGS: Meanings = FrozenMap(
 PLAIN = frozenset(
     {
         "google_compute_instance_group_manager",
-        "google_compute_network",
         "google_compute_resource_policy",
         "google_compute_router",
         "google_compute_router_nat",
-        "google_compute_subnetwork",
         "google_service_account",
     }
 )

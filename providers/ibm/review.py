@@ -16,8 +16,13 @@ MEANINGS: Meanings = FrozenMap(
         "ibm_iam_trusted_profile_policy": _POLICY,
         "ibm_is_floating_ip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),)),
         "ibm_is_instance": Meaning(
-            data="boot volume, without a snapshot", size="boot_volume.size", grants=("default_trusted_profile_target",)
+            data="boot volume, without a snapshot",
+            size="boot_volume.size",
+            grants=("default_trusted_profile_target",),
+            says=("profile", "zone", "boot_volume.size", "boot_volume.profile", "image", "tags"),
         ),
+        # A second fence around the security group, which says who is let in: it has to admit what may be an answer from anywhere.
+        "ibm_is_network_acl": Meaning(says=("name",)),
         "ibm_is_security_group_rule": Meaning(
             openings=(
                 Opening(
@@ -26,8 +31,11 @@ MEANINGS: Meanings = FrozenMap(
                     when=FrozenMap({"direction": "inbound"}),
                     ports=("port_min", "port_max"),
                 ),
-            )
+            ),
+            says=("direction", "protocol", "remote", "port_min", "port_max"),
         ),
+        "ibm_is_virtual_network_interface": Meaning(says=("primary_ip.address",)),
+        "ibm_is_vpc": Meaning(says=("name",)),
         "ibm_resource_instance": Meaning(data="buckets and objects"),
     }
 )
@@ -35,16 +43,12 @@ PLAIN = frozenset(
     {
         "ibm_iam_service_id",
         "ibm_iam_trusted_profile",
-        # A second fence around the security group, which says who is let in: it has to admit what may be an answer from anywhere.
-        "ibm_is_network_acl",
         "ibm_is_placement_group",
         # Lets out, and nobody in.
         "ibm_is_public_gateway",
         "ibm_is_security_group",
         "ibm_is_ssh_key",
         "ibm_is_subnet",
-        "ibm_is_virtual_network_interface",
-        "ibm_is_vpc",
         "ibm_is_vpc_address_prefix",
     }
 )

@@ -20,7 +20,7 @@ from skyc.compiler.artifact import plan_file
 from skyc.compiler.artifact.plan_file import NotAPlan, PlanFile, looks_like_one, read, schema, written
 from skyc.compiler.diagnostics import SkycError, SourceFile
 from skyc.runtime.apply import locked, site_context
-from skyc.runtime.plan_files import compared_file, is_plan_file, read_plan_file, write_plan_file
+from skyc.runtime.plan_files import compared_file, is_plan_file, read_plan_file, writable, write_plan_file
 from skyc.runtime.planning import planned
 from skyc.runtime.plans import plan_result
 from tests.failover import fake_terraform
@@ -211,6 +211,20 @@ def test_what_a_person_is_told(tmp_path: Path, content: bytes | None, slug: str)
     with pytest.raises(SkycError) as caught:
         write_plan_file(tmp_path / "no" / "plan.skyc", PLAN_LIKE)
     assert caught.value.diagnostics[0].slug == "plan-file-not-written"
+
+
+def test_a_plan_file_takes_the_place_of_no_device_and_no_task(tmp_path: Path) -> None:
+    task, pipe, earlier = tmp_path / "task.yaml", tmp_path / "pipe", tmp_path / "plan.skyc"
+    task.write_text("run: echo hi\n")
+    earlier.write_text("an earlier plan")
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(task)
+    for place, why in ((pipe, "no file"), (tmp_path, "no file"), (task, "the task file"), (tmp_path / "link", "the task file")):
+        with pytest.raises(SkycError) as caught:
+            writable(place, task)
+        assert why in caught.value.diagnostics[0].detail
+    writable(earlier, task)
+    writable(tmp_path / "new", tmp_path / "no-such-task")
 
 
 PLAN_LIKE: Any = SourceFile(path="p", text="t")

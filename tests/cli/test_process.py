@@ -97,6 +97,25 @@ fake = FakeApi(progress=(*steps, last))
     assert (done.returncode, done.stdout) == (0, b"done\n")
 
 
+def test_a_standard_output_that_was_never_open_is_no_error() -> None:
+    """And its number is nobody else's: a state or a database that had it would get what children print."""
+    setting = """
+import os
+from skyc.cli import main as entry
+run = entry._main
+def _main(words, api):
+    with open("/dev/zero") as file:
+        assert file.fileno() > 2, file.fileno()
+    return run(words, api)
+entry._main = _main
+fake = FakeApi()
+"""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *faked(setting, "plan", "t.yaml")], stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+
+
 @pytest.mark.parametrize("argv", [("plan", "t.yaml"), ("--help",), ("status", "--json")])
 def test_a_short_answer_nobody_reads_is_no_error(argv: tuple[str, ...]) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

@@ -68,6 +68,19 @@ def test_what_has_a_bucket_stays_there_and_the_task_is_the_same_task(tmp_path: P
     assert task_digest(before.graph.tasks[0]) == task_digest(after.graph.tasks[0])
 
 
+def test_a_first_plan_costs_what_the_next_one_does(tmp_path: Path) -> None:
+    """The bucket is counted before it is there, where its task's place puts it: a plan that changes nothing has no other price."""
+    text = AT_AWS + "hours: 4\nstorage: {a: {size_gb: 200}}\noutputs: {a: 200GB}\n"
+    first = compiled(text, tmp_path)
+    there = KnownBucket(name="a", provider="aws", region="us-east-1", persistent=True)
+    later = compiled(text, tmp_path, there)
+    assert first.placement is not None and later.placement is not None
+    assert [line.label for line in first.placement.lines] == [line.label for line in later.placement.lines]
+    assert "storage a" in {line.label for line in first.placement.lines}
+    assert (first.placement.total, first.placement.worst_case) == (later.placement.total, later.placement.worst_case)
+    assert first.placement.fallbacks == later.placement.fallbacks
+
+
 def test_a_file_that_puts_data_elsewhere_is_refused(tmp_path: Path) -> None:
     there = KnownBucket(name="a", provider="aws", region="ap-south-1", persistent=False)
     made = compiled(AT_AWS + "storage: {a: {infra: aws/us-east-1}}\n", tmp_path, there)

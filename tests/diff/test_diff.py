@@ -23,7 +23,7 @@ name: train
 workdir: ../src
 resources: {infra: aws/us-east-1, instance_type: m5.xlarge}
 hours: 4
-envs: {LR: "0.1", TOKEN: null}
+envs: {LR: "0.917", TOKEN: null}
 secrets: {KEY: null}
 run: python train.py
 """
@@ -72,7 +72,7 @@ def test_added_changed_and_removed_with_money_place_resources_and_job(repo: Repo
     repo.put(
         {
             "jobs/train.yaml": TRAIN.replace("m5.xlarge", "m5.2xlarge")
-            .replace('"0.1"', '"0.2"')
+            .replace('"0.917"', '"0.923"')
             .replace("train.py", "train.py -v"),
             "jobs/two.yaml": None,
             "jobs/new.yaml": local("fresh"),
@@ -100,7 +100,7 @@ def test_added_changed_and_removed_with_money_place_resources_and_job(repo: Repo
     # No value of a variable, and no place of the comparison's own, is anywhere.
     for format in ("text", "markdown", "json"):
         said = found.report(format)
-        assert "0.2" not in said and "a-value-nobody-gave" not in said and "skyc-diff-" not in said
+        assert "0.923" not in said and "a-value-nobody-gave" not in said and "skyc-diff-" not in said
 
 
 def test_a_comment_in_the_file_is_no_difference(repo: Repo) -> None:

@@ -24,9 +24,8 @@ from skyc.compiler.ir import (
     SiteId,
     ValueKind,
 )
-from skyc.compiler.report.build import NO_MEANINGS
 from skyc.compiler.report.cautions import cautions_of
-from skyc.compiler.report.changes import change_rows
+from skyc.compiler.report.changes import NO_MEANINGS, change_rows
 from skyc.compiler.revisions import (
     DeploymentDiff,
     JobChange,
@@ -199,7 +198,7 @@ def test_hostile_text_stays_text(name: str, path: str, line: str, label: str) ->
     ("before", "after", "text"),
     [
         ("50.67", "43.79", "$50.67 → $43.79 (−$6.88, −14 %)"),
-        ("1", "1.001", "$1.00 → $1.00 (+$0.0010, below 1 %)"),
+        ("1", "1.001", "$1.00 → $1.00 (+$0.001, below 1 %)"),
         ("0", "2", "$0.00 → $2.00 (+$2.00)"),
         ("2", "2.00", "$2.00"),
         (None, "2", "? → $2.00"),

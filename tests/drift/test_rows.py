@@ -111,6 +111,30 @@ def test_what_a_repair_can_do_depends_on_who_says_the_value() -> None:
     assert said.repair == "is set back" and "no line of a task file says it" in said.adopt
 
 
+def test_what_resources_of_its_own_make_of_a_bucket_is_no_drift_of_it() -> None:
+    """The state has seen the bucket before its policy, its rules and its encryption, which are in the same plan, were made."""
+    fresh: dict[str, Any] = {
+        "id": "b",
+        "policy": "",
+        "lifecycle_rule": [],
+        "server_side_encryption_configuration": [],
+        "acl": None,
+    }
+    encrypted = [{"rule": [{"bucket_key_enabled": False}]}]
+    settled = {**fresh, "policy": '{"Statement":[]}', "lifecycle_rule": [{"id": "x"}]}
+    assert rows("aws_s3_bucket", fresh, {**settled, "server_side_encryption_configuration": encrypted}) == ()
+    # Once the state knows them, another value is drift; so is what nothing of ours sets.
+    (row,) = rows("aws_s3_bucket", settled, {**settled, "policy": '{"Statement":["everybody"]}'})
+    assert (row.path, row.drift) == ("policy", DriftClass.SECURITY)
+    (row,) = rows("aws_s3_bucket", fresh, {**settled, "acl": "public-read"})
+    assert (row.path, row.drift) == ("acl", DriftClass.SECURITY)
+    # A switch that nobody set is off.
+    encryption = "aws_s3_bucket_server_side_encryption_configuration"
+    off = {"rule": [{"bucket_key_enabled": None}]}
+    assert rows(encryption, off, {"rule": [{"bucket_key_enabled": False}]}) == ()
+    assert rows(encryption, off, {"rule": [{"bucket_key_enabled": True}]})
+
+
 def test_a_secret_is_not_shown() -> None:
     (row,) = rows("aws_instance", {"user_data": "hunter2"}, {"user_data": "x"}, before_sensitive={"user_data": True})
     assert row.value is ValueKind.SECRET and row.before is row.after is None and row.field == ""

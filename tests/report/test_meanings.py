@@ -49,7 +49,7 @@ def test_every_path_is_one_of_the_schema(name: str) -> None:
 
 def paths(meaning: Meaning) -> list[str]:
     opened = [path for item in meaning.openings for path in (item.path, *item.when, *item.ports)]
-    return [path for path in (*opened, *meaning.grants, *meaning.policies, meaning.size) if path]
+    return [path for path in (*opened, *meaning.grants, *meaning.policies, meaning.size, *meaning.says) if path]
 
 
 def exists(schema: ProviderSchema, type_: str, path: str) -> bool:

@@ -10,12 +10,25 @@ import pytest
 from tests.report.plans import AFTER, BEFORE, BROKEN, CHANGES, POLICIES, SECRET, change, known, placed, placement, report, site
 
 from skyc.compiler.buckets import Bucket
-from skyc.compiler.diagnostics import SourceFile
-from skyc.compiler.ir import Action, FrozenMap, Location, Market, PolicyEffect, PolicyResult, SpecPath, Storage
+from skyc.compiler.diagnostics import SourceFile, error
+from skyc.compiler.ir import (
+    Action,
+    FrozenMap,
+    JobAction,
+    JobPlan,
+    Location,
+    Market,
+    PolicyEffect,
+    PolicyResult,
+    SpecPath,
+    Storage,
+    TaskId,
+)
 from skyc.compiler.parse import parse
-from skyc.compiler.report import build, comment, compose, environment_of, render_html, render_json, render_text
+from skyc.compiler.report import COMMENT_BYTES, build, comment, compose, environment_of, render_html, render_json, render_text
 from skyc.compiler.report.model import Tone
-from skyc.compiler.report.money import Sum, difference, money, signed, sum_of
+from skyc.compiler.report.money import Sum, difference, money, rate, signed, sum_of, unit_price
+from skyc.compiler.report.placement import fallback_rows
 from skyc.compiler.resolve import EnvOverrides, resolve
 
 DENIED = PolicyResult(
@@ -41,7 +54,15 @@ def lines(**more: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     ("amount", "shown"),
-    [("0", "$0.00"), ("1234.5", "$1,234.50"), ("0.005", "$0.0050"), ("0.125", "$0.12"), ("0.135", "$0.14"), ("-2.5", "−$2.50")],
+    [
+        ("0", "$0.00"),
+        ("1234.5", "$1,234.50"),
+        ("0.005", "$0.005"),
+        ("0.00414", "$0.0041"),
+        ("0.125", "$0.12"),
+        ("0.135", "$0.14"),
+        ("-2.5", "−$2.50"),
+    ],
 )
 def test_money_is_rounded_half_to_even_and_never_to_nothing(amount: str, shown: str) -> None:
     assert money(Decimal(amount)) == shown
@@ -51,7 +72,40 @@ def test_a_sum_with_an_unknown_part_is_at_least_the_rest() -> None:
     assert str(sum_of([Decimal(1), None])) == "≥ $1.00"
     assert str(sum_of([None])) == "?"
     assert str(sum_of([])) == "$0.00"
-    assert str(sum_of([Decimal(1), Decimal(2)]).times(Decimal(730))) == "$2,190.00"
+    assert sum_of([Decimal(1), Decimal("1.23456")]).monthly == "$1,631"
+    assert [sum_of([Decimal(1), None]).rate, sum_of([None]).rate, sum_of([None]).monthly] == ["≥ $1.00", "?", "?"]
+    assert [sum_of([Decimal("0.1"), None]).monthly, sum_of([]).monthly] == ["≥ $73.00", "$0.00"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "$0.00"),
+        ("0.2", "$0.20"),
+        ("1.24505", "$1.245"),
+        ("0.23434", "$0.2343"),
+        ("12.3456", "$12.35"),
+        ("0.005", "$0.005"),
+    ],
+)
+def test_a_rate_can_be_multiplied(amount: str, shown: str) -> None:
+    assert rate(Decimal(amount)) == shown
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "shown"),
+    [
+        ("1.212", "4", "$1.212"),
+        ("1.12478", "36", "$1.1248"),
+        ("0.0280547945", "1", "$0.03"),
+        ("0.005", "1", "$0.005"),
+        ("0", "9", "$0.00"),
+    ],
+)
+def test_a_unit_price_times_its_quantity_is_the_amount_beside_it(price: str, quantity: str, shown: str) -> None:
+    amount = Decimal(price) * Decimal(quantity)
+    assert unit_price(Decimal(price), Decimal(quantity), amount) == shown
+    assert money(Decimal(shown.removeprefix("$")) * Decimal(quantity)) == money(amount)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +125,16 @@ def test_a_difference(before: str, after: str, said: str) -> None:
 
 
 def test_the_price_line() -> None:
-    assert lines()[2] == "$50.64 → $43.78 per run (−$6.86, −14 %) · $1.83/h · 18 h"
-    assert lines(before=None)[2] == "$43.78 per run · $1.83/h · 18 h"
-    assert lines(before=AFTER)[2] == "$43.78 per run (unchanged) · $1.83/h · 18 h"
+    assert lines()[2] == "$50.64 → $43.78 per run (−$6.86, −14 %) · $1.832/h · 18 h"
+    assert lines(before=None)[2] == "$43.78 per run · $1.832/h · 18 h"
+    assert lines(before=AFTER)[2] == "$43.78 per run (unchanged) · $1.832/h · 18 h"
+    # What the machines chosen take, whatever other ones would.
+    assert lines(before=None, hours=Decimal(99))[2].endswith("· 18 h")
+    two = placement(placed("p/r", "small", "1", hours="2", task="prep"), placed("p/r", "big", "1", hours="4", task="train"))
+    assert lines(placement=two, before=None)[2] == "$6.70 per run · $2.232/h"
+    assert lines(placement=replace(two, notes=FrozenMap({"prep.hours": "assumed"})), before=None)[2].endswith(
+        "/h · hours assumed"
+    )
     assumed = replace(AFTER, notes=FrozenMap({"train-llama.hours": "assumed"}))
     assert lines(placement=assumed, before=None)[2].endswith("18 h assumed")
 
@@ -81,10 +142,10 @@ def test_the_price_line() -> None:
 def test_an_unknown_price_is_never_nothing() -> None:
     odd = placement(placed("p/r", "odd", None, hours="2"))
     found = lines(placement=odd)
-    assert found[2] == "$50.64 → ≥ $0.23 per run · ≥ $0.12/h · 18 h"
+    assert found[2] == "$50.64 → ≥ $0.23 per run · ≥ $0.116/h · 2 h"
     assert "worst case, without spot: ≥ $0.23" not in found
     (row,) = [line for line in found if line.startswith("compute, on-demand")]
-    assert row.split()[-5:-3] == ["?", "?"]
+    assert row.split()[-3:-1] == ["?", "?"]
     assert any("totals are at least (≥)" in line for line in found)
 
 
@@ -96,7 +157,7 @@ def test_what_stays_and_what_is_up() -> None:
 
     found = lines(buckets=(bucket("a", gb="100"), bucket("b", gb="50"), bucket("c", gb="900", persistent=False)))
     assert "kept after a destroy: $3.00 a month" in found
-    assert "up after the run, until it is destroyed: $1.83/h ($1,337.36 a month)" in found
+    assert "up after the run, until it is destroyed: $1.832/h ($1,337 a month)" in found
     assert "kept after a destroy: ≥ $2.00 a month" in lines(buckets=(bucket("a", gb="100"), bucket("b", gb=None)))
     free = placement(placed("local/local", "this", "0", hours="1"))
     free = replace(free, placements=tuple(replace(p, lines=p.lines[:1]) for p in free.placements), total=Decimal(0))
@@ -122,10 +183,70 @@ def test_several_groups_are_a_row_each() -> None:
         )
 
     found = text(placement=plan("2"), before=plan("1"))
-    assert "train          1× big spot at p/r, $1.12/h  1× big spot at p/r, $2.12/h" in found
+    assert "train          1× big spot at p/r, $1.116/h  1× big spot at p/r, $2.116/h" in found
     assert "  prep: p/r · small" in found
     gone = text(placement=placement(placed("p/r", "small", "0.10", hours="1", task="prep")), before=plan("1"))
     assert "  train: goes\n" in gone
+
+
+def test_a_long_file_leaves_the_first_screen_to_what_matters() -> None:
+    """Sixty tasks: six lines of each kind above, all of them below, those that move first; and it fits."""
+    tasks = [f"task-{n:03}" for n in range(60)]
+
+    def plan(price: str) -> Any:
+        dear = [
+            placed("p/r", "big" if n == 59 else "small", price if n == 59 else "1", hours="1", task=t)
+            for n, t in enumerate(tasks)
+        ]
+        return placement(*(replace(item, market=Market.SPOT) for item in dear))
+
+    jobs = tuple(JobPlan(task=TaskId(t), action=JobAction.RUN, run=1, detail="first run") for t in tasks)
+    found = comment(report(placement=plan("2"), before=plan("1"), jobs=jobs, environment="production")).splitlines()
+    top = found[: next(n for n, line in enumerate(found) if line.startswith("<details>"))]
+    assert len(top) < 50
+    assert "and 54 more places, below  " in found and "and 54 more jobs, below" in found
+    assert any("task-059" in line for line in top)
+    (fold,) = [n for n, line in enumerate(found) if "All places, data and jobs · 120" in line]
+    below = "\n".join(found[fold:])
+    assert all(f"{t}: p/r" in below and f"job {t} runs" in below for t in tasks)
+    assert sum("spot machines in production" in line for line in found) == 1
+    assert any("`task-000`, `task-001`, `task-002`, and 57 more can lose them" in line for line in top)
+
+
+def test_a_thousand_tasks_fit() -> None:
+    plan = placement(*(placed("p/r", "small", "1", hours="1", task=f"a-task-with-a-longer-name-{n}") for n in range(1000)))
+    assert len(comment(report(placement=plan, before=None)).encode()) <= COMMENT_BYTES
+
+
+def test_a_fallback_costs_what_the_choice_would_there() -> None:
+    """Its disk and address counted too, so that the two rates can be compared."""
+    same = placed("p/r/b", "small", "1.15", hours="1")
+    (row,) = fallback_rows(placement(placed("p/r/a", "small", "1.15", hours="1"), fallbacks=(same,)))
+    assert (row.hourly, row.worst) == ("$1.266", "")
+    spot = replace(same, market=Market.SPOT, worst_hourly=Decimal(2))
+    (row,) = fallback_rows(placement(placed("p/r/a", "small", "1.15", hours="1"), fallbacks=(spot,)))
+    assert (row.hourly, row.worst) == ("$1.266", "$2.116")
+
+
+def test_a_plan_of_no_task_file_names_no_command() -> None:
+    assert "skyc apply" in text(task_file="a b.yaml")
+    assert "skyc apply" not in text(task_file="")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "environment"),
+    [
+        ("tags.env", '"prod"', "production"),
+        ('labels["environment"]', '"staging"', "staging"),
+        ("tags", '["skyc-site:x","env:prd"]', "production"),
+        ("tag_specifications.0.tags.env", '"prod"', ""),
+        ("tags.env", None, ""),
+    ],
+)
+def test_what_is_destroyed_says_what_it_was_for(path: str, value: str | None, environment: str) -> None:
+    gone = site(change(Action.DELETE, "cloud_machine.head", known(path, value, None)))
+    assert report(changes=(gone,), destroying=True, placement=None, environment="").environment == environment
+    assert report(changes=(gone,), environment="").environment == ""
 
 
 def test_worst_case_is_said_where_it_is_another() -> None:
@@ -134,6 +255,19 @@ def test_worst_case_is_said_where_it_is_another() -> None:
 
 
 # What cannot be applied
+
+
+def test_a_denial_is_said_once_and_before_what_can_be_approved() -> None:
+    """As an error it comes with its lines; a rule that no error tells of is said by itself."""
+    told = error(
+        "policy-denied", "A rule forbids this plan", f"Rule `budget`: {DENIED.message}\npolicy.yaml:3: max: {{per_run: $40}}"
+    )
+    waits = replace(DENIED, rule="ask", effect=PolicyEffect.APPROVE)
+    top = [line for line in lines(diagnostics=(told,), policies=(waits, DENIED)) if line.startswith("! ")]
+    assert sum(DENIED.message in line for line in top) == 2
+    assert any("policy.yaml:3: max" in line for line in top) and not any("denied by" in line for line in top)
+    silent = [line for line in lines(policies=(waits, DENIED)) if line.startswith("! ")]
+    assert [line.split(":")[0] for line in silent[:2]] == ["! denied by budget", "! needs an approval for ask"]
 
 
 def test_errors_and_denials_stand_on_top() -> None:

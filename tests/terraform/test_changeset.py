@@ -249,6 +249,20 @@ def test_drift_is_what_matters_and_no_more() -> None:
     ]
     everything = change_set(plan, site=SITE, graph=None, engine=ENGINE, refresh_only=True).drift
     assert len(everything) == 4
+    # A plan without changes depends on nothing, and Terraform leaves the field out.
+    quiet = change_set(plan_of(resource_drift=drifted), site=SITE, graph=None, engine=ENGINE).drift
+    assert [change.address for change in quiet] == ["t.lost"]
+    # What led to a replacement, or is set back, is said.
+    changes = [
+        entry("t.a", actions=["update"], before={"ip": "2"}, after={"ip": "1"}),
+        entry("t.other", actions=["delete", "create"], before={"x": 2}, after={"x": 1}),
+    ]
+    answered = change_set(plan_of(*changes, resource_drift=drifted), site=SITE, graph=None, engine=ENGINE).drift
+    assert [(c.address, [a.path for a in c.attributes]) for c in answered] == [
+        ("t.a", ["ip"]),
+        ("t.lost", ["x"]),
+        ("t.other", ["x"]),
+    ]
     secret = {**drifted[0], "change": {**drifted[0]["change"], "before_sensitive": {"ip": True}}}
     hidden = change_set(plan_of(resource_drift=[secret], relevant_attributes=relevant), site=SITE, graph=None, engine=ENGINE)
     assert hidden.drift[0].attributes == (
