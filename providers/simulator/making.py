@@ -18,6 +18,8 @@ from .world import Contents
 
 EPOCH = "2026-01-01T00:00:00Z"
 """When everything in a simulated world was made."""
+ROOT = "$root"
+"""Beside the attributes in the world: what its facts were made from. No Terraform attribute can have this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,8 @@ class Cloud:
     """Type → types that keep one of it from being deleted while they use it."""
     newer: frozenset[str] = frozenset()
     """Types made with the newer framework, which does not share the older SDK's habits at plan."""
+    adopts: frozenset[str] = frozenset()
+    """Types whose create takes over what is there already."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Type → its attribute that an update of anything else counts up, so that it is not known at plan."""
     stopped: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

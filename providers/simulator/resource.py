@@ -15,7 +15,7 @@ from ..tfplugin.schema import Block, Nesting, Schema
 from .facts import decided
 from .faults import Fault, FaultKind, FaultsFileError, read_faults, striking
 from .holders import holder
-from .making import Cloud, Making, Refusal, root_of
+from .making import ROOT, Cloud, Making, Refusal, root_of
 from .world import Contents, World, WorldResource
 
 TICK = 0.02
@@ -25,8 +25,6 @@ REFUSED = {
     FaultKind.THROTTLED: "throttled",
     FaultKind.DENIED: "denied",
 }
-ROOT = "$root"
-"""Beside the attributes in the world: what its facts were made from. No Terraform attribute can have this name."""
 
 
 class SimulatedResource(ResourceBase):
@@ -80,7 +78,7 @@ class SimulatedResource(ResourceBase):
             making = self._making(contents, planned, context)
             state = decided(self._cloud, self.schema, making)
             id = str(state.get("id") or making.hex(16))
-            if f"{self.type_name}/{id}" in contents.resources:
+            if f"{self.type_name}/{id}" in contents.resources and self.type_name not in self._cloud.adopts:
                 self._refuse("create", self._cloud.refuse("exists", making, ""), world, id)
             made = WorldResource(type=self.type_name, id=id, attributes={**state, ROOT: making.root})
             contents.resources[made.key] = made

@@ -226,7 +226,7 @@ class FakeTerraform:
         making = Making(type=type_, values=values, config={"region": self._region()}, world=contents, root=root)
         id_ = AWS.identity(making)
         struck = next((fault for fault in self._struck(contents, "create", making) if fault.kind is not FaultKind.SLOW), None)
-        if struck is None and f"{type_}/{id_}" in contents.resources:
+        if struck is None and f"{type_}/{id_}" in contents.resources and type_ not in AWS.adopts:
             return AWS.refuse("exists", making, "")
         if struck is not None and struck.kind in REFUSALS and not struck.leaves:
             return AWS.refuse(REFUSALS[struck.kind], making, struck.permission)

@@ -126,6 +126,16 @@ def rules(draw: st.DrawFn) -> str:
 UP_BEFORE = ["fault: no-capacity, zone: '*', instance_type: 'm7i.*', after: 0, leaves: true"]
 """Killed when one task is up, and the other can be had nowhere."""
 
+TWO_REGIONS = [
+    "fault: no-capacity, zone: '*', times: 1, after: 0",
+    "fault: no-capacity, zone: 'use1-az5', times: 1, after: 0, leaves: true",
+    "fault: no-capacity, zone: 'use1-*', times: 3, after: 2",
+    "fault: throttled, zone: 'use1-az6', type: aws_instance, times: 1, after: 0",
+    "fault: no-capacity, zone: 'use2-*', times: 2, after: 1",
+    "fault: no-capacity, zone: 'use2-az1', instance_type: 'g5.*', times: 4, after: 0, leaves: true",
+]
+"""Killed when a network's own security group was taken over and no state knows it yet."""
+
 PATTERNS = st.lists(rules(), min_size=1, max_size=6)
 
 
@@ -239,6 +249,7 @@ def test_it_ends_placed_or_explained(lab: Lab, name: str, pattern: list[str]) ->
 @settings(max_examples=25 * TIMES, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(TEXTS)), pattern=PATTERNS, at=st.integers(1, 150))
 @example(name="tasks", pattern=UP_BEFORE, at=92)
+@example(name="regions", pattern=TWO_REGIONS, at=17)
 def test_killed_anywhere_the_next_command_goes_on(lab: Lab, name: str, pattern: list[str], at: int) -> None:
     fresh(lab)
     left = at

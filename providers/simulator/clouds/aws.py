@@ -5,16 +5,16 @@ The texts follow errors quoted in the provider's public issues and in the EC2 AP
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ...aws import errors
 from ...tfplugin.codec import UNKNOWN, is_unknown
-from ..making import Cloud, Making, Refusal
+from ..making import ROOT, Cloud, Making, Refusal
 
 ACCOUNT = "123456789012"
 
 PREFIXES = {
-    "aws_default_security_group": "sg-",
     "aws_instance": "i-",
     "aws_internet_gateway": "igw-",
     "aws_launch_template": "lt-",
@@ -169,6 +169,11 @@ def identity(making: Making) -> str:
     if kind in NAMED:
         return making.text(NAMED[kind], f"terraform-{making.hex(26)}")
     match kind:
+        case "aws_default_security_group":
+            # Not made: its network brought it along (`fact` gives the network's own the same id).
+            network = making.world.find(making.text("vpc_id"), "aws_vpc")
+            whose = making if network is None else replace(making, root=str(network.attributes[ROOT]))
+            return OWN["security_group_id"] + whose.hex(17, "security_group_id")
         case "aws_iam_role_policy":
             return f"{making.text('role')}:{making.text('name', f'terraform-{making.hex(26)}')}"
         case "aws_route":
@@ -354,6 +359,7 @@ AWS = Cloud(
     at_plan=at_plan,
     holders=HOLDERS,
     newer=NEWER,
+    adopts=frozenset({"aws_default_security_group"}),
     versions={"aws_launch_template": "latest_version"},
     stopped={"aws_instance": {"instance_state": "stopped", "public_ip": "", "public_dns": ""}},
 )
