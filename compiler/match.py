@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 FLOOR_CPUS = Decimal(2)
 FLOOR_MEMORY_GB = Decimal(4)
-"""What a rented machine has at least when the task asks for no size: Ray and a job do not fit into less."""
+"""What a rented machine has at least of what the task does not ask for: Ray and a job do not fit into less. Whoever asks for memory
+alone has said enough."""
 
 
 class Filter(enum.IntEnum):
@@ -391,8 +392,10 @@ def _type_codes(request: ResourceRequest, shelf: Shelf, size: Size) -> NDArray[A
         rule_out(Filter.LOCAL_DISK, types.local_disk < max(1, local_disk_gb(request.local_disk)))
     if request.labels and types.labels is not None:
         rule_out(Filter.LABELS, numpy.array([unmet_label(request, labels) is not None for labels in types.labels], dtype=bool))
-    if not (request.cpus or request.memory_gb or request.memory_per_cpu or request.accelerators or request.instance_type):
-        rule_out(Filter.SMALL, (types.cpus < int(FLOOR_CPUS / MILLI)) | (types.memory < int(FLOOR_MEMORY_GB / MILLI)))
+    if not (request.memory_gb or request.memory_per_cpu or request.accelerators or request.instance_type):
+        rule_out(Filter.SMALL, types.memory < int(FLOOR_MEMORY_GB / MILLI))
+        if request.cpus is None:
+            rule_out(Filter.SMALL, types.cpus < int(FLOOR_CPUS / MILLI))
     for row in numpy.flatnonzero(types.divisible):
         codes[row] = (codes[row] & ~_SHARED) | _share_code(request, part.instance_type(int(row)), size)
     return codes

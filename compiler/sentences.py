@@ -55,10 +55,8 @@ def sentence(
         case Filter.PORTS:
             return f"The task opens ports, and skyc cannot open any at {part.provider}."
         case Filter.SMALL:
-            return (
-                f"The task asks for no size, and {kind.name} has less than {FLOOR_CPUS} CPUs or {FLOOR_MEMORY_GB} GiB,"
-                " too little for Ray and a job."
-            )
+            what, least = ("memory", "") if request.cpus is not None else ("size", f"{FLOOR_CPUS} CPUs or ")
+            return f"The task asks for no {what}, and {kind.name} has less than {least}{FLOOR_MEMORY_GB} GiB, too little for Ray and a job."
         case Filter.QUOTA:
             nodes = f"{size.group_nodes} × " if size.group_nodes > 1 else ""
             return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -89,3 +90,27 @@ def test_equal_sets_of_offers_share_their_columns() -> None:
     first = match(ResourceRequest(origin=SpecPath(), cpus=at_least(4)), CATALOG, ONE, {}, SHELVES)
     again = match(ResourceRequest(origin=SpecPath(), cpus=at_least(4), disk_gb=Decimal(100)), CATALOG, ONE, {}, SHELVES)
     assert first.row is again.row
+
+
+@pytest.mark.parametrize(
+    ("asked", "least_cpus", "least_memory"),
+    [
+        ({}, 2, 4),
+        ({"cpus": at_least(1)}, 1, 4),
+        ({"memory_gb": at_least(1)}, 0, 1),
+        ({"cpus": at_least(1), "memory_gb": at_least(1)}, 1, 1),
+        ({"instance_type": "t3.nano"}, 2, 0.5),
+    ],
+    ids=["nothing", "cpus", "memory", "both", "type"],
+)
+def test_what_is_not_asked_for_still_has_room_for_ray(asked: dict[str, Any], least_cpus: float, least_memory: float) -> None:
+    """The smallest that fits is as small as that, and no smaller."""
+    request = ResourceRequest(origin=SpecPath(), infra=Infra(provider="aws"), **asked)
+    found = match(request, CATALOG, ONE, {}, SHELVES)
+    sizes = set()
+    for part, row in zip(found.part.tolist(), found.row.tolist(), strict=True):
+        offers = CATALOG.parts[part].offers
+        kind = CATALOG.parts[part].instance_type(int(offers.type[row]))
+        sizes.add((kind.cpus, kind.memory_gb))
+    assert min(cpus for cpus, _ in sizes) == max(least_cpus, 1)
+    assert min(memory for _, memory in sizes) == least_memory
