@@ -59,7 +59,7 @@ from .records import DeploymentState, JobRecord, RunState
 from .refusals import compiled, refuse_another, refuse_ejected, refuse_what_cannot_run
 from .request import Request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
-from .reviewed import opened_review, reviewed
+from .reviewed import opened_review, refuse_options, reviewed
 from .room import has_room
 from .runs import plan_job
 from .session import Session
@@ -141,6 +141,9 @@ def apply(
 ) -> ApplyResult:
     """Plan, ask, make, run; of a plan file, do what was reviewed. `confirm` None: do it without asking. Raises SkycError, Interrupted."""
     review = opened_review(session, request) if is_plan_file(request.path) else None
+    if request.fingerprint is not None:
+        # A plan whose job has succeeded says that nothing is run.
+        refuse_options(f"The plan {request.fingerprint}", (("--rerun", request.rerun),))
     hold = held(session, request) if review is None and request.locked else None
     request = hold.request if hold is not None else request
     compilation = compiled(session, request, hold) if review is None else review.compilation

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,20 +84,23 @@ def opened_review(session: Session, request: Request) -> Review:
     if request.deployment not in (None, plan.deployment):
         detail = f"{request.path} is for `{plan.deployment}`, and the command line names `{request.deployment}`."
         raise SkycError(error("plan-of-another", "The plan is of another deployment", detail), exit_code=MOVED)
-    given = [name for name, value in (("--env", request.env), ("--rerun", request.rerun)) if value]
-    if given:
-        detail = (
-            f"{request.path} says all of what is done; {' and '.join(given)} would make another plan of it. Nothing was done."
-        )
-        raise SkycError(
-            error("plan-file-option", "An option would change a reviewed plan", detail, hint="leave it out, or plan again")
-        )
+    refuse_options(str(request.path), (("--env", request.env), ("--rerun", request.rerun)))
     if request.locked:
         from .locking import refuse_another_lock
 
         refuse_another_lock(plan)
     adopt_mark(session, plan)
     return Review(path=request.path, plan=plan, digest=digest, compilation=_compilation(session, request, plan))
+
+
+def refuse_options(what: str, options: Iterable[tuple[str, object]]) -> None:
+    """Options that would do something else than what was reviewed, where they are given. Raises SkycError."""
+    given = [name for name, value in options if value]
+    if given:
+        detail = f"{what} says all of what is done; {' and '.join(given)} would make another plan of it. Nothing was done."
+        raise SkycError(
+            error("plan-file-option", "An option would change a reviewed plan", detail, hint="leave it out, or plan again")
+        )
 
 
 def adopt_mark(session: Session, plan: PlanFile) -> None:

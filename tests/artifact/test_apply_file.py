@@ -29,6 +29,7 @@ from skyc.providers.snapshot import encode
 from skyc.providers.stored import refreshed_path
 from skyc.runtime import apply as applying
 from skyc.runtime import failover, moved
+from skyc.runtime.apply import apply as apply_request
 from skyc.runtime.apply import locked, site_context
 from skyc.runtime.calls import plan as plan_call
 from skyc.runtime.destroy import destroy
@@ -474,6 +475,10 @@ def test_fingerprints_name_one_plan(account: Account) -> None:
                     refuse_another(plan, bad)
                 assert (caught.value.diagnostics[0].slug, caught.value.exit_code) == (slug, code)
     assert name_of(compilation.reviewed.placements[0]) == "aws/us-east-1/use1-az1 g5.xlarge on-demand"
+    # What was reviewed may say that nothing is run.
+    with pytest.raises(SkycError) as caught:
+        apply_request(account.session, dataclasses.replace(request, fingerprint=names.changes, rerun=True), confirm=None)
+    assert caught.value.diagnostics[0].slug == "plan-file-option"
 
 
 def test_planned_here_and_applied_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
