@@ -40,9 +40,9 @@ def worst_of(task: Task, item: GroupPlacement) -> Decimal | None:
 
 
 def worst_hourly(item: GroupPlacement) -> Decimal | None:
-    """The most that all machines of a group cost per hour there."""
+    """The most that all machines of a group cost per hour there, with their disks and addresses."""
     price = item.hourly if item.market is not Market.SPOT else item.worst_hourly
-    return None if price is None else price * item.num_nodes
+    return None if price is None else (price + item.beside_worst) * item.num_nodes
 
 
 def dearest(amounts: Iterable[Decimal | None]) -> Decimal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from skyc.compiler.ir import (
 from skyc.compiler.ir.restriction import UNRESTRICTED, Bar, Restriction, matches
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
-from skyc.compiler.policy.amounts import envelopes_of, hourly, per_run
+from skyc.compiler.policy.amounts import envelopes_of, hourly, per_run, worst_hourly
 from skyc.compiler.policy.evaluate import PolicyInput, evaluate
 from skyc.compiler.policy.rules import Allow, Check, Forbid, Max, Policy, PolicySet, Require, Rule, Selector, Thing
 from skyc.compiler.policy.scope import holds_for, restriction_of
@@ -66,8 +67,6 @@ SETTINGS = settings(deadline=None, max_examples=40, suppress_health_check=[Healt
 
 @cache
 def graph() -> TaskGraph:
-    from pathlib import Path
-
     spec, sources, _ = parse(SourceFile(path="tasks.yaml", text=TASKS))
     assert spec is not None
     resolved, said = resolve(spec, sources, stem="tasks", directory=Path("/"), overrides=EnvOverrides.of())
@@ -301,3 +300,20 @@ def test_where_alternatives_differ_the_strict_reading_counts() -> None:
     assert holds_for(replace(rule, unless=prod), three, HERE)
     assert not holds_for(replace(rule, unless=anything), three, HERE)
     assert not holds_for(replace(rule, when=Selector(labels=FrozenMap({"env": ("test",)}))), three, HERE)
+
+
+def test_an_hour_costs_machines_with_their_disks_and_addresses() -> None:
+    text = "resources: {infra: aws/us-east-1/use1-az1, instance_type: m7i.xlarge}\nnum_nodes: 2\nhours: 3\nrun: a\n"
+    source = SourceMap(SourceFile(path="task.yaml", text=text))
+    spec, _, _ = parse(source.source)
+    assert spec is not None
+    resolved, _ = resolve(spec, source, stem="task", directory=Path("/"), overrides=EnvOverrides.of())
+    assert resolved is not None
+    found, _ = candidates(resolved.graph, MACHINES["aws"], source, None, {})
+    plan, _ = optimize(resolved.graph, found, source)
+    assert plan is not None
+    (item,) = plan.placements
+    kinds = {line.kind for line in item.lines}
+    assert len(kinds) == 3 and item.hourly is not None, kinds
+    run = sum((line.amount or D(0) for line in item.lines), D(0))
+    assert worst_hourly(item) == run / item.hours > item.hourly * item.num_nodes
