@@ -25,6 +25,7 @@ from typing import Any, cast
 
 import psutil
 import pytest
+from tests.bystanders import BYSTANDERS
 
 from skyc.compiler.ir import DeploymentId, GroupName, Secret, TaskId
 from skyc.providers.base import Capability, Completed, Node, Provider
@@ -244,7 +245,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 def end_descendants() -> None:
     for _ in range(100):
-        left = psutil.Process().children(recursive=True)
+        left = [process for process in psutil.Process().children(recursive=True) if process.pid not in BYSTANDERS]
         for process in left:
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)

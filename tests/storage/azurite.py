@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from tests.bystanders import BYSTANDERS
 from tests.storage.serving import Asked, Reply
 
 PROGRAM = Path(__file__).parents[2] / ".tools/azurite/node_modules/azurite/dist/src/blob/main.js"
@@ -41,6 +42,8 @@ def azurite() -> str:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+    BYSTANDERS.add(process.pid)
 
     def end() -> None:
         process.kill()
