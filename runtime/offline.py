@@ -18,6 +18,7 @@ from ..compiler.diagnostics import Diagnostic, Severity
 from ..compiler.ir import ResourceGraph
 from ..compiler.pipeline import Compilation
 from ..compiler.report import environment_of
+from ..compiler.report.document import plural
 from ..compiler.terraform import Terraform, checked
 from ..providers.base import Attachment
 from ..providers.simulator import SIMULATED, simulate
@@ -99,13 +100,13 @@ def _planning(
 
 
 def _valid(session: Session, graph: ResourceGraph) -> Diagnostic:
-    count = len(graph.resources)
+    made = plural(len(graph.resources), "resource")
     by = ", ".join(_named(session, graph))
     return Diagnostic(
         severity=Severity.NOTE,
         slug="planned-offline",
         summary="Schema-valid, and compared with nothing",
-        detail=f"`{graph.site}`: {count} resources, schema-valid by {by}. Not compared with `{graph.provider}`: nobody was asked what"
+        detail=f"`{graph.site}`: {made}, schema-valid by {by}. Not compared with `{graph.provider}`: nobody was asked what"
         " exists there, what it allows or what is to be had. Such a plan cannot be applied.",
     )
 
