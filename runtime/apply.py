@@ -147,12 +147,7 @@ def apply(
     hold = held(session, request) if review is None and request.locked else None
     request = hold.request if hold is not None else request
     compilation = compiled(session, request, hold) if review is None else review.compilation
-    refuse_what_cannot_run(session, compilation)
-    assert compilation.graph is not None
-    refuse_unopened(
-        (located_task(compilation, task.id) for task in compilation.graph.tasks),
-        lambda task: session.provider(provider_of(task, compilation)).opens,
-    )
+    _refuse_what_no_job_could_use(session, compilation)
     deployment = compilation.deployment
 
     def result(outcome: Outcome, job: JobRecord | None, work: FileJobs | None = None) -> ApplyResult:
@@ -200,6 +195,16 @@ def apply(
     if not detach:
         work.finish(lambda job: _next(session, plan, job, request, wait))
     return result(*_outcome(session, work, detached=detach), work)
+
+
+def _refuse_what_no_job_could_use(session: Session, compilation: Compilation) -> None:
+    """Before anything is made or paid for: targets where jobs cannot be started, and data their nodes could not open. Raises SkycError."""
+    refuse_what_cannot_run(session, compilation)
+    assert compilation.graph is not None
+    refuse_unopened(
+        (located_task(compilation, task.id) for task in compilation.graph.tasks),
+        lambda task: session.provider(provider_of(task, compilation)).opens,
+    )
 
 
 def _outcome(session: Session, work: FileJobs, *, detached: bool) -> tuple[Outcome, JobRecord]:
