@@ -6,16 +6,11 @@ where nothing else fits, or where the task names its target; the plan then shows
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
 
 from .diagnostics import Diagnostic, Severity
-from .ir import CandidateSet, Catalog, GroupPlacement, Options, PlacementPlan, decimal_text
+from .ir import Catalog, GroupPlacement, decimal_text
 from .ir.catalog import UNKNOWN
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SHOWN = 3
 
@@ -28,37 +23,18 @@ def only_priced(catalog: Catalog, targets: Collection[str]) -> frozenset[str]:
     )
 
 
-def makeable_alone(found: CandidateSet, priced: Collection[str]) -> CandidateSet:
-    """The candidates without those of providers in `priced`; of a group that has no others, all."""
-    import numpy
-
-    made = numpy.array([part.provider not in priced for part in found.catalog.parts], dtype=bool)
-    return dataclasses.replace(found, options=tuple(_kept(options, made) for options in found.options))
-
-
-def _kept(options: Options, made: NDArray[Any]) -> Options:
-    kept = made[options.part]
-    if kept.all() or not kept.any():
-        return options
-    columns = {name: getattr(options, name)[kept] for name in ("request", "part", "row", "spot", "hourly")}
-    return dataclasses.replace(options, **columns)
-
-
-def better_elsewhere(best: PlacementPlan, made: PlacementPlan, priced: Collection[str]) -> tuple[Diagnostic, ...]:
-    """What is passed over when `made` is taken for `best`, the choice over everything; empty when nothing is."""
-    instead = {(item.task, item.group): item for item in made.placements}
-    pairs = [(item, instead[item.task, item.group]) for item in best.placements if item.provider in priced]
-    there = [(item, other) for item, other in pairs if other.provider not in priced]
-    if not there:
+def better_elsewhere(passed_over: Sequence[tuple[GroupPlacement, GroupPlacement]]) -> tuple[Diagnostic, ...]:
+    """A note of what is cheaper and was not taken, each with what was taken for it; nothing of nothing."""
+    if not passed_over:
         return ()
-    shown = [f"{_said(item)}, where {_said(other)} is taken." for item, other in there[:SHOWN]]
-    more = [f"And {len(there) - SHOWN} more groups."] if len(there) > SHOWN else []
+    shown = [f"{_said(cheaper)}, where {_said(taken)} is taken." for cheaper, taken in passed_over[:SHOWN]]
+    more = [f"And {len(passed_over) - SHOWN} more groups."] if len(passed_over) > SHOWN else []
     note = Diagnostic(
         severity=Severity.NOTE,
         slug="better-elsewhere",
         summary="A better place is priced and cannot be made yet",
         detail="\n".join((*shown, *more)),
-        hint=f"write `infra: {there[0][0].provider}` to see the whole plan there",
+        hint=f"write `infra: {passed_over[0][0].provider}` to see the whole plan there",
     )
     return (note,)
 

@@ -39,7 +39,7 @@ from .ir import (
 )
 from .ir.catalog import CatalogPart
 from .lower import Lowering, lower
-from .makeable import better_elsewhere, makeable_alone, only_priced
+from .makeable import only_priced
 from .openable import not_openable
 from .optimize import optimize
 from .parse import parse
@@ -236,24 +236,21 @@ def _optimize(state: Compilation) -> Compilation:
     assert state.candidates is not None
     graph = state.bound or state.graph
     targets = capabilities_of(state.options.providers)
-    solved = functools.partial(optimize, sources=state.sources, objective=state.options.objective, targets=targets)
-    candidates = state.candidates
-    placement, said = solved(graph, candidates)
-    passed_over: tuple[Diagnostic, ...] = ()
-    priced = only_priced(candidates.catalog, targets)
-    if placement is not None and any(item.provider in priced for item in placement.placements):
-        alone = makeable_alone(candidates, priced)
-        made, _ = solved(graph, alone)
-        passed_over = better_elsewhere(placement, made, priced) if made is not None else ()
-        if passed_over:
-            placement, candidates = made, alone
+    solved = functools.partial(
+        optimize,
+        found=state.candidates,
+        sources=state.sources,
+        objective=state.options.objective,
+        targets=targets,
+        priced=only_priced(state.candidates.catalog, targets),
+    )
+    placement, said = solved(graph)
     if placement is not None:
         # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
         followed = following(graph, placement, state.options.providers, state.sources)
-        again, more = (None, ()) if followed is graph else solved(followed, candidates)
+        again, more = (None, ()) if followed is graph else solved(followed)
         if again is not None and again.places == placement.places:
             placement, said = again, more
-    said = (*said, *passed_over)
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 

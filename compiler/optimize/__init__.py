@@ -34,6 +34,7 @@ from ..ir import (
     digest,
 )
 from ..ir.catalog import UNKNOWN, PriceStep
+from ..makeable import better_elsewhere
 from .atlas import Atlas, stepped, transfer_hours
 from .costs import calm_hours, cost_lines, expected_hours, total
 from .decide import decide
@@ -56,35 +57,66 @@ def optimize(
     *,
     objective: Objective = Objective.COST,
     targets: Collection[str] | None = None,
+    priced: Collection[str] = (),
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
 
     None with an error when no choice keeps all affinities, deadlines and budgets. targets: providers that machines can be made at; a
-    group that is placed at one of them falls back to none of the others. None: to all.
+    group that is placed at one of them falls back to none of the others. None: to all. priced: providers that are taken only where
+    nothing else is left; a note says what was cheaper there.
     """
-    model, answer = _chosen(graph, found, objective, any_rank=False)
-    ordered = any(choice.rank.any() for choice in model.choices.values())
-    if answer is None and (objective is Objective.TIME or model.problem.limited or ordered):
-        # What one would rather have cannot keep every limit together with the rest: now what is left, too.
-        model, answer = _chosen(graph, found, objective, any_rank=True)
+    last = _parts(found, priced)
+    model, answer = _best(graph, found, objective, last)
+    if answer is None and last:
+        # Limits that nothing keeps which can be made: shown where they are kept.
+        priced = ()
+        model, answer = _best(graph, found, objective, last=())
     if answer is None:
         return None, (nothing_satisfies(graph, model, sources, found),)
     in_use = used(model.problem, answer.values) if model.quotas else {}
-    made = _Assembly(graph=graph, found=found, model=model, answer=answer, objective=objective, in_use=in_use, targets=targets)
-    return made.plan(), ()
+    made = _Assembly(
+        graph=graph,
+        found=found,
+        model=model,
+        answer=answer,
+        objective=objective,
+        in_use=in_use,
+        targets=targets,
+        priced=priced,
+    )
+    return made.plan(), better_elsewhere(made.passed_over)
 
 
-def _chosen(graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool) -> tuple[Model, Answer | None]:
+def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
+    """Numbers of these providers' parts of the catalog, of those that have a candidate."""
+    import numpy
+
+    parts = [number for number, part in enumerate(found.catalog.parts) if part.provider in providers]
+    return tuple(parts) if any(numpy.isin(options.part, parts).any() for options in found.options) else ()
+
+
+def _best(graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...]) -> tuple[Model, Answer | None]:
+    model, answer = _chosen(graph, found, objective, any_rank=False, last=last)
+    ordered = any(choice.rank.any() for choice in model.choices.values())
+    if answer is None and (objective is Objective.TIME or model.problem.limited or ordered):
+        # What one would rather have cannot keep every limit together with the rest: now what is left, too.
+        model, answer = _chosen(graph, found, objective, any_rank=True, last=last)
+    return model, answer
+
+
+def _chosen(
+    graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool, last: tuple[int, ...]
+) -> tuple[Model, Answer | None]:
     """The best solution, and the model it is one of. Quotas take part only when the best without them breaks one."""
     timed = objective is Objective.TIME
-    model = build(graph, found, timed=timed, any_rank=any_rank)
+    model = build(graph, found, timed=timed, any_rank=any_rank, last=last)
     answer = decide(model.problem, model.atlas, objective)
     if answer is None and not model.quotas:
         return model, None
     if answer is not None and not excesses(model.problem, model.quotas, answer.values):
         return model, answer
     # Without an answer the quotas take part in what is said about it.
-    model = build(graph, found, timed=timed, any_rank=any_rank, held=True)
+    model = build(graph, found, timed=timed, any_rank=any_rank, held=True, last=last)
     return model, None if answer is None else decide(model.problem, model.atlas, objective)
 
 
@@ -100,6 +132,9 @@ class _Assembly:
     in_use: dict[tuple[int, int], dict[int, int]]
     """What the answer uses of quotas: see `used`."""
     targets: Collection[str] | None
+    priced: Collection[str]
+    passed_over: list[tuple[GroupPlacement, GroupPlacement]] = dataclasses.field(default_factory=list)
+    """What would cost less and is only priced, with what is taken: of each group the cheapest."""
     made: dict[tuple[int, int], GroupPlacement] = dataclasses.field(default_factory=dict)
     """(id of the choices, candidate) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
@@ -215,11 +250,16 @@ class _Assembly:
         """The best few that are another machine or market, not the same one at another place for the same money."""
         shown: list[Alternative] = []
         seen = {(best.provider, best.instance_type, best.market)}
+        passed_over = best.provider in self.priced
         for item in ranked:
             if len(shown) == ALTERNATIVES_SHOWN:
                 break
             key = self._machine(variable, item.row)
-            if key not in seen:
+            if item.extra < 0 and key[0] in self.priced and best.provider not in self.priced:
+                if not passed_over:
+                    self.passed_over.append((self.place(task, group, variable, item.row), best))
+                    passed_over = True
+            elif key not in seen:
                 seen.add(key)
                 shown.append(self.alternative(best, self.place(task, group, variable, item.row), item))
         return shown

@@ -8,7 +8,7 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -95,18 +95,27 @@ class _Build:
             self.bounds[key].append(bound)
 
 
-def build(graph: TaskGraph, found: CandidateSet, *, any_rank: bool = False, timed: bool = False, held: bool = False) -> Model:
+def build(
+    graph: TaskGraph,
+    found: CandidateSet,
+    *,
+    any_rank: bool = False,
+    timed: bool = False,
+    held: bool = False,
+    last: Collection[int] = (),
+) -> Model:
     """The model of a graph whose groups all have candidates.
 
     any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
     quicker though dearer. held: keep quotas over all tasks; without, none is kept beyond a group's own.
+    last: parts of the catalog that a group is placed at only if it has no candidate at another.
     """
     atlas = Atlas(catalog=found.catalog, penalty=_penalty(graph, found))
     state = _Build(graph=graph, found=found, atlas=atlas)
     timed = timed or any(task.deadline_hours is not None for task in graph.tasks)
     limited = any(task.budget is not None for task in graph.tasks)
     scarce = limits(graph, found)
-    kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held)
+    kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held, last=tuple(sorted(last)))
     groups, taken, used = _group_variables(state, scarce, kinds)
     storages = storages_of(graph, found, atlas)
     places: dict[str, int] = {}
@@ -234,6 +243,7 @@ class _Kinds:
     timed: bool
     limited: bool
     held: bool
+    last: tuple[int, ...]
 
 
 def _group_variable(found: Choices, use: NDArray[Any], atlas: Atlas, kinds: _Kinds) -> Variable:
@@ -241,8 +251,11 @@ def _group_variable(found: Choices, use: NDArray[Any], atlas: Atlas, kinds: _Kin
     import numpy
 
     rows = numpy.arange(len(found.cost))
-    if not kinds.any_rank and len(rows) and found.rank.any():
-        rows = numpy.flatnonzero(found.rank == found.rank.min())
+    if kinds.last:
+        others = numpy.flatnonzero(~numpy.isin(found.options.part, kinds.last))
+        rows = others if len(others) else rows
+    if not kinds.any_rank and len(rows) and found.rank[rows].any():
+        rows = rows[found.rank[rows] == found.rank[rows].min()]
     # A later rank is never cheap enough to be taken while an earlier one can be had.
     cost = found.cost[rows] + found.rank[rows] * (atlas.penalty * 16 if kinds.any_rank else 0.0)
     keys = [found.worst[rows]] * kinds.limited + [found.hours[rows]] * kinds.timed
