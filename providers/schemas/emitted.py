@@ -36,6 +36,7 @@ AWS = SchemaOrigin(
         "route_table_association",
         "internet_gateway",
         "vpc_endpoint",
+        "eip",
         "security_group",
         "default_security_group",
         "vpc_security_group_ingress_rule",
