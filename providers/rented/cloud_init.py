@@ -61,6 +61,8 @@ class Boot:
     """For clouds whose own way of bringing a login key depends on settings of the account."""
     files: FrozenMap[str] = field(default_factory=FrozenMap)
     """Path → content: settings of the cloud's own software on the machine."""
+    packages: tuple[str, ...] = ()
+    """Of the image's own distribution, installed before anything of ours runs. One that cannot be had does not stop the boot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ def user_data(boot: Boot) -> str:
         host_key_public=boot.access.host_key_public,
         login_key=boot.login_key,
         files=boot.files,
+        packages=boot.packages,
     )
     if len(text.encode()) > LIMIT:
         raise ValueError(f"{len(text.encode())} bytes of user data, and {LIMIT} are allowed")
