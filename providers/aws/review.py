@@ -58,6 +58,8 @@ MEANINGS: Meanings = FrozenMap(
                 "block_device_mappings.ebs.volume_type",
                 "block_device_mappings.ebs.encrypted",
                 "metadata_options.http_tokens",
+                # Last, since there can be 32.
+                "network_interfaces.interface_type",
             ),
         ),
         # Its policy is a resource of its own; the attribute repeats it.

@@ -65,6 +65,14 @@ def at(graph: ResourceGraph) -> ResourceGraph:
     return replace(graph, requirements=(replace(need, config=FrozenMap(config)),))
 
 
+def without_placement(graph: ResourceGraph) -> ResourceGraph:
+    """The graph as moto can make it, which has no placement groups."""
+    kept = [node for node in graph.resources if node.address.type != "aws_placement_group"]
+    bare = [{name: value for name, value in node.arguments.items() if name != "placement_group"} for node in kept]
+    nodes = [replace(node, arguments=FrozenMap(arguments)) for node, arguments in zip(kept, bare, strict=True)]
+    return replace(graph, resources=tuple(nodes))
+
+
 @contextmanager
 def pretended_account() -> Iterator[str]:
     """The address of an empty account that accepts everybody."""

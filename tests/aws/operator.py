@@ -24,7 +24,7 @@ from skyc.providers.aws.power import Ec2Switch
 from skyc.providers.base import OwnedResource
 from skyc.providers.retry import Schedule
 from skyc.runtime.mirror import with_mirror
-from tests.aws.conftest import at, lowered
+from tests.aws.conftest import at, lowered, without_placement
 from tests.simulator.real_provider import SOURCE, mirror, version
 
 POLICY = Path(__file__).parents[2] / "docs" / "aws-operator-policy.json"
@@ -34,11 +34,17 @@ TASK = """\
 name: train
 resources:
   infra: aws/us-east-1/use1-az1
-  instance_type: m5.xlarge
+  instance_type: c6in.32xlarge
+  network_tier: best
   labels: {team: TEAM}
+num_nodes: 2
 storage: {out: {persistent: false}}
 run: echo hi
 """
+
+
+LEFT = {"aws_eip", "aws_iam_instance_profile", "aws_instance", "aws_key_pair", "aws_vpc_security_group_rule"}
+"""What is removed without a state here."""
 
 
 class Denied(Exception):
@@ -75,7 +81,7 @@ class Operator:
         if self.machines:
             self._stop_and_start([item for item in seen if item.type == "aws_instance"])
             for item in seen:
-                if item.type in {"aws_instance", "aws_key_pair", "aws_iam_instance_profile", "aws_vpc_security_group_rule"}:
+                if item.type in LEFT:
                     self._judged(lambda item=item: self.inventory.remove(item))
         else:
             self._fill(seen[0].id)
@@ -115,7 +121,7 @@ class Operator:
         versions = FrozenMap({SOURCE: version()})
         found = lowered(TASK.replace("TEAM", team), self.folder, deployment=DEPLOYMENT, versions=versions)
         (graph,) = (graph for graph in found if holds_storage(graph.site) is not self.machines)
-        _, text = synth(self._signed(at(graph)), cache=self.folder.parent / "cache")
+        _, text = synth(self._signed(at(without_placement(graph))), cache=self.folder.parent / "cache")
         (self.directory / "cdk.tf.json").write_text(text)
 
     def _signed(self, graph: ResourceGraph) -> ResourceGraph:

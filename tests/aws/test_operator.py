@@ -25,6 +25,7 @@ SWEEP = os.environ.get("SKYC_IAM_SWEEP") == "1"
 UNPROVEN = {
     "ec2:CreateLaunchTemplateVersion": "a disk or a machine type that changes; not among the steps",
     "ec2:CreatePlacementGroup": "moto has no placement groups",
+    "ec2:DeleteNetworkInterface": "an interface left by a machine that was killed while it started; not among the steps",
     "ec2:DeletePlacementGroup": "moto has no placement groups",
     "ec2:DescribePlacementGroups": "moto has no placement groups",
     "ec2:DeleteTags": "a label that is taken away; not among the steps",
