@@ -37,7 +37,7 @@ from .images import Image, image_of
 from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
 from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
 from .resources import Site, own_tags, requirement
-from .sizes import Size, sells_spot, size_of
+from .sizes import Size, has_infiniband, sells_spot, size_of
 from .storage import identity
 from .storage import refused as refused_places
 
@@ -112,7 +112,19 @@ def _group(
         said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
     if image.own:
         said.append(_own_image(request, size))
+    if request.network_tier == "best" and group.num_nodes > 1 and has_infiniband(size.name):
+        said.append(_not_joined(request, size))
     return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)
+
+
+def _not_joined(request: ResourceRequest, size: Size) -> Diagnostic:
+    field = request.origin.child("network_tier")
+    detail = (
+        f"`{field}` on `{PROVIDER}`: {size.name} has InfiniBand, which joins the machines of one availability set or scale set only, and"
+        " skyc makes none. Its nodes are put close together, and talk over Ethernet."
+    )
+    hint = "where that counts, take AWS: its fast network is set up"
+    return warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
 
 
 def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:

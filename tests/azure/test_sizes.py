@@ -13,7 +13,7 @@ from skyc.compiler.ir import InstanceType, Market
 from skyc.providers.azure.images import image_of
 from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.provider import AzureProvider
-from skyc.providers.azure.sizes import accelerated, has_nvme, size_of
+from skyc.providers.azure.sizes import accelerated, has_infiniband, has_nvme, size_of
 from tests.azure.conftest import context, of_type, placed
 
 
@@ -182,3 +182,15 @@ def test_a_zone_that_was_asked_for_holds_machine_and_address(kinds: tuple[Instan
     assert graph is not None
     assert of_type(graph, "azurerm_linux_virtual_machine")["main-0"]["zone"] == "2"
     assert of_type(graph, "azurerm_public_ip")["main-0"]["zones"] == ("2",)
+
+
+def test_whose_infiniband_is_said_not_to_be_joined(kinds: tuple[InstanceType, ...], tmp_path: Path) -> None:
+    found = {kind.name for kind in kinds if has_infiniband(kind.name)}
+    assert {"Standard_HX176rs", "Standard_ND96isr_H100_v5"} <= found and not any("Standard_D" in name for name in found)
+    for name, expected in (("Standard_HB120rs_v3", True), ("Standard_HC44-16rs", True), ("Standard_D4s_v5", False)):
+        kind = next(kind for kind in kinds if kind.name == name)
+        for nodes, tier in ((2, "best"), (1, "best"), (2, None)):
+            task, placement = placed(kind, nodes=nodes, network=tier)
+            _, said = lower(task, (placement,), context(tmp_path))
+            warned = "no-fast-network" in {item.slug for item in said}
+            assert warned is (expected and nodes > 1 and tier == "best"), (name, nodes, tier)
