@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 
 from ...compiler.ir import FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
-from ..rented.cloud_init import UNIT
+from ..rented.cloud_init import UNBOUND_MEMORY, ray_settings
 from .resources import Site, ref
 
 _TYPES = """
@@ -85,9 +85,6 @@ PACKAGES = ("ibverbs-providers", "libfabric-bin", "libfabric1")
 driver is part of Ubuntu's kernel for AWS."""
 _PATIENT = FrozenMap({"/etc/apt/apt.conf.d/80-skyc": 'Acquire::Retries "10";\n'})
 """A machine whose address comes after it has started is not on the internet yet when it first wants a package."""
-_SETTINGS = f"/etc/systemd/system/{UNIT}.service.d/efa.conf"
-_PINNED_MEMORY = "[Service]\nLimitMEMLOCK=infinity\n"
-"""What an adapter reads and writes is locked in memory, of which a service may lock little."""
 
 
 def interfaces(
@@ -145,12 +142,10 @@ def packages(*, own: bool, accelerated: bool) -> tuple[str, ...]:
 
 def files(*, own: bool, accelerated: bool, late: bool) -> FrozenMap[str]:
     """Path → content of what the first boot writes. late: the machine's address comes after it has started."""
-    settings = _PINNED_MEMORY
-    if accelerated and not own:
-        # A job that asks for the fast network fails loudly where libfabric would take TCP. Elsewhere the driver is not known to be there.
-        settings += "Environment=FI_PROVIDER=efa\n"
+    # A job that asks for the fast network fails loudly where libfabric would take TCP. Elsewhere the driver is not known to be there.
+    chosen = ("Environment=FI_PROVIDER=efa",) if accelerated and not own else ()
     patient = _PATIENT if late and packages(own=own, accelerated=accelerated) else {}
-    return FrozenMap({**patient, _SETTINGS: settings})
+    return FrozenMap({**patient, **ray_settings(UNBOUND_MEMORY, *chosen)})
 
 
 _SIZE = re.compile(r"\d+")

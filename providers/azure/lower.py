@@ -33,8 +33,19 @@ from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .buckets import SCHEME
 from .facts import PROVIDER
-from .images import Image, image_of
-from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
+from .images import HPC, Image, image_of
+from .machines import (
+    DISK_TYPES,
+    MOST_FIRST_GENERATION_GB,
+    MOST_GB,
+    Group,
+    Shared,
+    disk_gb,
+    is_close,
+    is_joined,
+    machines,
+    tier_of,
+)
 from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
 from .resources import Site, own_tags, requirement
 from .sizes import Size, has_infiniband, sells_spot, size_of
@@ -112,19 +123,32 @@ def _group(
         said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
     if image.own:
         said.append(_own_image(request, size))
-    if request.network_tier == "best" and group.num_nodes > 1 and has_infiniband(size.name):
-        said.append(_not_joined(request, size))
-    return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)
+    found = Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank)
+    said += _about_infiniband(found)
+    return found, tuple(said)
 
 
-def _not_joined(request: ResourceRequest, size: Size) -> Diagnostic:
-    field = request.origin.child("network_tier")
-    detail = (
-        f"`{field}` on `{PROVIDER}`: {size.name} has InfiniBand, which joins the machines of one availability set or scale set only, and"
-        " skyc makes none. Its nodes are put close together, and talk over Ethernet."
-    )
-    hint = "where that counts, take AWS: its fast network is set up"
-    return warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
+def _about_infiniband(group: Group) -> Iterator[Diagnostic]:
+    """Where a size has it, and nodes that want it would not get it."""
+    name, accelerated = group.size.name, bool(group.placement.shape.accelerators)
+    if not is_close(group) or not has_infiniband(name):
+        return
+    if not is_joined(group):
+        spot = group.placement.market is Market.SPOT
+        why = (
+            "is that of an availability set, which takes no spot machines"
+            if spot
+            else "is that of an availability set, which has no zone"
+        )
+        hint = "leave out `use_spot`" if spot else "name the region alone in `infra`"
+    elif not accelerated and not group.image.own:
+        why = "is there, but Ubuntu's plain image is not made for it"
+        hint = f"name an image with the drivers, such as `image_id: {HPC.format(sku='2204')}`"
+    else:
+        return
+    field = group.request.origin.child("network_tier")
+    detail = f"`{field}` on `{PROVIDER}`: the InfiniBand of {name} {why}. The nodes may talk over Ethernet alone."
+    yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
 
 
 def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:

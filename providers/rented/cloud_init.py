@@ -90,6 +90,15 @@ def places(node: str, runtime: NodeRuntime, opens: frozenset[str]) -> Places:
     return Places(directory=directory, runtime=ROOT / "runtimes" / digest, user=directory / "env")
 
 
+def ray_settings(*lines: str) -> FrozenMap[str]:
+    """For `Boot.files`: more settings of the unit in which Ray runs, and with it every job."""
+    return FrozenMap({f"/etc/systemd/system/{UNIT}.service.d/target.conf": "\n".join(("[Service]", *lines, ""))})
+
+
+UNBOUND_MEMORY = "LimitMEMLOCK=infinity"
+"""What an adapter for RDMA reads and writes is locked in memory, of which a service may lock little."""
+
+
 def user_data(boot: Boot) -> str:
     """A `#cloud-config` document. Raises ValueError for one that no cloud would take."""
     where = places(boot.node, boot.runtime, boot.opens)

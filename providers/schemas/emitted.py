@@ -106,6 +106,7 @@ AZURERM = SchemaOrigin(
         "linux_virtual_machine",
         "linux_virtual_machine_scale_set",
         "proximity_placement_group",
+        "availability_set",
         "ssh_public_key",
         "storage_account",
         "storage_container",

@@ -168,7 +168,7 @@ def test_what_the_first_boot_brings(machine: str, devices: Any, image: str | Non
         boot = yaml.safe_load(row["user_data"])
         assert boot.get("packages", []) == (["ibverbs-providers", "libfabric-bin", "libfabric1"] if packages else [])
         written = {file["path"]: file["content"] for file in boot["write_files"]}
-        settings = written["/etc/systemd/system/skyc-ray.service.d/efa.conf"]
+        settings = written["/etc/systemd/system/skyc-ray.service.d/target.conf"]
         assert "LimitMEMLOCK=infinity" in settings and ("Environment=FI_PROVIDER=efa" in settings) is asked
         # An Elastic IP comes after the machine has started, and packages want the internet.
         assert ("/etc/apt/apt.conf.d/80-skyc" in written) == (packages and efa.several(machine))
