@@ -283,6 +283,8 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
             status, code, message = 503, errors.THROTTLED, "Request limit exceeded."
             if service != "EC2":
                 status, code, message = 400, errors.THROTTLED_ELSEWHERE, "Rate exceeded"
+        case "address-in-use":
+            status, code, message = 400, errors.ADDRESS_IN_USE, f"Address {making.text('private_ip')} is in use."
         case "denied":
             status = 403
             action = about or f"{service.lower().replace(' ', '')}:{PERMISSIONS.get(operation, operation)}"
