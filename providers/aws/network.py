@@ -153,7 +153,6 @@ def _kept_for_head(site: Site, subnet: ResourceNode, zone: str | None) -> Resour
             "subnet_id": ref(subnet),
             "cidr_block": f"{head_address(zone)}/32",
             "reservation_type": "explicit",
-            "description": f"The head of {site.name}",
         },
     )
 

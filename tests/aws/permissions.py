@@ -130,7 +130,8 @@ def lived(life: Life, statements: Sequence[dict[str, Any]], skip: frozenset[str]
 
     # Whose requests moto's server prints.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # An end that Terraform takes part in; it is waited for.
+    # An end that Terraform takes part in; it is waited for. A program in the background may have been started with interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="skyc-iam-") as scratch, pretended_account() as address:
         os.environ.pop("AWS_PROFILE", None)
@@ -253,8 +254,8 @@ def sweep(record: Record, workers: dict[Life, ProcessPoolExecutor], wanted: Sequ
             record.verdicts[action] = Verdict(action=action, says=NOT_PROVEN, why="nothing asked for it")
         else:
             futures[workers[place[0]].submit(trial, action, *place)] = action
-    if len(futures) < len(wanted):
-        say(f"{sum(action in record.verdicts for action in wanted)} of {len(wanted)} are known from before")
+    if known := sum(record.verdicts[action].says == NEEDED for action in wanted if action in record.verdicts):
+        say(f"{known} of {len(wanted)} are known from before")
     for number, future in enumerate(as_completed(futures), 1):
         found = future.result()
         record.verdicts[found.action] = found
