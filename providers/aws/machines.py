@@ -213,7 +213,7 @@ def _instance(
         label=name,
         labels=dict(group.request.labels),
         origin=group.request.origin,
-        after=shared.network.before_machines,
+        after=shared.network.way_out,
     )
     return replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
 

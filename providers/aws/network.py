@@ -35,7 +35,7 @@ class Network:
     """Machines have an address outside of it."""
     group: ResourceNode
     """The nodes' security group."""
-    before_machines: tuple[ResourceAddress, ...]
+    way_out: tuple[ResourceAddress, ...]
     """What must be there before a machine boots, which fetches packages and takes an address, and go after it: a gateway cannot be taken
     from a network with public addresses in use."""
 
@@ -83,7 +83,7 @@ def existing(
         fixed=False,
         public=own.public,
         group=group,
-        before_machines=_egress(rules),
+        way_out=_egress(rules),
     )
 
 
@@ -139,7 +139,7 @@ def network(
         fixed=True,
         public=True,
         group=group,
-        before_machines=_egress((route, *joined, *kept, *rules)),
+        way_out=_egress((route, *joined, *kept, *rules)),
     )
 
 
