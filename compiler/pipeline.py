@@ -48,6 +48,7 @@ from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
 from .portable import portable
 from .printer import print_ir
+from .refused import Refused, passed_over, refused, without
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
 from .synth import synth
@@ -232,25 +233,10 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 
 
 def _optimize(state: Compilation) -> Compilation:
-    assert state.graph is not None
     assert state.candidates is not None
-    graph = state.bound or state.graph
-    targets = capabilities_of(state.options.providers)
-    solved = functools.partial(
-        optimize,
-        found=state.candidates,
-        sources=state.sources,
-        objective=state.options.objective,
-        targets=targets,
-        priced=only_priced(state.candidates.catalog, targets),
-    )
-    placement, said = solved(graph)
-    if placement is not None:
-        # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
-        followed = following(graph, placement, state.options.providers, state.sources)
-        again, more = (None, ()) if followed is graph else solved(followed)
-        if again is not None and again.places == placement.places:
-            placement, said = again, more
+    placement, said = _solved(state, state.candidates)
+    state, placement, said = _made_elsewhere(state, placement, said)
+    assert state.graph is not None
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 
@@ -262,32 +248,85 @@ def _optimize(state: Compilation) -> Compilation:
     return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
 
 
-def _lower(state: Compilation) -> Compilation:
+def _solved(state: Compilation, found: CandidateSet) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     assert state.graph is not None
-    assert state.candidates is not None
-    assert state.placement is not None
-    buckets = place_buckets(
+    graph = state.bound or state.graph
+    targets = capabilities_of(state.options.providers)
+    solved = functools.partial(
+        optimize,
+        found=found,
+        sources=state.sources,
+        objective=state.options.objective,
+        targets=targets,
+        priced=only_priced(found.catalog, targets),
+    )
+    placement, said = solved(graph)
+    if placement is not None:
+        # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
+        followed = following(graph, placement, state.options.providers, state.sources)
+        again, more = (None, ()) if followed is graph else solved(followed)
+        if again is not None and again.places == placement.places:
+            placement, said = again, more
+    return placement, said
+
+
+def _made_elsewhere(
+    state: Compilation, placement: PlacementPlan | None, said: tuple[Diagnostic, ...]
+) -> tuple[Compilation, PlacementPlan | None, tuple[Diagnostic, ...]]:
+    """The best choice that its targets do not refuse to make, with what was refused on the way; the first one where there is none."""
+    assert state.graph is not None and state.candidates is not None
+    first, found, best, notes = (placement, said), state.candidates, placement, said
+    met: tuple[Refused, ...] = ()
+    while best is not None:
+        buckets = _buckets(state, best)
+        how = _lowering(state, access=lambda _: Access())
+        wrong = refused(state.graph, best, how, buckets)
+        if not wrong:
+            return dataclasses.replace(state, candidates=found), best, (*notes, *passed_over(met, best))
+        met += wrong
+        narrower = without(state.graph, found, wrong, how, buckets)
+        if narrower is None:
+            break
+        found = narrower
+        best, notes = _solved(state, found)
+    return state, *first
+
+
+def _buckets(state: Compilation, placement: PlacementPlan) -> tuple[Bucket, ...]:
+    assert state.graph is not None and state.candidates is not None
+    return place_buckets(
         state.bound or state.graph,
-        state.placement,
+        placement,
         state.options.providers,
         state.candidates.catalog,
         deployment=state.deployment,
         mark=MARK if state.options.offline else state.options.mark,
         known=state.known,
     )
-    how = Lowering(
+
+
+def _lowering(state: Compilation, access: Callable[[DeploymentId], Access]) -> Lowering:
+    return Lowering(
         providers=state.options.providers,
         deployment=state.deployment,
         home=str(state.options.home),
         runtime=state.options.runtime,
         sources=state.sources,
-        access=functools.cache(state.options.access),
+        access=access,
         networks=state.options.networks,
         # What the user names counts for more than what the catalog knows.
         images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )
+
+
+def _lower(state: Compilation) -> Compilation:
+    assert state.graph is not None
+    assert state.candidates is not None
+    assert state.placement is not None
+    buckets = _buckets(state, state.placement)
+    how = _lowering(state, access=functools.cache(state.options.access))
     placement = state.placement
     notes: tuple[Diagnostic, ...] = ()
     if state.chosen is None:
