@@ -24,7 +24,7 @@ from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.registry import meanings
 from skyc.providers.retry import Schedule
 from skyc.runtime.mirror import with_mirror
-from tests.aws.conftest import at, compiled, without_placement
+from tests.aws.conftest import at, compiled
 from tests.lengths import takes_minutes
 from tests.simulator.real_provider import SOURCE, mirror, version
 
@@ -54,7 +54,7 @@ class Site:
     def write(self, team: str, task: str = TASK, deployment: DeploymentId = DEMO) -> None:
         versions = FrozenMap({SOURCE: version()})
         graph = compiled(task.replace("TEAM", team), self.home, deployment=str(deployment), versions=versions)
-        _, text = synth(at(without_placement(graph)), cache=self.home / "cache")
+        _, text = synth(at(graph), cache=self.home / "cache")
         (self.directory / "cdk.tf.json").write_text(text)
 
     @property
