@@ -92,7 +92,9 @@ def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
     import numpy
 
     parts = [number for number, part in enumerate(found.catalog.parts) if part.provider in providers]
-    return tuple(parts) if any(numpy.isin(options.part, parts).any() for options in found.options) else ()
+    # Groups with the same candidates share their columns: each is looked at once.
+    columns = {id(options.part): options.part for options in found.options}
+    return tuple(parts) if any(numpy.isin(column, parts).any() for column in columns.values()) else ()
 
 
 def _best(graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...]) -> tuple[Model, Answer | None]:
@@ -386,7 +388,7 @@ class _Assembly:
             method=answer.method,
             value=value,
             bound=bound,
-            choices=sum(len(choice.cost) for choice in self.model.choices.values()),
+            choices=sum(len(choice) for choice in self.model.choices.values()),
         )
 
     def _worst(self, placements: list[GroupPlacement], lines: list[CostLine]) -> Decimal | None:
