@@ -45,7 +45,9 @@ def rank(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...] =
     costs = found.costs()
     total = costs if beside is None else costs + beside[found.place]
     chosen = int(model.problem.variables[variable].row[answer.values[variable]])
-    key = total + found.rank * 1e16 if found.rank.any() else total.copy()
+    mine = float(total[chosen])
+    # Without ranks the costs are the keys themselves: nothing but the chosen one's is written over.
+    key = total + found.rank * 1e16 if found.rank.any() else total
     key[chosen] = numpy.inf
     if model.problem.limited:
         key[~_within_own_limits(model, variable)] = numpy.inf
@@ -58,7 +60,7 @@ def rank(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...] =
         best = best[_keeping_limits(model, answer, variable, best)]
     best = best[:DEPTH]
     return tuple(
-        Ranked(row=row, extra=float(total[row] - total[chosen]), later=bool(found.rank[row] > found.rank[chosen]))
+        Ranked(row=row, extra=float(total[row] - mine), later=bool(found.rank[row] > found.rank[chosen]))
         for row in best.tolist()
     )
 
