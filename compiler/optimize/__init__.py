@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator
 from decimal import ROUND_FLOOR, Decimal
+from itertools import islice
 from math import floor
 
 from ..candidates import candidate
@@ -119,7 +120,9 @@ def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
     import numpy
 
     parts = [number for number, part in enumerate(found.catalog.parts) if part.provider in providers]
-    return tuple(parts) if any(numpy.isin(options.part, parts).any() for options in found.options) else ()
+    # Groups with the same candidates share their columns: each is looked at once.
+    columns = {id(options.part): options.part for options in found.options}
+    return tuple(parts) if any(numpy.isin(column, parts).any() for column in columns.values()) else ()
 
 
 def _best(graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...]) -> tuple[Model, Answer | None]:
@@ -195,7 +198,7 @@ class _Assembly:
                 ranked = self._rank(variable, chosen)
                 if not self._owned(variable, chosen):
                     usable = self._usable(variable, placement.provider, ranked)
-                    fallbacks += [self.place(task, group, variable, item.row) for item in usable[:FALLBACKS_KEPT]]
+                    fallbacks += [self.place(task, group, variable, item.row) for item in islice(usable, FALLBACKS_KEPT)]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
         transfers = (
@@ -250,11 +253,12 @@ class _Assembly:
         part = self.found.catalog.parts[int(options.part[row])]
         return int(part.offers.capacity[options.row[row]]) != UNKNOWN
 
-    def _usable(self, variable: int, chosen: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
+    def _usable(self, variable: int, chosen: str, ranked: tuple[Ranked, ...]) -> Iterator[Ranked]:
         """What machines can be made of; all of it where they cannot be made of the choice either."""
-        if self.targets is None or chosen not in self.targets:
-            return ranked
-        return tuple(item for item in ranked if self._machine(variable, item.row)[0] in self.targets)
+        targets = self.targets
+        if targets is None or chosen not in targets:
+            return iter(ranked)
+        return (item for item in ranked if self._machine(variable, item.row)[0] in targets)
 
     def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
         joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)
@@ -437,7 +441,7 @@ class _Assembly:
             method=answer.method,
             value=value,
             bound=bound,
-            choices=sum(len(choice.cost) for choice in self.model.choices.values()),
+            choices=sum(len(choice) for choice in self.model.choices.values()),
         )
 
     def _worst(self, placements: list[GroupPlacement], lines: list[CostLine]) -> Decimal | None:
