@@ -48,7 +48,7 @@ from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
 from .portable import portable
 from .printer import print_ir
-from .refused import Refused, passed_over, refused, without
+from .refused import Narrowing
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
 from .synth import synth
@@ -233,10 +233,32 @@ def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Ca
 
 
 def _optimize(state: Compilation) -> Compilation:
-    assert state.candidates is not None
-    placement, said = _solved(state, state.candidates)
-    state, placement, said = _made_elsewhere(state, placement, said)
     assert state.graph is not None
+    assert state.candidates is not None
+    graph = state.bound or state.graph
+    targets = capabilities_of(state.options.providers)
+    narrowing = Narrowing(
+        graph=state.graph,
+        how=_lowering(state, access=lambda _: Access()),
+        # Nothing is made here: neither keys nor the deployment's own mark.
+        buckets=lambda choice: _buckets(state, choice, mark=MARK),
+    )
+    solved = functools.partial(
+        optimize,
+        sources=state.sources,
+        objective=state.options.objective,
+        targets=targets,
+        priced=only_priced(state.candidates.catalog, targets),
+    )
+    placement, said = solved(graph, state.candidates, narrowed=narrowing)
+    found = narrowing.found or state.candidates
+    if placement is not None:
+        said = (*said, *narrowing.notes(placement))
+        # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
+        followed = following(graph, placement, state.options.providers, state.sources)
+        again, more = (None, ()) if followed is graph else solved(followed, found)
+        if again is not None and again.places == placement.places:
+            placement, said = again, (*more, *narrowing.notes(again))
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 
@@ -245,54 +267,10 @@ def _optimize(state: Compilation) -> Compilation:
         # Of the task, and not of where its files lie on this machine.
         seen = portable(state.bound or state.graph, Path(state.source.path).resolve().parent)
         placement = dataclasses.replace(placement, spec_digest=digest(seen))
-    return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, candidates=found, placement=placement, diagnostics=state.diagnostics + said)
 
 
-def _solved(state: Compilation, found: CandidateSet) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
-    assert state.graph is not None
-    graph = state.bound or state.graph
-    targets = capabilities_of(state.options.providers)
-    solved = functools.partial(
-        optimize,
-        found=found,
-        sources=state.sources,
-        objective=state.options.objective,
-        targets=targets,
-        priced=only_priced(found.catalog, targets),
-    )
-    placement, said = solved(graph)
-    if placement is not None:
-        # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
-        followed = following(graph, placement, state.options.providers, state.sources)
-        again, more = (None, ()) if followed is graph else solved(followed)
-        if again is not None and again.places == placement.places:
-            placement, said = again, more
-    return placement, said
-
-
-def _made_elsewhere(
-    state: Compilation, placement: PlacementPlan | None, said: tuple[Diagnostic, ...]
-) -> tuple[Compilation, PlacementPlan | None, tuple[Diagnostic, ...]]:
-    """The best choice that its targets do not refuse to make, with what was refused on the way; the first one where there is none."""
-    assert state.graph is not None and state.candidates is not None
-    first, found, best, notes = (placement, said), state.candidates, placement, said
-    met: tuple[Refused, ...] = ()
-    while best is not None:
-        buckets = _buckets(state, best)
-        how = _lowering(state, access=lambda _: Access())
-        wrong = refused(state.graph, best, how, buckets)
-        if not wrong:
-            return dataclasses.replace(state, candidates=found), best, (*notes, *passed_over(met, best))
-        met += wrong
-        narrower = without(state.graph, found, wrong, how, buckets)
-        if narrower is None:
-            break
-        found = narrower
-        best, notes = _solved(state, found)
-    return state, *first
-
-
-def _buckets(state: Compilation, placement: PlacementPlan) -> tuple[Bucket, ...]:
+def _buckets(state: Compilation, placement: PlacementPlan, mark: str | Callable[[DeploymentId], str]) -> tuple[Bucket, ...]:
     assert state.graph is not None and state.candidates is not None
     return place_buckets(
         state.bound or state.graph,
@@ -300,7 +278,7 @@ def _buckets(state: Compilation, placement: PlacementPlan) -> tuple[Bucket, ...]
         state.options.providers,
         state.candidates.catalog,
         deployment=state.deployment,
-        mark=MARK if state.options.offline else state.options.mark,
+        mark=mark,
         known=state.known,
     )
 
@@ -325,7 +303,7 @@ def _lower(state: Compilation) -> Compilation:
     assert state.graph is not None
     assert state.candidates is not None
     assert state.placement is not None
-    buckets = _buckets(state, state.placement)
+    buckets = _buckets(state, state.placement, MARK if state.options.offline else state.options.mark)
     how = _lowering(state, access=functools.cache(state.options.access))
     placement = state.placement
     notes: tuple[Diagnostic, ...] = ()

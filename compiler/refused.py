@@ -8,8 +8,8 @@ cloud is asked for the group, and those that are refused leave it. A group that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..providers.base import Capability
@@ -48,7 +48,34 @@ class Refused:
     why: Diagnostic
 
 
-def refused(graph: TaskGraph, plan: PlacementPlan, how: Lowering, buckets: tuple[Bucket, ...]) -> tuple[Refused, ...]:
+@dataclass(slots=True, kw_only=True)
+class Narrowing:
+    """What the optimizer calls with each best choice (`optimize`'s `narrowed`). buckets: of a choice.
+
+    met: the choices that were refused, in order; found: the candidates that the last choice was accepted of, None before.
+    """
+
+    graph: TaskGraph
+    how: Lowering
+    buckets: Callable[[PlacementPlan], tuple[Bucket, ...]]
+    met: list[Refused] = field(default_factory=list)
+    found: CandidateSet | None = None
+
+    def __call__(self, choice: PlacementPlan, found: CandidateSet) -> CandidateSet | None:
+        buckets = self.buckets(choice)
+        wrong = _refused(self.graph, choice, self.how, buckets)
+        if not wrong:
+            self.found = found
+            return found
+        self.met += wrong
+        return _without(self.graph, found, wrong, self.how, buckets)
+
+    def notes(self, plan: PlacementPlan) -> tuple[Diagnostic, ...]:
+        """What would have been better and cannot be made; nothing of nothing."""
+        return _passed_over(self.met, plan) if self.found is not None else ()
+
+
+def _refused(graph: TaskGraph, plan: PlacementPlan, how: Lowering, buckets: tuple[Bucket, ...]) -> list[Refused]:
     """The choices that cannot be made. Groups that ask for the same are asked about once."""
     known: dict[object, Diagnostic | None] = {}
     found = []
@@ -56,19 +83,23 @@ def refused(graph: TaskGraph, plan: PlacementPlan, how: Lowering, buckets: tuple
         if Capability.LOWER not in how.providers[item.provider].capabilities:
             # Only priced: that is said by who chose it all the same.
             continue
-        asked = tuple(dataclasses.replace(request, origin=SpecPath()) for request in group.requests)
-        place = (item.provider, item.region, item.zone, item.instance_type, item.market, item.request)
-        data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint)
-        key = (asked, place, data, group.num_nodes > 1)
+        key = (_asked(task, group), item.provider, item.region, item.zone, item.instance_type, item.market, item.request)
         if key not in known:
             known[key] = _why(task, group, item, how, buckets)
         why = known[key]
         if why is not None:
             found.append(Refused(index=index, item=item, why=why))
-    return tuple(found)
+    return found
 
 
-def without(
+def _asked(task: Task, group: NodeGroup) -> tuple[object, ...]:
+    """What lowering looks at in a group, but for how many nodes there are: equal for groups that fare alike."""
+    requests = tuple(dataclasses.replace(request, origin=SpecPath()) for request in group.requests)
+    data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint)
+    return (requests, data, group.num_nodes > 1)
+
+
+def _without(
     graph: TaskGraph, found: CandidateSet, wrong: Sequence[Refused], how: Lowering, buckets: tuple[Bucket, ...]
 ) -> CandidateSet | None:
     """The candidates without what is refused like these choices; None where a group would have none left."""
@@ -76,15 +107,24 @@ def without(
 
     groups, options, refusals = _groups(graph), list(found.options), list(found.refusals)
     rejections = list(found.rejections)
+    known: dict[object, list[int]] = {}
+    # Groups that ask for the same share their columns, and go on doing so: what is computed of them is computed once.
+    shared: dict[object, Options] = {}
     for one in wrong:
         task, group = groups[one.index]
         mine = options[one.index]
         part, kinds = _kinds(found, mine, one)
-        wrong_kinds = [kind for kind, item in _one_of_each(task, group, found, one) if _why(task, group, item, how, buckets)]
-        gone = numpy.isin(kinds, wrong_kinds)
+        key = (_asked(task, group), one.item.provider, one.item.request, one.item.location, one.item.instance_type)
+        if key not in known:
+            each = _one_of_each(task, group, found, one)
+            known[key] = [kind for kind, item in each if _why(task, group, item, how, buckets)]
+        gone = numpy.isin(kinds, known[key])
         if gone.all():
             return None
-        options[one.index] = mine.at(~gone)
+        columns = (key, id(mine.row))
+        if columns not in shared:
+            shared[columns] = mine.at(~gone)
+        options[one.index] = dataclasses.replace(shared[columns], task=task.id, group=group.name)
         detail = f"`{one.item.provider}` cannot make it: {one.why.detail}"
         requirement = one.why.subject or group.origin
         count = int(gone.sum())
@@ -93,13 +133,12 @@ def without(
                 task=task.id, group=group.name, reason=CANNOT_BE_MADE, detail=detail, requirement=requirement, count=count
             )
         )
-        types = tuple(sorted({kind // 2 for kind in wrong_kinds}))
+        types = tuple(sorted({kind // 2 for kind in known[key]}))
         refusals.append(Refusal(task=task.id, group=group.name, part=part, types=types, detail=detail, requirement=requirement))
     return dataclasses.replace(found, options=tuple(options), rejections=tuple(rejections), refusals=tuple(refusals))
 
 
-def passed_over(wrong: Sequence[Refused], plan: PlacementPlan) -> tuple[Diagnostic, ...]:
-    """A note of the choices that would have been better and cannot be made; nothing of nothing."""
+def _passed_over(wrong: Sequence[Refused], plan: PlacementPlan) -> tuple[Diagnostic, ...]:
     first = list({one.index: one for one in reversed(wrong)}.values())[::-1]
     if not first:
         return ()
@@ -107,7 +146,8 @@ def passed_over(wrong: Sequence[Refused], plan: PlacementPlan) -> tuple[Diagnost
     more = [f"And {len(first) - SHOWN} more groups."] if len(first) > SHOWN else []
     note = Diagnostic(
         severity=Severity.NOTE,
-        slug=CANNOT_BE_MADE,
+        # Written out, so that the documentation's test finds it.
+        slug="cannot-be-made",
         summary="A better place cannot be made as the task is written",
         detail="\n".join((*shown, *more)),
         subject=first[0].why.subject,

@@ -45,19 +45,46 @@ DEFAULT_TIER = "medium"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rates:
+    """What a node-hour of each candidate costs with its disk and address.
+
+    known: nano-dollars of the prices that are known; unknown: how many are not, None where all are. starts: the first rows of the
+    candidates of one request at one provider, which stand together, and the end of all.
+    """
+
+    known: NDArray[Any]
+    unknown: NDArray[Any] | None
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Choices:
     """A group's candidates with what each costs over its whole run.
 
-    cost: nano-dollars for all nodes; worst: the same when no spot machine is to be had; hours: how long the machines run; place:
+    dear: nano-dollars for all nodes when no spot machine is to be had, None where none is spot; hours: how long the machines run; place:
     number in the atlas; rank: the task's own order of preference (0 first). Rows as in `options`.
     """
 
     options: Options
-    cost: NDArray[Any]
-    worst: NDArray[Any]
+    rates: Rates
+    node_hours: NDArray[Any] | float
+    """Of all nodes: one number, or one for each row."""
+    dear: NDArray[Any] | None
     hours: NDArray[Any]
     place: NDArray[Any]
     rank: NDArray[Any]
+    penalty: float
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def costs(self) -> NDArray[Any]:
+        """Nano-dollars for all nodes. Made anew each time: kept for a thousand tasks they would fill the memory, which costs more."""
+        return _run_cost(self.rates, self.node_hours, self.penalty)
+
+    def worst(self) -> NDArray[Any]:
+        """The same when no spot machine is to be had."""
+        return self.costs() if self.dear is None else self.dear
 
 
 def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options, atlas: Atlas) -> Choices:
@@ -65,42 +92,45 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     import numpy
 
     count = len(options)
-    cost, place = numpy.zeros(count), atlas.places_of(options)
-    worst = numpy.zeros(count) if options.spot.any() else cost
+    rates, place = _rates(group, options, atlas), atlas.places_of(options)
+    spots = bool(options.spot.any())
     # Columns of one number take no room: a file may hold a thousand tasks with a hundred thousand candidates each.
     hours = numpy.broadcast_to(numpy.float64(task.hours), count)
-    if task.hours_on or worst is not cost:
-        hours = hours.copy()
+    calm = hours
+    varied = spots or bool(task.hours_on)
+    if varied:
+        hours, calm = hours.copy(), hours.copy()
     ordered = group.ordered or any(request.accelerators_ordered for request in group.requests)
     rank = numpy.zeros(count, dtype=numpy.int32) if ordered else numpy.broadcast_to(numpy.int32(0), count)
-    keys = options.request.astype(numpy.int64) * len(found.catalog.parts) + options.part
-    # Candidates of one request at one provider stand together.
-    starts = [0, *(numpy.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), count] if count else []
-    for first, end in pairwise(starts):
+    for first, end in pairwise(rates.starts) if varied or ordered else ():
         rows = slice(first, end)
-        index = int(options.part[first])
-        part, request = found.catalog.parts[index], group.requests[int(options.request[first])]
+        part, request = found.catalog.parts[int(options.part[first])], group.requests[int(options.request[first])]
         offer, spot = options.row[rows], options.spot[rows]
-        here = part.offers.place[offer]
-        calm = _calm_column(task, request, part)[part.offers.type[offer]] if task.hours_on else hours[rows].copy()
+        if task.hours_on:
+            calm[rows] = hours[rows] = _calm_column(task, request, part)[part.offers.type[offer]]
         if spot.any():
-            hours[rows] = _hours_column(task, group, request, part, offer, spot, calm)
-        elif task.hours_on:
-            hours[rows] = calm
+            hours[rows] = _hours_column(task, group, request, part, offer, spot, calm[rows])
         if ordered:
             rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
-        beside = _beside_of(request, atlas, index)
-        saved = beside.saved[here] * spot if beside.saved is not None else 0.0
-        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows] * group.num_nodes, atlas.penalty, saved)
-        if worst is not cost:
-            worst[rows] = cost[rows]
-            if spot.any():
-                dear = _run_cost(part.offers.on_demand[offer], beside, here, calm * group.num_nodes, atlas.penalty)
-                worst[rows] = numpy.where(spot, numpy.maximum(dear, cost[rows]), cost[rows])
+    node_hours = (hours if varied else numpy.float64(task.hours)) * group.num_nodes
+    dear = None
+    if spots:
+        cost = _run_cost(rates, node_hours, atlas.penalty)
+        calmly = _run_cost(_on_demand(group, options, atlas), calm * group.num_nodes, atlas.penalty)
+        dear = numpy.where(options.spot, numpy.maximum(calmly, cost), cost)
     if ordered:
         # What cannot be had takes no place in the order; so ranks stay small.
         rank = numpy.unique(rank, return_inverse=True)[1].reshape(-1).astype(numpy.int32)
-    return Choices(options=options, cost=cost, worst=worst, hours=hours, place=place, rank=rank)
+    return Choices(
+        options=options,
+        rates=rates,
+        node_hours=node_hours,
+        dear=dear,
+        hours=hours,
+        place=place,
+        rank=rank,
+        penalty=atlas.penalty,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,26 +144,57 @@ class Beside:
     """What a spot machine pays less for them; None: nothing anywhere."""
 
 
-def _run_cost(
-    hourly: NDArray[Any],
-    beside: Beside,
-    place: NDArray[Any],
-    node_hours: NDArray[Any],
-    penalty: float,
-    saved: NDArray[Any] | float = 0.0,
-) -> NDArray[Any]:
-    """Nano-dollars for some node-hours of machines at places; `penalty` once for each unknown price. saved: per row, of what is beside."""
+def _run_cost(rates: Rates, node_hours: NDArray[Any] | float, penalty: float) -> NDArray[Any]:
+    """Nano-dollars for some node-hours of each candidate; `penalty` once for each unknown price."""
     import numpy
 
-    missing = hourly == UNKNOWN
-    some = bool(missing.any())
-    known = (numpy.where(missing, 0.0, hourly) if some else hourly) + (beside.known[place] - saved)
-    cost: NDArray[Any] = numpy.rint(known * node_hours)
-    if beside.unknown is not None:
-        cost += (missing + beside.unknown[place]) * penalty
-    elif some:
-        cost += missing * penalty
-    return cost
+    cost: NDArray[Any] = rates.known * node_hours
+    numpy.rint(cost, out=cost)
+    return cost if rates.unknown is None else cost + rates.unknown * penalty
+
+
+def _rates(group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
+    """Made once for all groups that share their columns and want the same disks and addresses, however long they run."""
+    import numpy
+
+    key = (id(options.row), *((request.disk_tier, request.disk_gb) for request in group.requests))
+    if key not in atlas.rates:
+        keys = options.request.astype(numpy.int64) * len(atlas.catalog.parts) + options.part
+        inner = (numpy.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()
+        starts = (0, *inner, len(options)) if len(options) else ()
+        # With the options, so that the id stays theirs.
+        atlas.rates[key] = _with_beside(group, options, atlas, options.hourly, starts, options.spot), options
+    made: Rates = atlas.rates[key][0]
+    return made
+
+
+def _on_demand(group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
+    """The same with every spot machine at its on-demand price."""
+    import numpy
+
+    starts = _rates(group, options, atlas).starts
+    offers = [(atlas.catalog.parts[int(options.part[first])].offers, options.row[first:end]) for first, end in pairwise(starts)]
+    hourly = numpy.concatenate([part.on_demand[rows] for part, rows in offers])
+    return _with_beside(group, options, atlas, hourly, starts, numpy.zeros(len(options), dtype=bool))
+
+
+def _with_beside(
+    group: NodeGroup, options: Options, atlas: Atlas, hourly: NDArray[Any], starts: tuple[int, ...], spot: NDArray[Any]
+) -> Rates:
+    """Machines at `hourly` with disk and address. spot: which pay the address of a spot machine."""
+    import numpy
+
+    unknown = (hourly == UNKNOWN).astype(numpy.int8)
+    known = numpy.where(unknown, 0.0, hourly)
+    for first, end in pairwise(starts):
+        index = int(options.part[first])
+        beside = _beside_of(group.requests[int(options.request[first])], atlas, index)
+        here = atlas.catalog.parts[index].offers.place[options.row[first:end]]
+        saved = beside.saved[here] * spot[first:end] if beside.saved is not None else 0.0
+        known[first:end] += beside.known[here] - saved
+        if beside.unknown is not None:
+            unknown[first:end] += beside.unknown[here].astype(numpy.int8)
+    return Rates(known=known, unknown=unknown if unknown.any() else None, starts=starts)
 
 
 def _beside_of(request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
