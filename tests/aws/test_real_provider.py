@@ -1,7 +1,7 @@
 """The compiled Terraform in the hands of the released AWS provider, against a pretended account: a whole life in one story.
 
-Needs the provider in a mirror (SKYC_PROVIDER_MIRROR); counted as skipped otherwise. moto has no placement groups and no spot
-machines; those are planned and made by the simulator. What else it does otherwise than EC2 is in `moto_repairs`.
+Needs the provider in a mirror (SKYC_PROVIDER_MIRROR); counted as skipped otherwise. moto's placement groups are
+fakes (`moto_gangs`). What it does otherwise than EC2 is in `moto_repairs`.
 """
 
 from __future__ import annotations
