@@ -9,7 +9,7 @@ order: request, provider, region, zone, machine type, market.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import ROUND_FLOOR, Decimal
 from itertools import islice
 from math import floor
@@ -51,6 +51,10 @@ FALLBACKS_KEPT = 8
 HOURS_STEP = Decimal("0.0001")
 
 
+def _all_can_be_made(sketch: PlacementPlan, found: CandidateSet) -> CandidateSet | None:
+    return found
+
+
 def optimize(
     graph: TaskGraph,
     found: CandidateSet,
@@ -59,13 +63,37 @@ def optimize(
     objective: Objective = Objective.COST,
     targets: Collection[str] | None = None,
     priced: Collection[str] = (),
+    narrowed: Callable[[PlacementPlan, CandidateSet], CandidateSet | None] = _all_can_be_made,
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
 
     None with an error when no choice keeps all affinities, deadlines and budgets. targets: providers that machines can be made at; a
     group that is placed at one of them falls back to none of the others. None: to all. priced: providers that are taken only where
-    nothing else is left; a note says what was cheaper there.
+    nothing else is left; a note says what was cheaper there. narrowed: is shown the best choice (its placements and Storages alone) and
+    gives the candidates without what cannot be made of it, to choose again from; all of them where everything can be made; None where
+    nothing would be left, and then it stays at the first choice.
     """
+    first: _Assembly | None = None
+    while True:
+        made, model = _assembled(graph, found, objective, targets, priced)
+        if made is None and first is None:
+            return None, (nothing_satisfies(graph, model, sources, found),)
+        narrower = None if made is None else narrowed(made.sketch(), found)
+        if made is None or narrower is None:
+            assert made is not None or first is not None
+            made = first or made
+            break
+        if narrower is found:
+            break
+        first, found = first or made, narrower
+    assert made is not None
+    return made.plan(), better_elsewhere(made.passed_over)
+
+
+def _assembled(
+    graph: TaskGraph, found: CandidateSet, objective: Objective, targets: Collection[str] | None, priced: Collection[str]
+) -> tuple[_Assembly | None, Model]:
+    """The best choice, ready to be put together; None where no choice keeps all limits. And the model it is of."""
     last = _parts(found, priced)
     model, answer = _best(graph, found, objective, last)
     if answer is None and last:
@@ -73,19 +101,18 @@ def optimize(
         priced = ()
         model, answer = _best(graph, found, objective, last=())
     if answer is None:
-        return None, (nothing_satisfies(graph, model, sources, found),)
-    in_use = used(model.problem, answer.values) if model.quotas else {}
+        return None, model
     made = _Assembly(
         graph=graph,
         found=found,
         model=model,
         answer=answer,
         objective=objective,
-        in_use=in_use,
+        in_use=used(model.problem, answer.values) if model.quotas else {},
         targets=targets,
         priced=priced,
     )
-    return made.plan(), better_elsewhere(made.passed_over)
+    return made, model
 
 
 def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
@@ -142,6 +169,22 @@ class _Assembly:
     """(id of the choices, candidate) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
 
+    def sketch(self) -> PlacementPlan:
+        """What is chosen, without what it costs together and what was not."""
+        placements = tuple(self._choice(task, group) for task in self.graph.tasks for group in task.groups)
+        return PlacementPlan(
+            name=self.graph.name,
+            spec_digest="",
+            catalog_digest="",
+            objective=self.objective,
+            proof=self._proof([]),
+            total=None,
+            worst_case=None,
+            finish_hours=Decimal(0),
+            placements=placements,
+            storages=self._storages(),
+        )
+
     def plan(self) -> PlacementPlan:
         placements: list[GroupPlacement] = []
         fallbacks: list[GroupPlacement] = []
@@ -149,11 +192,11 @@ class _Assembly:
         for task in self.graph.tasks:
             for group in task.groups:
                 variable = self.model.groups[task.id, group.name]
-                chosen = self.model.problem.variables[variable].row[self.answer.values[variable]]
-                placement = self.place(task, group, variable, int(chosen))
+                chosen = self._row(variable)
+                placement = self.place(task, group, variable, chosen)
                 placements.append(placement)
-                ranked = self._rank(variable, int(chosen))
-                if not self._owned(variable, int(chosen)):
+                ranked = self._rank(variable, chosen)
+                if not self._owned(variable, chosen):
                     usable = self._usable(variable, placement.provider, ranked)
                     fallbacks += [self.place(task, group, variable, item.row) for item in islice(usable, FALLBACKS_KEPT)]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
@@ -183,6 +226,14 @@ class _Assembly:
             rejections=self.found.rejections,
             notes=self._notes(lines),
         )
+
+    def _row(self, variable: int) -> int:
+        """The candidate that is chosen."""
+        return int(self.model.problem.variables[variable].row[self.answer.values[variable]])
+
+    def _choice(self, task: Task, group: NodeGroup) -> GroupPlacement:
+        variable = self.model.groups[task.id, group.name]
+        return self.place(task, group, variable, self._row(variable))
 
     def place(self, task: Task, group: NodeGroup, variable: int, row: int) -> GroupPlacement:
         """One candidate as a placement with its cost lines."""
