@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir import (
     Accelerator,
+    Addresses,
     Candidate,
     CandidateSet,
     Catalog,
     CostLine,
+    FrozenMap,
+    GroupPlacement,
     Market,
     NodeGroup,
     NodeShape,
@@ -26,7 +29,7 @@ from ..ir import (
     Task,
 )
 from ..ir.accelerators import asked, matching
-from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
+from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate, GatewayRate
 from ..match import types_with
 from ..node_shape import node_shape
 from .atlas import Atlas, nano
@@ -89,13 +92,12 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
             hours[rows] = calm
         if ordered:
             rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
-        beside = _beside_of(request, atlas, index)
-        saved = beside.saved[here] * spot if beside.saved is not None else 0.0
-        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows] * group.num_nodes, atlas.penalty, saved)
+        beside = _beside_of(task, group, request, atlas, index)
+        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows], atlas.penalty, spot)
         if worst is not cost:
             worst[rows] = cost[rows]
             if spot.any():
-                dear = _run_cost(part.offers.on_demand[offer], beside, here, calm * group.num_nodes, atlas.penalty)
+                dear = _run_cost(part.offers.on_demand[offer], beside, here, calm, atlas.penalty)
                 worst[rows] = numpy.where(spot, numpy.maximum(dear, cost[rows]), cost[rows])
     if ordered:
         # What cannot be had takes no place in the order; so ranks stay small.
@@ -105,30 +107,35 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beside:
-    """Nano-dollars per node-hour for disk and address, per place of a part, and how many of the two have an unknown price."""
+    """Nano-dollars per hour for what all machines of a group have beside themselves, per place of a part, and how many of the prices are
+    unknown."""
 
+    nodes: int
     known: NDArray[Any]
     unknown: NDArray[Any] | None
     """None: all are known."""
     saved: NDArray[Any] | None
-    """What a spot machine pays less for them; None: nothing anywhere."""
+    """What spot machines pay less for it; None: nothing anywhere."""
 
 
 def _run_cost(
     hourly: NDArray[Any],
     beside: Beside,
     place: NDArray[Any],
-    node_hours: NDArray[Any],
+    hours: NDArray[Any],
     penalty: float,
-    saved: NDArray[Any] | float = 0.0,
+    spot: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Nano-dollars for some node-hours of machines at places; `penalty` once for each unknown price. saved: per row, of what is beside."""
+    """Nano-dollars for some hours of a group's machines at places; `penalty` once for each unknown price. spot: which rows are spot
+    machines, None for none."""
     import numpy
 
     missing = hourly == UNKNOWN
     some = bool(missing.any())
-    known = (numpy.where(missing, 0.0, hourly) if some else hourly) + (beside.known[place] - saved)
-    cost: NDArray[Any] = numpy.rint(known * node_hours)
+    known = (numpy.where(missing, 0.0, hourly) if some else hourly) * float(beside.nodes) + beside.known[place]
+    if beside.saved is not None and spot is not None:
+        known -= beside.saved[place] * spot
+    cost: NDArray[Any] = numpy.rint(known * hours)
     if beside.unknown is not None:
         cost += (missing + beside.unknown[place]) * penalty
     elif some:
@@ -136,36 +143,48 @@ def _run_cost(
     return cost
 
 
-def _beside_of(request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
-    """Made once for all requests that want the same disk and address."""
+def _beside_of(task: Task, group: NodeGroup, request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
+    """Made once for all groups of one size that want the same disk and addresses."""
     import numpy
 
-    key = index, request.disk_tier, request.disk_gb
+    first = is_first(task, group)
+    # How many nodes the task has counts only where a head is not like the others.
+    whole = (first, task.num_nodes) if atlas.catalog.addresses else ()
+    key = index, request.disk_tier, request.disk_gb, group.num_nodes, whole
     if key not in atlas.beside:
-        known, unknown, saved = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog, atlas.catalog.parts[index]).T)
+        rows = _beside_rows(task, group, request, atlas.catalog, atlas.catalog.parts[index])
+        known, unknown, saved = numpy.ascontiguousarray(rows.T)
         atlas.beside[key] = Beside(
-            known=known, unknown=unknown if unknown.any() else None, saved=saved if saved.any() else None
+            nodes=group.num_nodes,
+            known=known,
+            unknown=unknown if unknown.any() else None,
+            saved=saved if saved.any() else None,
         )
     made: Beside = atlas.beside[key]
     return made
 
 
-def _beside_rows(request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
-    """Per place: nano-dollars per node-hour for disk and address, how many of the two have an unknown price, and what a spot machine
-    pays less."""
+def _beside_rows(task: Task, group: NodeGroup, request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
+    """Per place: nano-dollars per hour for disks, addresses and the gateway, how many of these have an unknown price, and what spot
+    machines pay less."""
     import numpy
 
     known: dict[str, tuple[float, float, float]] = {}
     values = []
     for place in part.offers.places:
         if place.region not in known:
-            address = _address_hourly(catalog, part, place.region, Market.ON_DEMAND)
-            spot = _address_hourly(catalog, part, place.region, Market.SPOT)
-            hourly = [_disk_hourly(request, part, place.region), address]
+            count = address_count(task, group, catalog, part, place.region)
+            address = _address_hourly(part, place.region, Market.ON_DEMAND) if count else Decimal(0)
+            spot = _address_hourly(part, place.region, Market.SPOT) if count else Decimal(0)
+            hourly = [
+                (_disk_hourly(request, part, place.region), group.num_nodes),
+                (address, count),
+                (_gateway_hourly(task, group, catalog, part, place.region), 1),
+            ]
             known[place.region] = (
-                sum(nano(price) for price in hourly if price is not None),
-                float(hourly.count(None)),
-                0.0 if address is None or spot is None else float(nano(address) - nano(spot)),
+                sum(nano(price) * units for price, units in hourly if price is not None),
+                float(sum(price is None for price, _ in hourly)),
+                0.0 if address is None or spot is None else float(nano(address) - nano(spot)) * count,
             )
         values.append(known[place.region])
     return numpy.array(values).reshape(-1, 3)
@@ -203,17 +222,63 @@ def disk_monthly(rate: DiskRate, size_gb: Decimal) -> Decimal | None:
     return next((price for size, price in rate.ladder if size >= size_gb), None)
 
 
-def _address_hourly(catalog: Catalog, part: CatalogPart, region: str, market: Market) -> Decimal | None:
-    rate = address_rate(catalog, part, region)
+def _address_hourly(part: CatalogPart, region: str, market: Market) -> Decimal | None:
+    rate = address_rate(part, region)
     return Decimal(0) if rate is None else rate.at(market)
 
 
-def address_rate(catalog: Catalog, part: CatalogPart, region: str) -> AddressRate | None:
-    """The rate of the public address every node has, whether ports are opened or not: SSH comes in through it and packages come
-    through it. None where the user's own network there gives none (`Catalog.private`), or addresses cost nothing."""
-    if f"{part.provider}/{region}" in catalog.private:
-        return None
+def address_rate(part: CatalogPart, region: str) -> AddressRate | None:
+    """The rate of a public address; None where it costs nothing."""
     return next((rate for name in (region, ANY_REGION) for rate in part.rates.addresses if rate.region == name), None)
+
+
+def is_first(task: Task, group: NodeGroup) -> bool:
+    """Whether the head is one of its nodes."""
+    return group.name == task.groups[0].name
+
+
+def address_count(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> int:
+    """How many of a group's machines have a public address, whether ports are opened or not: SSH comes in through it and packages come
+    through it."""
+    found = catalog.public(part.provider, region)
+    if found is Addresses.HEAD:
+        return 1 if is_first(task, group) else 0
+    return group.num_nodes if found is Addresses.ALL else 0
+
+
+def gateway_rate(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> GatewayRate | None:
+    """The rate of the NAT gateway that a task's site makes there; None where it makes none. It is counted with the head's group."""
+    alone = task.num_nodes == 1 or not is_first(task, group)
+    if alone or catalog.public(part.provider, region) is not Addresses.HEAD or f"{part.provider}/{region}" in catalog.owned:
+        return None
+    rates = part.rates.gateways
+    return next((rate for name in (region, ANY_REGION) for rate in rates if rate.region == name), UNPRICED)
+
+
+UNPRICED = GatewayRate(region=ANY_REGION, hourly=None, per_gb=None, price_source="no price is known", as_of="")
+
+
+def _gateway_hourly(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> Decimal | None:
+    rate = gateway_rate(task, group, catalog, part, region)
+    return Decimal(0) if rate is None else rate.of(task.num_nodes - 1)
+
+
+def gateway_notes(catalog: Catalog, placements: Iterable[GroupPlacement]) -> FrozenMap[str]:
+    """What the price of a NAT gateway leaves out: the data through it, which nobody has said the amount of."""
+    found = {(item.provider, item.region) for item in placements for line in item.lines if line.kind == "gateway"}
+    said = []
+    for provider, region in sorted(found):
+        part = catalog.part(provider)
+        rate = next((rate for name in (region, ANY_REGION) for rate in part.rates.gateways if rate.region == name), UNPRICED)
+        price = "a price that is not known" if rate.per_gb is None else f"${rate.per_gb.normalize():f}"
+        said.append(f"{price} at {provider}/{region}")
+    if not said:
+        return FrozenMap()
+    return FrozenMap(
+        {
+            "gateway": f"data through a NAT gateway costs extra, per GB {', '.join(said)}; it is in no price, as its amount is not known"
+        }
+    )
 
 
 def _calm_column(task: Task, request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
@@ -322,9 +387,9 @@ def expected_hours(task: Task, group: NodeGroup, request: ResourceRequest, part:
 
 
 def cost_lines(
-    group: NodeGroup, request: ResourceRequest, catalog: Catalog, candidate: Candidate, hours: Decimal
+    task: Task, group: NodeGroup, request: ResourceRequest, catalog: Catalog, candidate: Candidate, hours: Decimal
 ) -> tuple[CostLine, ...]:
-    """What a candidate costs over its run: machines, then disks, then addresses."""
+    """What a candidate costs over its run: machines, then disks, then addresses, then the site's gateway."""
     offering = candidate.offering
     part = catalog.part(offering.provider)
     node_hours = hours * group.num_nodes
@@ -356,20 +421,34 @@ def cost_lines(
                 estimated=rate is not None and _elsewhere(part, rate.region, offering.region),
             )
         )
-    address = address_rate(catalog, part, offering.region)
-    if address is not None:
+    address, count = address_rate(part, offering.region), address_count(task, group, catalog, part, offering.region)
+    if address is not None and count:
         price = address.at(offering.market)
         lines.append(
             CostLine(
                 kind="address",
                 label="public address",
-                quantity=node_hours,
+                quantity=hours * count,
                 unit="h",
                 unit_price=price,
                 dearer_price=address.hourly if price != address.hourly else None,
                 source=address.price_source,
                 as_of=address.as_of,
                 estimated=_elsewhere(part, address.region, offering.region),
+            )
+        )
+    gateway = gateway_rate(task, group, catalog, part, offering.region)
+    if gateway is not None:
+        lines.append(
+            CostLine(
+                kind="gateway",
+                label="NAT gateway",
+                quantity=hours,
+                unit="h",
+                unit_price=gateway.of(task.num_nodes - 1),
+                source=gateway.price_source,
+                as_of=gateway.as_of,
+                estimated=_elsewhere(part, gateway.region, offering.region),
             )
         )
     return tuple(lines)
@@ -399,6 +478,7 @@ __all__ = [
     "choices",
     "cost_lines",
     "expected_hours",
+    "gateway_notes",
     "interrupted_hours",
     "total",
 ]
