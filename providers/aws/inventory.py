@@ -93,6 +93,9 @@ class Inventory:
                 yield owned(kind.type, row[kind.id], _named(row))
                 if name == "route-table":
                     yield from (owned(*inner) for inner in _within_table(row))
+                if name == "subnet":
+                    for id_, cidr in self._reserved(row[kind.id], region):
+                        yield owned("aws_ec2_subnet_cidr_reservation", id_, f"{row[kind.id]} {cidr}")
 
     def _machines(self, region: str, filters: list[Row]) -> Iterator[Row]:
         for reservation in self.account.pages("ec2", region, "describe_instances", "Reservations", Filters=filters):
@@ -173,7 +176,7 @@ class Inventory:
                 self._delete("ec2", region, "delete_vpc", VpcId=id_)
             case "aws_subnet":
                 self._end(self._inside(region, "subnet-id", id_), region)
-                self._delete("ec2", region, "delete_subnet", SubnetId=id_)
+                self._delete_subnet(id_, region)
             case "aws_security_group":
                 self._end(self._inside(region, "instance.group-id", id_), region)
                 self._delete("ec2", region, "delete_security_group", GroupId=id_)
@@ -227,13 +230,25 @@ class Inventory:
             if row["GroupName"] != "default":
                 self._delete("ec2", region, "delete_security_group", GroupId=row["GroupId"])
         for row in self.account.pages("ec2", region, "describe_subnets", "Subnets", Filters=here):
-            self._delete("ec2", region, "delete_subnet", SubnetId=row["SubnetId"])
+            self._delete_subnet(row["SubnetId"], region)
         joined = [{"Name": "attachment.vpc-id", "Values": [id_]}]
         for row in self.account.pages("ec2", region, "describe_internet_gateways", "InternetGateways", Filters=joined):
             self._delete_gateway(row["InternetGatewayId"], region)
         for row in self.account.pages("ec2", region, "describe_route_tables", "RouteTables", Filters=here):
             if not any(association.get("Main") for association in row["Associations"]):
                 self._delete_table(row["RouteTableId"], region)
+
+    def _reserved(self, subnet: str, region: str) -> Iterator[tuple[str, str]]:
+        """Id and range of what is reserved in a subnet. It has no tags, and would be in the way of what is to be reserved there."""
+        found = self._delete("ec2", region, "get_subnet_cidr_reservations", SubnetId=subnet)
+        for row in (found or {}).get("SubnetIpv4CidrReservations", ()):
+            yield row["SubnetCidrReservationId"], row["Cidr"]
+
+    def _delete_subnet(self, id_: str, region: str) -> None:
+        # Whether a subnet can go before them, EC2 does not say.
+        for reserved, _ in self._reserved(id_, region):
+            self._delete("ec2", region, "delete_subnet_cidr_reservation", SubnetCidrReservationId=reserved)
+        self._delete("ec2", region, "delete_subnet", SubnetId=id_)
 
     def _delete_gateway(self, id_: str, region: str) -> None:
         found = self._delete("ec2", region, "describe_internet_gateways", InternetGatewayIds=[id_])
@@ -289,6 +304,7 @@ def _within_table(row: Row) -> Iterator[tuple[str, str, str]]:
 
 
 _SIMPLE = {
+    "aws_ec2_subnet_cidr_reservation": ("delete_subnet_cidr_reservation", "SubnetCidrReservationId"),
     "aws_route_table_association": ("disassociate_route_table", "AssociationId"),
     "aws_ebs_volume": ("delete_volume", "VolumeId"),
     "aws_key_pair": ("delete_key_pair", "KeyName"),

@@ -91,6 +91,7 @@ MEANINGS: Meanings = FrozenMap(
 PLAIN = frozenset(
     {
         "aws_autoscaling_group",
+        "aws_ec2_subnet_cidr_reservation",
         "aws_internet_gateway",
         "aws_placement_group",
         "aws_route",

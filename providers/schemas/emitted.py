@@ -31,6 +31,7 @@ AWS = SchemaOrigin(
     types=(
         "vpc",
         "subnet",
+        "ec2_subnet_cidr_reservation",
         "route_table",
         "route",
         "route_table_association",

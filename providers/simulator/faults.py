@@ -15,7 +15,8 @@
 | quota | the account may not have that many |
 | throttled | too many calls; strikes on `call` (create unless said) |
 | denied | the permission is missing; `permission` names it, else the one the call needs |
-| (the four above) | with `leaves: true` the cloud keeps what it could not finish, and Terraform knows nothing of it (azurerm#7516) |
+| address-in-use | the address asked for is still that of a machine that ends; at AWS |
+| (the five above) | with `leaves: true` the cloud keeps what it could not finish, and Terraform knows nothing of it (azurerm#7516) |
 | slow | the call takes `seconds`, or lasts until the file `until` exists; `late: true` waits when it is made already |
 | reply-lost | it is made, and the answer never comes: Terraform knows nothing of it |
 | error-after-create | it is made and then fails: Terraform keeps it as tainted |
@@ -42,6 +43,7 @@ class FaultKind(enum.Enum):
     QUOTA = "quota"
     THROTTLED = "throttled"
     DENIED = "denied"
+    ADDRESS_IN_USE = "address-in-use"
     SLOW = "slow"
     REPLY_LOST = "reply-lost"
     ERROR_AFTER_CREATE = "error-after-create"

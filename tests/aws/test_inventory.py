@@ -38,6 +38,7 @@ def leave(account: Any, deployment: str, *, network: str) -> None:
     subnet = ec2.create_subnet(
         VpcId=vpc, CidrBlock=network.replace("/16", "/20"), TagSpecifications=tagged("subnet", deployment)
     )["Subnet"]["SubnetId"]
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr=network.replace(".0/16", ".10/32"), ReservationType="explicit")
     gateway = ec2.create_internet_gateway(TagSpecifications=tagged("internet-gateway", deployment))["InternetGateway"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
     table = ec2.create_route_table(VpcId=vpc, TagSpecifications=tagged("route-table", deployment))["RouteTable"]
@@ -80,6 +81,7 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, account: Any, backwar
     provider = AwsProvider()
     found = provider.observe(DeploymentId(name), home=tmp_path)
     assert sorted(item.type for item in found) == [
+        "aws_ec2_subnet_cidr_reservation",
         "aws_iam_instance_profile",
         "aws_iam_role",
         "aws_instance",

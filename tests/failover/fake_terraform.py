@@ -36,6 +36,7 @@ REFUSALS = {
     FaultKind.QUOTA: "quota",
     FaultKind.THROTTLED: "throttled",
     FaultKind.DENIED: "denied",
+    FaultKind.ADDRESS_IN_USE: "address-in-use",
 }
 Row = dict[str, Any]
 

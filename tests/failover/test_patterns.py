@@ -68,7 +68,7 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(failover, "PAUSES", (0.0, 0.0))
+        patch.setattr(failover, "PAUSES", dict.fromkeys(failover.PAUSES, (0.0, 0.0)))
         fake_terraform.install(patch)
         # Homes come and go; what was compiled once stays.
         patch.setattr("skyc.runtime.request.access_of", lambda home, deployment: ACCESS)

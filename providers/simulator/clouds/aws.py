@@ -15,6 +15,7 @@ from ..making import ROOT, Cloud, Making, Refusal
 ACCOUNT = "123456789012"
 
 PREFIXES = {
+    "aws_ec2_subnet_cidr_reservation": "scr-",
     "aws_instance": "i-",
     "aws_internet_gateway": "igw-",
     "aws_launch_template": "lt-",
@@ -72,6 +73,7 @@ ARNS = {
 CALLS = {
     "aws_autoscaling_group": ("Auto Scaling", "CreateAutoScalingGroup"),
     "aws_default_security_group": ("EC2", "DescribeSecurityGroups"),
+    "aws_ec2_subnet_cidr_reservation": ("EC2", "CreateSubnetCidrReservation"),
     "aws_iam_instance_profile": ("IAM", "CreateInstanceProfile"),
     "aws_iam_role": ("IAM", "CreateRole"),
     "aws_iam_role_policy": ("IAM", "PutRolePolicy"),
@@ -103,6 +105,7 @@ CALLS = {
 PHRASES = {
     "aws_autoscaling_group": "creating Auto Scaling Group ({name})",
     "aws_default_security_group": "reading Default Security Group",
+    "aws_ec2_subnet_cidr_reservation": "creating EC2 Subnet CIDR Reservation",
     "aws_iam_instance_profile": "creating IAM Instance Profile ({name})",
     "aws_iam_role": "creating IAM Role ({name})",
     "aws_iam_role_policy": "putting IAM Role ({role}) Policy ({name})",
@@ -283,6 +286,8 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
             status, code, message = 503, errors.THROTTLED, "Request limit exceeded."
             if service != "EC2":
                 status, code, message = 400, errors.THROTTLED_ELSEWHERE, "Rate exceeded"
+        case "address-in-use":
+            status, code, message = 400, errors.ADDRESS_IN_USE, f"Address {making.text('private_ip')} is in use."
         case "denied":
             status = 403
             action = about or f"{service.lower().replace(' ', '')}:{PERMISSIONS.get(operation, operation)}"
