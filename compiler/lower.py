@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..providers.base import Access, Capability, ExistingNetwork, LowerContext, Provider
+from ..providers.base import Access, Capability, LowerContext, NetworkChoice, Provider
 from .buckets import Bucket, with_uris
 from .diagnostics import Diagnostic, SourceMap, located
 from .ir import (
@@ -50,8 +50,8 @@ class Lowering:
     """The user's lines, for what a provider finds wrong with a graph."""
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and ranges of a deployment, asked for only when a target needs them."""
-    networks: Mapping[tuple[str, str], ExistingNetwork] = field(default_factory=dict)
-    """(provider, region) → the user's own network there."""
+    networks: Mapping[tuple[str, str], NetworkChoice] = field(default_factory=dict)
+    """(provider, region) → what is said of the machines' network there."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """See `LowerContext.images`."""
     offline: bool = False
@@ -72,14 +72,16 @@ class Lowering:
         )
         return provider.lower(with_uris(task, near), placements, context)
 
-    def context(self, site: SiteId, access: Access, plan: str, network: ExistingNetwork | None = None) -> LowerContext:
+    def context(self, site: SiteId, access: Access, plan: str, network: NetworkChoice | None = None) -> LowerContext:
+        network = network or NetworkChoice()
         return LowerContext(
             deployment=self.deployment,
             site=site,
             home=self.home,
             runtime=self.runtime,
             access=access,
-            network=network,
+            network=network.existing,
+            public=network.public,
             images=self.images,
             plan=plan,
             offline=self.offline,

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import EVERY_ZONE, Access, Capability, ExistingNetwork, Provider
+from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider
 from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .ir import (
+    Addresses,
     CandidateReport,
     CandidateSet,
     Catalog,
@@ -68,7 +69,7 @@ class CompileOptions:
     quotas: tuple[Quota, ...] = ()
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
-    networks: Mapping[tuple[str, str], ExistingNetwork] = field(default_factory=dict)
+    networks: Mapping[tuple[str, str], NetworkChoice] = field(default_factory=dict)
     """(provider, region) → the user's own network there, where machines go into one."""
     mark: Callable[[DeploymentId], str] = lambda deployment: MARK
     """A deployment's own id in names that are unique in the world. Asked only when a bucket is made, and not for offline plans."""
@@ -208,15 +209,20 @@ def _candidates(state: Compilation) -> Compilation:
         providers[name].catalog(home=state.options.home) if given is None else given[name]
         for name in sorted(providers if given is None else given)
     )
+    networks = {f"{provider}/{region}": network for (provider, region), network in state.options.networks.items()}
     zones = {
-        f"{provider}/{region}": tuple(sorted(network.subnets))
-        for (provider, region), network in state.options.networks.items()
-        if EVERY_ZONE not in network.subnets
+        place: tuple(sorted(network.existing.subnets))
+        for place, network in networks.items()
+        if network.existing is not None and EVERY_ZONE not in network.existing.subnets
     }
-    private = tuple(
-        sorted(f"{provider}/{region}" for (provider, region), own in state.options.networks.items() if not own.public)
+    public = {place: network.public for place, network in networks.items() if network.public is not Addresses.ALL}
+    catalog = Catalog(
+        parts=parts,
+        quotas=state.options.quotas,
+        zones=FrozenMap(zones),
+        addresses=FrozenMap(public),
+        owned=tuple(sorted(place for place in public if networks[place].existing and public[place] is Addresses.HEAD)),
     )
-    catalog = Catalog(parts=parts, quotas=state.options.quotas, zones=FrozenMap(zones), private=private)
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ..compiler.diagnostics import Diagnostic, SourceMap, Span
 from ..compiler.ir import (
+    Addresses,
     DeploymentId,
     DriftTable,
     Failure,
@@ -56,6 +57,8 @@ class Capability(enum.Enum):
     MULTI_NODE = "multi-node"
     OWN_NETWORK = "own-network"
     """Its machines can be put into a network of the user's (`LowerContext.network`)."""
+    HEAD_ADDRESS = "head-address"
+    """The head alone can have a public address (`Addresses.HEAD`)."""
     OPEN_PORTS = "open-ports"
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
@@ -100,8 +103,6 @@ class ExistingNetwork:
     """The provider's id of it: of a VPC, a VNet, …"""
     subnets: FrozenMap[str]
     """Zone → id of the subnet for it; EVERY_ZONE → of one that spans all zones."""
-    public: bool = True
-    """Machines get an address outside of it. Without one they are reached, and fetch packages, through what the network has."""
     tags: tuple[str, ...] = ()
     """Marks by which rules of the user's own let in what is needed; then no firewall of ours is made. Few clouds know any."""
     span: Span | None = field(default=None, compare=False)
@@ -112,6 +113,14 @@ class ExistingNetwork:
         if zone is None:
             return next(iter(self.subnets.values()))
         return self.subnets.get(zone, self.subnets.get(EVERY_ZONE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkChoice:
+    """What config.yaml says of the machines' network in one region. existing: the user's own; None: skyc makes one for each site."""
+
+    existing: ExistingNetwork | None = None
+    public: Addresses = Addresses.ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,8 @@ class LowerContext:
     access: Access = field(default_factory=Access)
     network: ExistingNetwork | None = None
     """The user's own network in the site's region, if one is named."""
+    public: Addresses = Addresses.ALL
+    """Which machines get an address outside of the network. NONE only in a network of the user's."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images that config.yaml names, or the catalog knows: `<target>/<region>`, with `/gpu` for machines with devices → id."""
     plan: str = ""
@@ -157,6 +168,8 @@ class Node:
     ip: str
     address: str = ""
     """Where it is reached from outside its network; empty: at `ip`."""
+    via: Node | None = None
+    """Through which node it is logged in to, at `ip`; None: directly."""
     host_key: str = ""
     """SSH host key (OpenSSH public form) of its first boot; empty where there is no SSH."""
     directory: str

@@ -28,6 +28,7 @@ from ..compiler.ir.catalog import (
     AddressRate,
     CatalogPart,
     DiskRate,
+    GatewayRate,
     OfferTable,
     Place,
     PriceStep,
@@ -300,7 +301,12 @@ def _plain_rates(rates: Rates) -> Any:
     for row in found["addresses"]:
         if row["spot_hourly"] is None:
             del row["spot_hourly"]
+    if not found["gateways"]:
+        del found["gateways"]
     return found
+
+
+_GATEWAY_PRICES = ("hourly", "per_gb", "per_machine_hourly", "many_hourly")
 
 
 def _rates(data: Mapping[str, Any]) -> Rates:
@@ -324,6 +330,10 @@ def _rates(data: Mapping[str, Any]) -> Rates:
         addresses=tuple(
             AddressRate(**{**row, "hourly": _decimal(row["hourly"]), "spot_hourly": _decimal(row.get("spot_hourly"))})
             for row in data["addresses"]
+        ),
+        gateways=tuple(
+            GatewayRate(**{**row, **{name: _decimal(row[name]) for name in _GATEWAY_PRICES}})
+            for row in data.get("gateways", ())
         ),
         disk_gb=_decimal(data["disk_gb"]),
         schemes=tuple(data["schemes"]),

@@ -50,10 +50,14 @@ def clusters(session: Session, deployment: DeploymentId, *, skip_damaged: bool =
         nodes = provider.nodes(outputs) if outputs.get("nodes") else ()
         if Capability.LOGIN in provider.capabilities:
             login = Login(deployment=deployment, directory=str(ssh_directory(session.home, deployment)), user=LOGIN_USER)
-            nodes = tuple(replace(node, login=login) for node in nodes)
+            nodes = tuple(_with_login(node, login) for node in nodes)
         if nodes and task is not None:
             found.append(Cluster(site=record.site, task=task, provider=provider, nodes=nodes))
     return tuple(found)
+
+
+def _with_login(node: Node, login: Login) -> Node:
+    return replace(node, login=login, via=None if node.via is None else replace(node.via, login=login))
 
 
 def healths(session: Session, provider: Provider, nodes: Sequence[Node]) -> tuple[str | SkycError, ...]:

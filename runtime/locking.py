@@ -19,10 +19,10 @@ from pathlib import Path
 from .. import __version__
 from ..compiler.artifact.plan_file import PlanFile
 from ..compiler.diagnostics import Diagnostic, SkycError, error, warning
-from ..compiler.ir import RAY_VERSION, FrozenMap, ResourceGraph, TaskGraph, Value, canonical
+from ..compiler.ir import RAY_VERSION, Addresses, FrozenMap, ResourceGraph, TaskGraph, Value, canonical
 from ..compiler.ir.catalog import CatalogPart
 from ..compiler.pipeline import Compilation
-from ..providers.base import Capability
+from ..providers.base import Capability, NetworkChoice
 from ..providers.registry import CLOUDS, host_keys, uv_version
 from ..providers.snapshot import decode, encode
 from .access import ssh_ranges, storage_accounts
@@ -372,8 +372,15 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
     for placement in made.placement.placements:
         network = networks.get((placement.provider, placement.region))
         if network is not None:
-            found[f"network.{placement.provider}/{placement.region}"] = network.id
+            found[f"network.{placement.provider}/{placement.region}"] = _network(network)
     return found
+
+
+def _network(choice: NetworkChoice) -> str:
+    """Its id, and where not all machines have one, which have a public address."""
+    parts = [] if choice.existing is None else [choice.existing.id]
+    parts += [] if choice.public is Addresses.ALL else [f"public: {choice.public.value}"]
+    return ", ".join(parts)
 
 
 def _images(value: Value) -> Iterator[str]:

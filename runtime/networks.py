@@ -1,7 +1,10 @@
-"""The user's own networks, from `networks:` in `<home>/config.yaml`: machines in a region that is named there go into that network.
+"""The machines' networks, from `networks:` in `<home>/config.yaml`: machines in a region whose network is named there go into that one, and
+`public` says which machines get a public address.
 
     networks:
+      azure: {public: head}
       aws:
+        us-west-2: {public: head}
         us-east-1:
           vpc: vpc-0123456789abcdef0
           subnets: {use1-az1: subnet-0123456789abcdef0, use1-az4: subnet-0fedcba9876543210}
@@ -12,8 +15,10 @@
           public: false
 
 What a cloud calls its network may be written: `vpc`, `vnet` or `network`. `subnet` is for clouds whose subnets span a region's zones.
-`public: false`: machines get no address outside of the network. `tags` (gcp): network tags by which rules of the user's own let in
-what is needed, instead of a firewall of ours. Ids are used as they are; nothing is looked up. A mistake has its line.
+`public`: `true`, every machine has an address outside of the network; `head`, a site's first node alone; `false`, none, which is for
+networks of the user's, since nobody could reach machines in one that skyc makes. Beside the regions it is said for all of them, and a
+region's own word wins. `tags` (gcp): network tags by which rules of the user's own let in what is needed, instead of a firewall of ours.
+Ids are used as they are; nothing is looked up. A mistake has its line.
 """
 
 from __future__ import annotations
@@ -24,16 +29,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..compiler.diagnostics import SkycError, Span, error
-from ..compiler.ir import FrozenMap
+from ..compiler.ir import Addresses, FrozenMap
 from ..compiler.parse import read_source
 from ..compiler.parse.nearest import nearest
 from ..compiler.parse.nodes import Mapping as MappingNode
 from ..compiler.parse.nodes import Node, Scalar, Sequence, compose
-from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, Provider
+from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider
 from .access import CONFIG
 
 NAMES = ("network", "vnet", "vpc")
-FIELDS = (*NAMES, "public", "subnet", "subnets", "tags")
+PUBLIC = "public"
+FIELDS = (*NAMES, PUBLIC, "subnet", "subnets", "tags")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +52,9 @@ class _Entry:
     node: Node
 
 
-def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tuple[str, str], ExistingNetwork]:
-    """(provider, region) → the network. Raises SkycError for what cannot be read, and for a target or region that there is not."""
+def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tuple[str, str], NetworkChoice]:
+    """(provider, region) → what is said of it, where that is not what holds anyway. Raises SkycError for what cannot be read, and for a
+    target or region that there is not."""
     path = home / CONFIG
     if not path.exists():
         return {}
@@ -58,16 +65,24 @@ def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tupl
     # What else is wrong with the file is said by who reads that.
     documents, _ = compose(source)
     top = next((node for node in documents or () if node is not None), None)
-    found: dict[tuple[str, str], ExistingNetwork] = {}
+    found: dict[tuple[str, str], NetworkChoice] = {}
     for key, value in top.entries if isinstance(top, MappingNode) else ():
         if key.text != "networks" or (isinstance(value, Scalar) and value.is_null):
             continue
         for target in _entries(_Entry(name="networks", path="networks", span=key.span, node=value)):
             regions = _regions(target, providers, home)
-            for region in _entries(target):
+            entries = _entries(target)
+            usual = next(
+                (_addresses(entry, target.name, providers, made=True) for entry in entries if entry.name == PUBLIC), None
+            )
+            chosen = {region: NetworkChoice(public=usual) for region in sorted(regions)} if usual is not None else {}
+            for region in entries:
+                if region.name == PUBLIC:
+                    continue
                 if region.name not in regions:
                     _refuse(region, f"`{target.name}` has no region of this name.", _meant(region.name, regions))
-                found[target.name, region.name] = _network(region)
+                chosen[region.name] = _choice(region, target.name, providers, usual or Addresses.ALL)
+            found |= {(target.name, name): choice for name, choice in chosen.items() if choice != NetworkChoice()}
     return found
 
 
@@ -80,8 +95,15 @@ def _regions(target: _Entry, providers: Mapping[str, Provider], home: Path) -> f
     return frozenset(place.region for place in providers[target.name].catalog(home=home).offers.places)
 
 
-def _network(region: _Entry) -> ExistingNetwork:
+def _choice(region: _Entry, target: str, providers: Mapping[str, Provider], usual: Addresses) -> NetworkChoice:
+    """What a region's entry says. usual: what holds where it does not say which machines have an address."""
     fields = {entry.name: entry for entry in _entries(region)}
+    made = fields.keys() == {PUBLIC}
+    public = _addresses(fields[PUBLIC], target, providers, made=made) if PUBLIC in fields else usual
+    return NetworkChoice(existing=None if made else _network(region, fields), public=public)
+
+
+def _network(region: _Entry, fields: Mapping[str, _Entry]) -> ExistingNetwork:
     for name, entry in fields.items():
         if name not in FIELDS:
             _refuse(entry, f"`{name}` is no field of a network.", _meant(name, FIELDS))
@@ -98,7 +120,6 @@ def _network(region: _Entry) -> ExistingNetwork:
     return ExistingNetwork(
         id=_text(ids[0]),
         subnets=FrozenMap(subnets),
-        public="public" not in fields or _said(fields["public"]),
         tags=_texts(fields["tags"]) if "tags" in fields else (),
         span=region.span,
     )
@@ -124,11 +145,26 @@ def _texts(entry: _Entry) -> tuple[str, ...]:
     return tuple(_text(_Entry(name=entry.name, path=entry.path, span=entry.span, node=item)) for item in items)
 
 
-def _said(entry: _Entry) -> bool:
+def _addresses(entry: _Entry, target: str, providers: Mapping[str, Provider], *, made: bool) -> Addresses:
+    """made: it is about networks that skyc makes."""
     node = entry.node
-    if not isinstance(node, Scalar) or node.tag != "bool":
-        _refuse(entry, "It is `true` or `false`.")
-    return node.text.lower() in ("true", "yes", "on")
+    text = node.text.lower() if isinstance(node, Scalar) else ""
+    if isinstance(node, Scalar) and node.tag == "bool":
+        if text in ("true", "yes", "on"):
+            return Addresses.ALL
+        if made:
+            why = "No machine of a network that skyc makes would have a public address, and nobody could reach any."
+            _refuse(entry, why, f"write `{PUBLIC}: head`, or name a network of yours that you reach")
+        return Addresses.NONE
+    if text != Addresses.HEAD.value:
+        _refuse(entry, "It is `true`, `false` or `head`.")
+    able = sorted(name for name, provider in providers.items() if Capability.HEAD_ADDRESS in provider.capabilities)
+    if target not in able:
+        who = ", ".join(f"`{name}`" for name in able) or "no target"
+        _refuse(
+            entry, f"There all machines have a public address or none; {who} can give one to the head alone.", "leave it out"
+        )
+    return Addresses.HEAD
 
 
 def _meant(word: str, known: Collection[str]) -> str | None:

@@ -3,7 +3,7 @@
 Format: one JSON object of `format`, `digest` and `plan`, in this order. `digest` is the SHA-256 of the bytes of `plan` as they stand in
 the file, so a copy that is cut off, edited or run through a formatter is noticed. JSON, because one schema then describes all of it,
 nothing in it is ever a path of a file to be unpacked, and nothing can be larger than it looks; Terraform's own plans, which are
-zipped, cost a third more in base64. Minor versions (`skyc.plan-file/1.2`) only add fields.
+zipped, cost a third more in base64. Minor versions (`skyc.plan-file/2.1`) only add fields.
 
 Contract: pure. What is read is untrusted: `NotAPlan` is all that is raised, and names that become names of files are checked here.
 """
@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...providers.base import ExistingNetwork
+from ...providers.base import NetworkChoice
 from ..buckets import Bucket, KnownBucket
 from ..ir import (
     ChangeSet,
@@ -38,7 +38,7 @@ from ..ir import (
 from . import BEGINNING, FORMAT
 from .codec import Damaged, decode, encode, json_schema, parts_of
 
-MAJOR = "1"
+MAJOR = "2"
 LARGEST = 256 << 20
 """Bytes a plan file may have."""
 _DEPLOYMENT = re.compile(r"[a-z][a-z0-9-]{0,38}")
@@ -128,11 +128,11 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRow:
-    """The user's own network in one region."""
+    """What is said of the machines' network in one region."""
 
     provider: str
     region: str
-    network: ExistingNetwork
+    network: NetworkChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

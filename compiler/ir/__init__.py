@@ -12,7 +12,7 @@ from .addresses import (
     storage_site,
     task_of,
 )
-from .catalog import CandidateSet, Catalog, CatalogPart, Options, Quota, Refusal
+from .catalog import Addresses, CandidateSet, Catalog, CatalogPart, Options, Quota, Refusal
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
 from .drift import DriftClass, DriftKind, DriftRow, DriftTable, RateKind, TypeDrift
 from .failure import Failure, FailureKind, Reach
@@ -92,6 +92,7 @@ __all__ = [
     "AcceleratorRequest",
     "AcceleratorsSpec",
     "Action",
+    "Addresses",
     "Affinity",
     "AffinityLevel",
     "AffinitySpec",

@@ -8,6 +8,7 @@ with nothing but the standard library.
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -185,6 +186,43 @@ class AddressRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRate:
+    """A NAT gateway, through which machines without a public address reach out, with the public address it has itself. US dollars.
+
+    hourly: of a gateway that serves a site, or its address alone where machines are charged. `per_machine_hourly`: on top, for each
+    machine that uses it, up to `most_machines` of them; where there are more, `many_hourly` for all together. per_gb: of data through
+    it, both ways.
+    """
+
+    region: str
+    hourly: Decimal | None
+    per_gb: Decimal | None
+    price_source: str
+    as_of: str
+    per_machine_hourly: Decimal | None = None
+    most_machines: int | None = None
+    many_hourly: Decimal | None = None
+
+    def of(self, machines: int) -> Decimal | None:
+        """US dollars per hour when so many machines use it; None where nobody has said it."""
+        if self.hourly is None or self.per_machine_hourly is None:
+            return self.hourly
+        if self.most_machines is not None and machines > self.most_machines:
+            return None if self.many_hourly is None else self.hourly + self.many_hourly
+        return self.hourly + self.per_machine_hourly * machines
+
+
+class Addresses(enum.Enum):
+    """Which machines of a site get an address outside of their network."""
+
+    ALL = "all"
+    HEAD = "head"
+    """The first node alone. The others are logged in to through it, and reach out through a NAT gateway."""
+    NONE = "none"
+    """All are reached, and reach out, through what the user's own network has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """What a provider charges beside machines. A rate for region `*` stands for every region without one of its own.
 
@@ -197,6 +235,7 @@ class Rates:
     disks: tuple[DiskRate, ...] = ()
     storages: tuple[StorageRate, ...] = ()
     addresses: tuple[AddressRate, ...] = ()
+    gateways: tuple[GatewayRate, ...] = ()
     disk_gb: Decimal | None = None
     """GiB of disk a node gets when the task asks for none. None: the machine has its own, and nothing is charged."""
     schemes: tuple[str, ...] = ()
@@ -282,13 +321,19 @@ class Catalog:
     quotas: tuple[Quota, ...] = ()
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """`<provider>/<region>` → the only zones machines can be in: those in which the user's own network there has a subnet."""
-    private: tuple[str, ...] = ()
-    """`<provider>/<region>`, sorted: where the user's own network gives machines no public address."""
+    addresses: FrozenMap[Addresses] = field(default_factory=FrozenMap)
+    """`<provider>/<region>` → which machines have a public address there, where that is not all of them."""
+    owned: tuple[str, ...] = ()
+    """`<provider>/<region>`, sorted: those of them where machines go into a network of the user's, in which no gateway is made."""
+
+    def public(self, provider: str, region: str) -> Addresses:
+        """Which machines have a public address there."""
+        return self.addresses.get(f"{provider}/{region}", Addresses.ALL)
 
     @property
     def digest(self) -> str:
         rows = "".join(f"{part.provider} {part.digest}\n" for part in self.parts)
-        more = b"".join(canonical(item) for item in (self.quotas, self.zones, self.private) if item)
+        more = b"".join(canonical(item) for item in (self.quotas, self.zones, self.addresses, self.owned) if item)
         return hashlib.sha256(rows.encode() + more).hexdigest()
 
     def part(self, provider: str) -> CatalogPart:

@@ -116,7 +116,7 @@ class CandidateReport:
 class CostLine:
     """One priced item: quantity × unit price. `amount` None when the price is unknown; totals then read "at least".
 
-    kind: `compute`, `disk`, `address`, `storage` or `transfer`. estimated: the price is derived, old, or another region's.
+    kind: `compute`, `disk`, `address`, `gateway`, `storage` or `transfer`. estimated: the price is derived, old, or another region's.
     """
 
     kind: str
@@ -178,11 +178,22 @@ class GroupPlacement:
     def location(self) -> Location:
         return Location(provider=self.provider, region=self.region, zone=self.zone)
 
+    def units(self, line: CostLine) -> int:
+        """How many of what a line is about there are at any time: one for each node, or one for the group."""
+        return self.num_nodes if line.quantity == self.lines[0].quantity else 1
+
     @property
     def beside_worst(self) -> Decimal:
-        """US dollars per node-hour for what a machine has beside itself, were it an on-demand one. What is not known counts nothing."""
-        prices = (line.unit_price if line.dearer_price is None else line.dearer_price for line in self.lines[1:])
-        return sum((price for price in prices if price is not None), Decimal(0))
+        """US dollars per hour for what all its machines have beside themselves, were they on-demand ones. What is not known counts
+        nothing."""
+        prices = ((line, line.unit_price if line.dearer_price is None else line.dearer_price) for line in self.lines[1:])
+        return sum((price * self.units(line) for line, price in prices if price is not None), Decimal(0))
+
+    @property
+    def group_worst_hourly(self) -> Decimal | None:
+        """The most that an hour of all its machines costs, with what they have beside themselves; None where a machine's price is
+        unknown."""
+        return None if self.worst_hourly is None else self.worst_hourly * self.num_nodes + self.beside_worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ from ..ir import (
 from ..ir.catalog import UNKNOWN, PriceStep
 from ..makeable import better_elsewhere
 from .atlas import Atlas, stepped, transfer_hours
-from .costs import calm_hours, cost_lines, expected_hours, total
+from .costs import calm_hours, cost_lines, expected_hours, gateway_notes, total
 from .decide import decide
 from .infeasible import nothing_satisfies
 from .model import Flow, Model, build, traffic_share
@@ -224,7 +224,7 @@ class _Assembly:
             fallbacks=tuple(fallbacks),
             alternatives=tuple(alternatives),
             rejections=self.found.rejections,
-            notes=self._notes(lines),
+            notes=self._notes(placements, lines),
         )
 
     def _row(self, variable: int) -> int:
@@ -289,7 +289,7 @@ class _Assembly:
             shape=made.shape,
             hourly=offering.hourly,
             hours=hours,
-            lines=cost_lines(group, request, self.found.catalog, made, hours),
+            lines=cost_lines(task, group, request, self.found.catalog, made, hours),
             worst_hourly=self._on_demand(made, int(options.part[row]), int(options.row[row])),
             request=made.request,
         )
@@ -450,22 +450,23 @@ class _Assembly:
         for placement in placements:
             if placement.market is not Market.SPOT or amount is None:
                 continue
-            if placement.worst_hourly is None:
+            most = placement.group_worst_hourly
+            if most is None:
                 return None
             task = next(task for task in self.graph.tasks if task.id == placement.task)
-            node_hours = calm_hours(task, placement.shape) * placement.num_nodes
             expected = sum((line.amount or Decimal(0) for line in placement.lines), Decimal(0))
-            amount += max((placement.worst_hourly + placement.beside_worst) * node_hours - expected, Decimal(0))
+            amount += max(most * calm_hours(task, placement.shape) - expected, Decimal(0))
         return amount
 
     def _finish(self) -> Decimal:
         ends = finish_hours(self.model.problem, self.answer.values)
         return Decimal(repr(max(ends, default=0.0))).quantize(HOURS_STEP)
 
-    def _notes(self, lines: list[CostLine]) -> FrozenMap[str]:
+    def _notes(self, placements: list[GroupPlacement], lines: list[CostLine]) -> FrozenMap[str]:
         notes = {f"{task.id}.hours": "assumed: the task gives no `hours`" for task in self.graph.tasks if task.hours_assumed}
         if any(line.estimated for line in lines):
             notes["prices"] = "some are estimates: derived, of another region, or years old; `--format json` says which"
+        notes |= gateway_notes(self.found.catalog, placements)
         for name, where in self.model.storages.items():
             if where.storage.auto and name not in self.model.storage_variables:
                 notes[f"storage {name}"] = "no place for it is known within its `infra`; it is not placed and not priced"

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir import (
     Accelerator,
+    Addresses,
     Candidate,
     CandidateSet,
     Catalog,
     CostLine,
+    FrozenMap,
+    GroupPlacement,
     Market,
     NodeGroup,
     NodeShape,
@@ -26,7 +29,7 @@ from ..ir import (
     Task,
 )
 from ..ir.accelerators import asked, matching
-from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate
+from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate, GatewayRate
 from ..match import types_with
 from ..node_shape import node_shape
 from .atlas import Atlas, nano
@@ -48,11 +51,13 @@ DEFAULT_TIER = "medium"
 class Rates:
     """What a node-hour of each candidate costs with its disk and address.
 
-    known: nano-dollars of the prices that are known; unknown: how many are not, None where all are. starts: the first rows of the
+    known: nano-dollars of the prices that are known; once: the same of what the group has once, per hour, None where there is nothing;
+    unknown: how many are not known, None where all are. starts: the first rows of the
     candidates of one request at one provider, which stand together, and the end of all.
     """
 
     known: NDArray[Any]
+    once: NDArray[Any] | None
     unknown: NDArray[Any] | None
     starts: tuple[int, ...]
 
@@ -80,7 +85,7 @@ class Choices:
 
     def costs(self) -> NDArray[Any]:
         """Nano-dollars for all nodes. Made anew each time: kept for a thousand tasks they would fill the memory, which costs more."""
-        return _run_cost(self.rates, self.node_hours, self.penalty)
+        return _run_cost(self.rates, self.node_hours, self.hours, self.penalty)
 
     def worst(self) -> NDArray[Any]:
         """The same when no spot machine is to be had."""
@@ -92,7 +97,7 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     import numpy
 
     count = len(options)
-    rates, place = _rates(group, options, atlas), atlas.places_of(options)
+    rates, place = _rates(task, group, options, atlas), atlas.places_of(options)
     spots = bool(options.spot.any())
     # Columns of one number take no room: a file may hold a thousand tasks with a hundred thousand candidates each.
     hours = numpy.broadcast_to(numpy.float64(task.hours), count)
@@ -115,8 +120,8 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     node_hours = (hours if varied else numpy.float64(task.hours)) * group.num_nodes
     dear = None
     if spots:
-        cost = _run_cost(rates, node_hours, atlas.penalty)
-        calmly = _run_cost(_on_demand(group, options, atlas), calm * group.num_nodes, atlas.penalty)
+        cost = _run_cost(rates, node_hours, hours, atlas.penalty)
+        calmly = _run_cost(_on_demand(task, group, options, atlas), calm * group.num_nodes, calm, atlas.penalty)
         dear = numpy.where(options.spot, numpy.maximum(calmly, cost), cost)
     if ordered:
         # What cannot be had takes no place in the order; so ranks stay small.
@@ -135,101 +140,131 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beside:
-    """Nano-dollars per node-hour for disk and address, per place of a part, and how many of the two have an unknown price."""
+    """Nano-dollars for what stands beside the machines, per place of a part, and how many of its prices are unknown.
+
+    known, saved: per node-hour; once, once_saved: per hour for the group, of the head's address and the gateway.
+    """
 
     known: NDArray[Any]
     unknown: NDArray[Any] | None
     """None: all are known."""
     saved: NDArray[Any] | None
-    """What a spot machine pays less for them; None: nothing anywhere."""
+    """What a spot machine pays less for it; None: nothing anywhere."""
+    once: NDArray[Any] | None
+    """None: nothing anywhere."""
+    once_saved: NDArray[Any] | None
 
 
-def _run_cost(rates: Rates, node_hours: NDArray[Any] | float, penalty: float) -> NDArray[Any]:
-    """Nano-dollars for some node-hours of each candidate; `penalty` once for each unknown price."""
+def _run_cost(rates: Rates, node_hours: NDArray[Any] | float, hours: NDArray[Any] | float, penalty: float) -> NDArray[Any]:
+    """Nano-dollars for some node-hours of each candidate, and some hours of its group; `penalty` once for each unknown price."""
     import numpy
 
     cost: NDArray[Any] = rates.known * node_hours
+    if rates.once is not None:
+        cost += rates.once * hours
     numpy.rint(cost, out=cost)
     return cost if rates.unknown is None else cost + rates.unknown * penalty
 
 
-def _rates(group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
+def _rates(task: Task, group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
     """Made once for all groups that share their columns and want the same disks and addresses, however long they run."""
     import numpy
 
-    key = (id(options.row), *((request.disk_tier, request.disk_gb) for request in group.requests))
+    key = (id(options.row), _whole(task, group, atlas), *((request.disk_tier, request.disk_gb) for request in group.requests))
     if key not in atlas.rates:
         keys = options.request.astype(numpy.int64) * len(atlas.catalog.parts) + options.part
         inner = (numpy.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()
         starts = (0, *inner, len(options)) if len(options) else ()
         # With the options, so that the id stays theirs.
-        atlas.rates[key] = _with_beside(group, options, atlas, options.hourly, starts, options.spot), options
+        atlas.rates[key] = _with_beside(task, group, options, atlas, options.hourly, starts, options.spot), options
     made: Rates = atlas.rates[key][0]
     return made
 
 
-def _on_demand(group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
+def _on_demand(task: Task, group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
     """The same with every spot machine at its on-demand price."""
     import numpy
 
-    starts = _rates(group, options, atlas).starts
+    starts = _rates(task, group, options, atlas).starts
     offers = [(atlas.catalog.parts[int(options.part[first])].offers, options.row[first:end]) for first, end in pairwise(starts)]
     hourly = numpy.concatenate([part.on_demand[rows] for part, rows in offers])
-    return _with_beside(group, options, atlas, hourly, starts, numpy.zeros(len(options), dtype=bool))
+    return _with_beside(task, group, options, atlas, hourly, starts, numpy.zeros(len(options), dtype=bool))
+
+
+def _whole(task: Task, group: NodeGroup, atlas: Atlas) -> tuple[bool, int] | None:
+    """What of the task a group's prices depend on: nothing, unless a head is somewhere not like the others."""
+    return (is_first(task, group), task.num_nodes) if atlas.catalog.addresses else None
 
 
 def _with_beside(
-    group: NodeGroup, options: Options, atlas: Atlas, hourly: NDArray[Any], starts: tuple[int, ...], spot: NDArray[Any]
+    task: Task,
+    group: NodeGroup,
+    options: Options,
+    atlas: Atlas,
+    hourly: NDArray[Any],
+    starts: tuple[int, ...],
+    spot: NDArray[Any],
 ) -> Rates:
     """Machines at `hourly` with disk and address. spot: which pay the address of a spot machine."""
     import numpy
 
     unknown = (hourly == UNKNOWN).astype(numpy.int8)
     known = numpy.where(unknown, 0.0, hourly)
+    once = numpy.zeros(len(options)) if atlas.catalog.addresses else None
     for first, end in pairwise(starts):
         index = int(options.part[first])
-        beside = _beside_of(group.requests[int(options.request[first])], atlas, index)
+        beside = _beside_of(task, group, group.requests[int(options.request[first])], atlas, index)
         here = atlas.catalog.parts[index].offers.place[options.row[first:end]]
         saved = beside.saved[here] * spot[first:end] if beside.saved is not None else 0.0
         known[first:end] += beside.known[here] - saved
+        if once is not None and beside.once is not None:
+            once[first:end] = beside.once[here]
+            if beside.once_saved is not None:
+                once[first:end] -= beside.once_saved[here] * spot[first:end]
         if beside.unknown is not None:
             unknown[first:end] += beside.unknown[here].astype(numpy.int8)
-    return Rates(known=known, unknown=unknown if unknown.any() else None, starts=starts)
+    return Rates(known=known, once=once, unknown=unknown if unknown.any() else None, starts=starts)
 
 
-def _beside_of(request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
-    """Made once for all requests that want the same disk and address."""
+def _beside_of(task: Task, group: NodeGroup, request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
+    """Made once for all requests that want the same disk and addresses."""
     import numpy
 
-    key = index, request.disk_tier, request.disk_gb
+    key = index, request.disk_tier, request.disk_gb, _whole(task, group, atlas)
     if key not in atlas.beside:
-        known, unknown, saved = numpy.ascontiguousarray(_beside_rows(request, atlas.catalog, atlas.catalog.parts[index]).T)
-        atlas.beside[key] = Beside(
-            known=known, unknown=unknown if unknown.any() else None, saved=saved if saved.any() else None
-        )
+        rows = _beside_rows(task, group, request, atlas.catalog, atlas.catalog.parts[index])
+        known, *others = numpy.ascontiguousarray(rows.T)
+        unknown, saved, once, once_saved = (column if column.any() else None for column in others)
+        atlas.beside[key] = Beside(known=known, unknown=unknown, saved=saved, once=once, once_saved=once_saved)
     made: Beside = atlas.beside[key]
     return made
 
 
-def _beside_rows(request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
-    """Per place: nano-dollars per node-hour for disk and address, how many of the two have an unknown price, and what a spot machine
-    pays less."""
+def _beside_rows(task: Task, group: NodeGroup, request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
+    """Per place the columns of `Beside`, in its order: known, unknown, saved, once, once_saved."""
     import numpy
 
-    known: dict[str, tuple[float, float, float]] = {}
+    known: dict[str, tuple[float, ...]] = {}
     values = []
     for place in part.offers.places:
-        if place.region not in known:
-            address = _address_hourly(catalog, part, place.region, Market.ON_DEMAND)
-            spot = _address_hourly(catalog, part, place.region, Market.SPOT)
-            hourly = [_disk_hourly(request, part, place.region), address]
-            known[place.region] = (
-                sum(nano(price) for price in hourly if price is not None),
-                float(hourly.count(None)),
-                0.0 if address is None or spot is None else float(nano(address) - nano(spot)),
+        region = place.region
+        if region not in known:
+            count = address_count(task, group, catalog, part, region)
+            address, spot = (
+                _address_hourly(part, region, market) if count else Decimal(0) for market in (Market.ON_DEMAND, Market.SPOT)
             )
-        values.append(known[place.region])
-    return numpy.array(values).reshape(-1, 3)
+            saved = 0.0 if address is None or spot is None else float(nano(address) - nano(spot))
+            disk, gateway = _disk_hourly(request, part, region), _gateway_hourly(task, group, catalog, part, region)
+            each = catalog.public(part.provider, region) is not Addresses.HEAD
+            known[region] = (
+                nano(disk or Decimal(0)) + (nano(address or Decimal(0)) if each else 0.0),
+                float((disk, address, gateway).count(None)),
+                saved if each else 0.0,
+                nano(gateway or Decimal(0)) + (0.0 if each else nano(address or Decimal(0))),
+                0.0 if each else saved,
+            )
+        values.append(known[region])
+    return numpy.array(values).reshape(-1, 5)
 
 
 def disk_gb(request: ResourceRequest, part: CatalogPart) -> Decimal:
@@ -264,17 +299,63 @@ def disk_monthly(rate: DiskRate, size_gb: Decimal) -> Decimal | None:
     return next((price for size, price in rate.ladder if size >= size_gb), None)
 
 
-def _address_hourly(catalog: Catalog, part: CatalogPart, region: str, market: Market) -> Decimal | None:
-    rate = address_rate(catalog, part, region)
+def _address_hourly(part: CatalogPart, region: str, market: Market) -> Decimal | None:
+    rate = address_rate(part, region)
     return Decimal(0) if rate is None else rate.at(market)
 
 
-def address_rate(catalog: Catalog, part: CatalogPart, region: str) -> AddressRate | None:
-    """The rate of the public address every node has, whether ports are opened or not: SSH comes in through it and packages come
-    through it. None where the user's own network there gives none (`Catalog.private`), or addresses cost nothing."""
-    if f"{part.provider}/{region}" in catalog.private:
-        return None
+def address_rate(part: CatalogPart, region: str) -> AddressRate | None:
+    """The rate of a public address; None where it costs nothing."""
     return next((rate for name in (region, ANY_REGION) for rate in part.rates.addresses if rate.region == name), None)
+
+
+def is_first(task: Task, group: NodeGroup) -> bool:
+    """Whether the head is one of its nodes."""
+    return group.name == task.groups[0].name
+
+
+def address_count(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> int:
+    """How many of a group's machines have a public address, whether ports are opened or not: SSH comes in through it and packages come
+    through it."""
+    found = catalog.public(part.provider, region)
+    if found is Addresses.HEAD:
+        return 1 if is_first(task, group) else 0
+    return group.num_nodes if found is Addresses.ALL else 0
+
+
+def gateway_rate(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> GatewayRate | None:
+    """The rate of the NAT gateway that a task's site makes there; None where it makes none. It is counted with the head's group."""
+    alone = task.num_nodes == 1 or not is_first(task, group)
+    if alone or catalog.public(part.provider, region) is not Addresses.HEAD or f"{part.provider}/{region}" in catalog.owned:
+        return None
+    rates = part.rates.gateways
+    return next((rate for name in (region, ANY_REGION) for rate in rates if rate.region == name), UNPRICED)
+
+
+UNPRICED = GatewayRate(region=ANY_REGION, hourly=None, per_gb=None, price_source="no price is known", as_of="")
+
+
+def _gateway_hourly(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> Decimal | None:
+    rate = gateway_rate(task, group, catalog, part, region)
+    return Decimal(0) if rate is None else rate.of(task.num_nodes - 1)
+
+
+def gateway_notes(catalog: Catalog, placements: Iterable[GroupPlacement]) -> FrozenMap[str]:
+    """What the price of a NAT gateway leaves out: the data through it, which nobody has said the amount of."""
+    found = {(item.provider, item.region) for item in placements for line in item.lines if line.kind == "gateway"}
+    said = []
+    for provider, region in sorted(found):
+        part = catalog.part(provider)
+        rate = next((rate for name in (region, ANY_REGION) for rate in part.rates.gateways if rate.region == name), UNPRICED)
+        price = "a price that is not known" if rate.per_gb is None else f"${rate.per_gb.normalize():f}"
+        said.append(f"{price} at {provider}/{region}")
+    if not said:
+        return FrozenMap()
+    return FrozenMap(
+        {
+            "gateway": f"data through a NAT gateway costs extra, per GB {', '.join(said)}; it is in no price, as its amount is not known"
+        }
+    )
 
 
 def _calm_column(task: Task, request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
@@ -383,9 +464,9 @@ def expected_hours(task: Task, group: NodeGroup, request: ResourceRequest, part:
 
 
 def cost_lines(
-    group: NodeGroup, request: ResourceRequest, catalog: Catalog, candidate: Candidate, hours: Decimal
+    task: Task, group: NodeGroup, request: ResourceRequest, catalog: Catalog, candidate: Candidate, hours: Decimal
 ) -> tuple[CostLine, ...]:
-    """What a candidate costs over its run: machines, then disks, then addresses."""
+    """What a candidate costs over its run: machines, then disks, then addresses, then the site's gateway."""
     offering = candidate.offering
     part = catalog.part(offering.provider)
     node_hours = hours * group.num_nodes
@@ -417,20 +498,34 @@ def cost_lines(
                 estimated=rate is not None and _elsewhere(part, rate.region, offering.region),
             )
         )
-    address = address_rate(catalog, part, offering.region)
-    if address is not None:
+    address, count = address_rate(part, offering.region), address_count(task, group, catalog, part, offering.region)
+    if address is not None and count:
         price = address.at(offering.market)
         lines.append(
             CostLine(
                 kind="address",
                 label="public address",
-                quantity=node_hours,
+                quantity=hours * count,
                 unit="h",
                 unit_price=price,
                 dearer_price=address.hourly if price != address.hourly else None,
                 source=address.price_source,
                 as_of=address.as_of,
                 estimated=_elsewhere(part, address.region, offering.region),
+            )
+        )
+    gateway = gateway_rate(task, group, catalog, part, offering.region)
+    if gateway is not None:
+        lines.append(
+            CostLine(
+                kind="gateway",
+                label="NAT gateway",
+                quantity=hours,
+                unit="h",
+                unit_price=gateway.of(task.num_nodes - 1),
+                source=gateway.price_source,
+                as_of=gateway.as_of,
+                estimated=_elsewhere(part, gateway.region, offering.region),
             )
         )
     return tuple(lines)
@@ -460,6 +555,7 @@ __all__ = [
     "choices",
     "cost_lines",
     "expected_hours",
+    "gateway_notes",
     "interrupted_hours",
     "total",
 ]

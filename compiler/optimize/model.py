@@ -175,7 +175,9 @@ def _group_variables(
         groups[task.id, group.name] = number
         mine = options[task.id, group.name]
         # Groups that ask for the same and run as long have the same choices; files with a thousand such tasks exist.
-        key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), _asked(group))
+        once = task.num_nodes if group.name == task.groups[0].name and found.catalog.addresses else 0
+        asked = _asked(group)
+        key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), asked, once)
         if key not in known:
             made = choices(task, group, found, mine, atlas)
             use = uses(mine, group.num_nodes, found.catalog, scarce)

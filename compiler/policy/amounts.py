@@ -33,16 +33,17 @@ def worst_of(task: Task, item: GroupPlacement) -> Decimal | None:
     amount = total(line.amount for line in item.lines)
     if amount is None or item.market is not Market.SPOT:
         return amount
-    if item.worst_hourly is None:
+    most = item.group_worst_hourly
+    if most is None:
         return None
     # Calm hours: an on-demand machine is not interrupted. As the optimizer counts a budget.
-    return max(amount, (item.worst_hourly + item.beside_worst) * calm_hours(task, item.shape) * item.num_nodes)
+    return max(amount, most * calm_hours(task, item.shape))
 
 
 def worst_hourly(item: GroupPlacement) -> Decimal | None:
     """The most that all machines of a group cost per hour there, with their disks and addresses."""
     price = item.hourly if item.market is not Market.SPOT else item.worst_hourly
-    return None if price is None else (price + item.beside_worst) * item.num_nodes
+    return None if price is None else price * item.num_nodes + item.beside_worst
 
 
 def dearest(amounts: Iterable[Decimal | None]) -> Decimal | None:

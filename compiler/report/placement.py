@@ -58,7 +58,7 @@ def hours_text(hours: Decimal) -> str:
 def per_hour(placed: GroupPlacement) -> Sum:
     """All its nodes, with their disks and addresses."""
     return sum_of(
-        None if line.unit_price is None else line.unit_price * placed.num_nodes for line in placed.lines if line.unit == "h"
+        None if line.unit_price is None else line.unit_price * placed.units(line) for line in placed.lines if line.unit == "h"
     )
 
 
@@ -127,7 +127,7 @@ def fallback_rows(plan: PlacementPlan) -> Iterator[FallbackRow]:
     """Group by group, in the order in which they are tried."""
     for placed in plan.placements:
         for item in envelope(plan, placed.task, placed.group)[1:]:
-            worst = None if item.worst_hourly is None else (item.worst_hourly + item.beside_worst) * item.num_nodes
+            worst = item.group_worst_hourly
             here = per_hour(item)
             yield FallbackRow(
                 task=item.task,

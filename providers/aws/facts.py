@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ...compiler.ir import FrozenMap
-from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, PriceStep, Rates, StorageRate, TransferRule
+from ...compiler.ir.catalog import (
+    ANY_REGION,
+    AddressRate,
+    CatalogPart,
+    DiskRate,
+    GatewayRate,
+    PriceStep,
+    Rates,
+    StorageRate,
+    TransferRule,
+)
 from ..facts import Facts, Reading, Row, flat, machine_types, number, offers, span, steps
 from ..snapshot import build_part
 
@@ -82,6 +92,16 @@ def part(facts: Facts) -> CatalogPart:
                 hourly=Decimal("0.005"),
                 price_source="aws.amazon.com/blogs/networking-and-content-delivery, identify-and-optimize-public-ipv4-address-usage;"
                 " doit.com/aws-public-ipv4-price-increase-the-complete-guide",
+                as_of="2024-02-01",
+            ),
+        ),
+        gateways=(
+            GatewayRate(
+                region=ANY_REGION,
+                # The gateway, and the public address it has.
+                hourly=Decimal("0.045") + Decimal("0.005"),
+                per_gb=Decimal("0.045"),
+                price_source="aws.amazon.com/vpc/pricing, NAT gateway in us-east-1; its public IPv4 address as any other",
                 as_of="2024-02-01",
             ),
         ),

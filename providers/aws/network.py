@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import Addresses, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import ExistingNetwork
 from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
@@ -81,7 +81,7 @@ def existing(
         resources=(group, *rules),
         subnets={zone: own.subnet(zone) for zone in zones},
         fixed=False,
-        public=own.public,
+        public=site.context.public is not Addresses.NONE,
         group=group,
         way_out=_egress(rules),
     )

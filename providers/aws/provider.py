@@ -37,7 +37,7 @@ class AwsProvider(RentedProvider):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return RENTED | {Capability.BUCKET}
+        return RENTED | {Capability.BUCKET, Capability.HEAD_ADDRESS}
 
     def check(self, *, home: Path) -> CheckReport:
         """Usable where the login is; who we are at AWS, and where we may be, are facts beside it."""

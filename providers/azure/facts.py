@@ -11,7 +11,17 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ...compiler.ir import FrozenMap
-from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, PriceStep, Rates, StorageRate, TransferRule
+from ...compiler.ir.catalog import (
+    ANY_REGION,
+    AddressRate,
+    CatalogPart,
+    DiskRate,
+    GatewayRate,
+    PriceStep,
+    Rates,
+    StorageRate,
+    TransferRule,
+)
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
 
@@ -100,6 +110,16 @@ def part(facts: Facts) -> CatalogPart:
                 hourly=Decimal("0.005"),
                 price_source="c3x.dev/resources/azure/azurerm_public_ip (Standard); getstratolens.com AZF-0004",
                 as_of="2026-07-01",
+            ),
+        ),
+        gateways=(
+            GatewayRate(
+                region=ANY_REGION,
+                # The gateway, and the public address it has.
+                hourly=Decimal("0.045") + Decimal("0.005"),
+                per_gb=Decimal("0.045"),
+                price_source="azure.microsoft.com/pricing/details/azure-nat-gateway; its public IPv4 address as any other",
+                as_of="2024-02-01",
             ),
         ),
         disk_gb=DISK_GB,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import Diagnostic, warning
-from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import Addresses, FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import EVERY_ZONE, ExistingNetwork
 from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
@@ -90,14 +90,14 @@ def _existing(site: Site, own: ExistingNetwork, ports: Sequence[tuple[PortRange,
         source={"source_application_security_group_ids": inside},
         destination={"destination_application_security_group_ids": inside},
         # Azure's word for the internet leaves out what comes through a peering or a gateway, as it does where no address is public.
-        everybody=INTERNET if own.public else "*",
+        everybody=INTERNET if site.context.public is not Addresses.NONE else "*",
     )
     rules = tuple(_rules(site, firewall, nodes, ports))
     return Network(
         resources=(members, firewall, *rules),
         subnets=FrozenMap(own.subnets),
         firewall=tuple(sorted((rule.address for rule in rules), key=str)),
-        public=own.public,
+        public=site.context.public is not Addresses.NONE,
         joins=Joins(firewall=firewall, members=members),
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ...compiler.ir import FrozenMap
-from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, Rates, StorageRate, TransferRule
+from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, GatewayRate, Rates, StorageRate, TransferRule
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
 
@@ -106,6 +106,19 @@ def part(facts: Facts) -> CatalogPart:
                 spot_hourly=Decimal("0.0025"),
                 price_source="cocalc google-cloud/compute-cost.ts, after cloud.google.com/vpc/network-pricing#ipaddress",
                 as_of="2024",
+            ),
+        ),
+        gateways=(
+            GatewayRate(
+                region=ANY_REGION,
+                # Its own address; machines are charged one by one until a gateway serves many.
+                hourly=Decimal("0.005"),
+                per_machine_hourly=Decimal("0.0014"),
+                most_machines=32,
+                many_hourly=Decimal("0.044"),
+                per_gb=Decimal("0.045"),
+                price_source="cloud.google.com/nat/pricing; its external IPv4 address as any other",
+                as_of="2024-02-01",
             ),
         ),
         disk_gb=DISK_GB,

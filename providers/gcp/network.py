@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import Addresses, FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import EVERY_ZONE, ExistingNetwork
 from ..rented.names import description
 from ..rented.networks import IdForm
@@ -103,7 +103,7 @@ def _existing(site: Site, own: ExistingNetwork, head_zone: str | None, ports: Se
         resources=(address, *rules),
         subnets=FrozenMap(own.subnets),
         head=ref(address, "address"),
-        public=own.public,
+        public=site.context.public is not Addresses.NONE,
         tags=own.tags or (tag,),
         firewall=tuple(sorted((rule.address for rule in rules), key=str)),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ...compiler.ir import FrozenMap
-from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, PriceStep, Rates, TransferRule
+from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, GatewayRate, PriceStep, Rates, TransferRule
 from ..facts import Facts, Reading, flat, machine_types, offers, span
 from ..snapshot import build_part
 
@@ -44,6 +44,7 @@ def part(facts: Facts) -> CatalogPart:
             DiskRate(region=ANY_REGION, tier="medium", name="general-purpose", per_gb=None, price_source=unknown, as_of=""),
         ),
         addresses=(AddressRate(region=ANY_REGION, hourly=None, price_source=unknown, as_of=""),),
+        gateways=(GatewayRate(region=ANY_REGION, hourly=None, per_gb=None, price_source=unknown, as_of=""),),
         disk_gb=DISK_GB,
         schemes=("cos",),
     )

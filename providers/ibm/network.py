@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import Addresses, FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import ExistingNetwork
 from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
@@ -92,7 +92,7 @@ def _existing(site: Site, own: ExistingNetwork, zones: Sequence[str], ports: Seq
         vpc=own.id,
         subnets={zone: own.subnet(zone) for zone in zones},
         fixed=False,
-        public=own.public,
+        public=site.context.public is not Addresses.NONE,
         group=group,
         way_out=_outbound(rules),
     )

@@ -15,7 +15,7 @@ from threading import Event
 from ...compiler.diagnostics import SkycError, error
 from .. import doors
 from ..base import Node, TransportError
-from ..ssh.connection import HostKeyRefused, connect, connected
+from ..ssh.connection import HeadNotKnown, HostKeyRefused, connect, connected
 from ..ssh.host_keys import PENDING, PINNED, Remembered, first_login, plain, remember, remembered
 from ..ssh.transport import SshTransport
 from .cloud_init import BOOT_LOG, BOOTED, UNIT
@@ -94,6 +94,10 @@ class FirstLogin:
         while True:
             try:
                 _log_in_once(node, self._wait)
+            except HeadNotKnown as failure:
+                # The head has its own time, and ends all waiting when that is over.
+                began = time.monotonic()
+                said = self._say(node, said, f"node {node.name} cannot be logged in to yet: {failure}")
             except TransportError as failure:
                 known = remembered(node)
                 if isinstance(failure, HostKeyRefused) and known is not None and known.state == PINNED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
 from typing import Any
 
@@ -79,6 +80,10 @@ def output(
 
 
 def nodes_in(outputs: Mapping[str, Any]) -> tuple[Node, ...]:
-    """The nodes a site's outputs say, head first. A site without outputs has none."""
+    """The nodes a site's outputs say, head first; a site without outputs has none. What has no address outside of the network is reached
+    through the head, where that has one."""
     found = [Node(**{**row, "accelerators": FrozenMap(row["accelerators"])}) for row in outputs.get("nodes") or ()]
-    return tuple(sorted(found, key=lambda node: node.rank))
+    found.sort(key=lambda node: node.rank)
+    head = next((node for node in found if node.rank == 0 and node.address), None)
+    # Without an address of its own a machine is reached from within its network, where the head is.
+    return tuple(node if node.address else replace(node, via=head) for node in found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...compiler.diagnostics import SkycError, error
 from ..base import Node
-from .connection import LOGIN_KEY
+from .connection import LOGIN_KEY, address
 from .host_keys import PINNED, remembered
 
 
@@ -28,6 +28,15 @@ def shell(node: Node, command: str | None) -> tuple[str, ...]:
                 hint="install it: on Debian and Ubuntu it is the package `openssh-client`",
             )
         )
+    place = f"cd {shlex.quote(f'{node.directory}/workdir')}; PATH={shlex.quote(node.user_bin)}:$PATH; export PATH; "
+    far = place + ("exec bash -l" if command is None else f"exec bash -c {shlex.quote(command)}")
+    terminal = ("-t",) if command is None else ()
+    return (program, *_to(program, node, *terminal), far)
+
+
+def _to(program: str, node: Node, *more: str) -> tuple[str, ...]:
+    """The arguments that lead to a node. Raises SkycError for one without a pinned key."""
+    assert node.login is not None, "only nodes that are logged in to have a shell"
     known = remembered(node)
     if known is None or known.state != PINNED:
         raise SkycError(
@@ -55,13 +64,16 @@ def shell(node: Node, command: str | None) -> tuple[str, ...]:
         "ServerAliveInterval": "10",
         "LogLevel": "ERROR",
     }
+    if node.via is not None:
+        # Not ProxyJump: the ssh that this starts would read the user's configuration. Here `%` begins a token too.
+        near = shlex.join((program, *_to(program, node.via, "-W", _FAR))).replace("%", "%%")
+        options["ProxyCommand"] = near.replace(_FAR, "[%h]:%p")
     flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    place = f"cd {shlex.quote(f'{node.directory}/workdir')}; PATH={shlex.quote(node.user_bin)}:$PATH; export PATH; "
-    far = place + ("exec bash -l" if command is None else f"exec bash -c {shlex.quote(command)}")
-    terminal = ("-t",) if command is None else ()
-    return (
-        program, "-F", "none", *flags, *terminal, "-p", str(node.login.port), f"{node.login.user}@{node.address or node.ip}", far,
-    )  # fmt: skip
+    return ("-F", "none", *flags, *more, "-p", str(node.login.port), f"{node.login.user}@{address(node)}")
+
+
+_FAR = "far-side"
+"""Stands for what ssh puts in itself: the other node's address and port."""
 
 
 def _path(path: Path) -> str:

@@ -100,7 +100,7 @@ def changed(change: Callable[[dict[str, Any]], None], data: bytes, *, sealed: bo
     change(document["plan"])
     body = json.dumps(document["plan"]).encode()
     digest = hashlib.sha256(body).hexdigest() if sealed else document["digest"]
-    return b'{"format":"skyc.plan-file/1","digest":"%s","plan":%s}' % (digest.encode(), body)
+    return b'{"format":"skyc.plan-file/2","digest":"%s","plan":%s}' % (digest.encode(), body)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +152,11 @@ def test_every_damage_ends_in_one_message(data: bytes, where: int, cut: bool, by
 
 
 def test_newer_versions(data: bytes) -> None:
-    assert read(data.replace(b"skyc.plan-file/1", b"skyc.plan-file/1.7", 1))[0].deployment == "train"
+    assert read(data.replace(b"skyc.plan-file/2", b"skyc.plan-file/2.7", 1))[0].deployment == "train"
     later = changed(lambda plan: plan.update(weather="fine"), data)
     assert read(later)[0] == read(data)[0], "a minor version adds fields"
     with pytest.raises(NotAPlan) as caught:
-        read(data.replace(b"skyc.plan-file/1", b"skyc.plan-file/2", 1))
+        read(data.replace(b"skyc.plan-file/2", b"skyc.plan-file/3", 1))
     assert caught.value.newer
 
 
@@ -170,7 +170,7 @@ def test_it_is_told_by_its_content(tmp_path: Path, plan: PlanFile) -> None:
     place = tmp_path / "task.yaml"
     write_plan_file(place, plan)
     assert is_plan_file(place)
-    assert looks_like_one(b'\n {\n "format": "skyc.plan-file/9"') and not looks_like_one(b"name: skyc.plan-file/1")
+    assert looks_like_one(b'\n {\n "format": "skyc.plan-file/9"') and not looks_like_one(b"name: skyc.plan-file/2")
     task = tmp_path / "plan.skyc"
     task.write_text(TASK)
     assert not is_plan_file(task) and not is_plan_file(tmp_path) and not is_plan_file(tmp_path / "no")
@@ -196,8 +196,8 @@ def test_the_file_is_its_owners_alone(tmp_path: Path, plan: PlanFile) -> None:
 @pytest.mark.parametrize(
     ("content", "slug"),
     [
-        (b'{"format":"skyc.plan-file/1"', "plan-file-damaged"),
-        (b'{"format":"skyc.plan-file/2","digest":"x","plan":{}}', "plan-file-newer"),
+        (b'{"format":"skyc.plan-file/2"', "plan-file-damaged"),
+        (b'{"format":"skyc.plan-file/3","digest":"x","plan":{}}', "plan-file-newer"),
         (None, "plan-file-unreadable"),
     ],
 )

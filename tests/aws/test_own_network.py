@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import SkycError, SourceFile, Span
-from skyc.compiler.ir import DeploymentId, FrozenMap, Joined, NodeRuntime, Ref, ResourceGraph
+from skyc.compiler.ir import Addresses, DeploymentId, FrozenMap, Joined, NodeRuntime, Ref, ResourceGraph
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.compiler.synth import terraform_value
 from skyc.providers.aws.lower import check_graph
 from skyc.providers.aws.provider import AwsProvider
-from skyc.providers.base import EVERY_ZONE, ExistingNetwork, Provider
+from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice, Provider
 from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.local.client import LocalProvider
 from skyc.runtime.networks import read_networks
@@ -30,7 +30,7 @@ num_nodes: 2
 run: echo hi
 """
 OWN = ExistingNetwork(id="vpc-0aa", subnets=FrozenMap({"use1-az1": "subnet-0a1", "use1-az4": "subnet-0a4"}))
-NETWORKS = {("aws", "us-east-1"): OWN}
+NETWORKS = {("aws", "us-east-1"): NetworkChoice(existing=OWN)}
 SPAN = Span(file="config.yaml", line=3, column=5, end_line=3, end_column=14)
 
 
@@ -69,14 +69,14 @@ def test_the_others_learn_the_heads_address_when_it_has_one(tmp_path: Path) -> N
 
 
 def test_other_regions_have_networks_of_their_own(tmp_path: Path) -> None:
-    elsewhere = {("aws", "eu-west-1"): OWN, ("gcp", "us-east-1"): OWN}
+    elsewhere = {place: NetworkChoice(existing=OWN) for place in (("aws", "eu-west-1"), ("gcp", "us-east-1"))}
     found, usual = (resources(compiled(TASK, tmp_path, networks=networks)) for networks in (elsewhere, {}))
     # Which plan made it stands in the tags, and the networks are part of what a plan was made with.
     without = [{name: str(row).partition("skyc-plan")[0] for name, row in rows.items()} for rows in (found, usual)]
     assert without[0] == without[1]
 
 
-def compilation(text: str, home: Path, networks: Mapping[tuple[str, str], ExistingNetwork]) -> Compilation:
+def compilation(text: str, home: Path, networks: Mapping[tuple[str, str], NetworkChoice]) -> Compilation:
     return compile_source(
         SourceFile(path="task.yaml", text=text),
         CompileOptions(
@@ -93,7 +93,7 @@ def compilation(text: str, home: Path, networks: Mapping[tuple[str, str], Existi
 
 
 def test_a_zone_without_a_subnet_is_said(tmp_path: Path) -> None:
-    networks = {("aws", "us-east-1"): replace(OWN, span=SPAN)}
+    networks = {("aws", "us-east-1"): NetworkChoice(existing=replace(OWN, span=SPAN))}
     made = compilation(TASK.replace("use1-az1", "use1-az2"), tmp_path, networks)
     (said,) = [item for item in made.diagnostics if item.slug == "no-subnet"]
     assert "`use1-az1`, `use1-az4`" in said.detail and "`use1-az2`" in said.detail and said.span == SPAN
@@ -110,7 +110,8 @@ def test_only_zones_with_a_subnet_are_chosen_and_fallen_back_to(tmp_path: Path) 
     assert "aws/us-east-1" in row.detail and row.count > 0
     # Plans are made with what config.yaml says, and say so by their digest.
     assert free.placement.catalog_digest != held.placement.catalog_digest
-    nowhere = compilation(text, tmp_path, {("aws", "us-east-1"): replace(OWN, subnets=FrozenMap({"use1-az9": "subnet-0a9"}))})
+    other = replace(OWN, subnets=FrozenMap({"use1-az9": "subnet-0a9"}))
+    nowhere = compilation(text, tmp_path, {("aws", "us-east-1"): NetworkChoice(existing=other)})
     (said,) = [item for item in nowhere.diagnostics if item.slug == "nothing-fits"]
     assert "no-subnet: `networks` in config.yaml" in said.detail
 
@@ -137,7 +138,7 @@ networks:
 
 
 def test_without_a_public_address(tmp_path: Path) -> None:
-    private = {("aws", "us-east-1"): replace(OWN, public=False)}
+    private = {("aws", "us-east-1"): NetworkChoice(existing=OWN, public=Addresses.NONE)}
     graph = compiled(TASK, tmp_path, networks=private)
     found, usual = resources(graph), resources(compiled(TASK, tmp_path, networks=NETWORKS))
     for index in (0, 1):
@@ -159,7 +160,7 @@ def test_without_a_public_address(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_network_of_aws_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, why: str) -> None:
-    made = compilation(TASK, tmp_path, {("aws", "us-east-1"): replace(own, span=SPAN)})
+    made = compilation(TASK, tmp_path, {("aws", "us-east-1"): NetworkChoice(existing=replace(own, span=SPAN))})
     (said,) = [item for item in made.diagnostics if item.slug == "bad-network"]
     assert why in said.detail and said.span == SPAN and made.graphs == ()
 
@@ -173,12 +174,39 @@ def test_networks_are_read_from_the_configuration(tmp_path: Path) -> None:
     found = read_networks(tmp_path, PROVIDERS)
     assert found == {
         **NETWORKS,
-        ("gcp", "us-central1"): ExistingNetwork(
-            id="projects/p/global/networks/n", subnets=FrozenMap({EVERY_ZONE: "s"}), public=False, tags=("a", "b")
+        ("gcp", "us-central1"): NetworkChoice(
+            existing=ExistingNetwork(id="projects/p/global/networks/n", subnets=FrozenMap({EVERY_ZONE: "s"}), tags=("a", "b")),
+            public=Addresses.NONE,
         ),
     }
-    span = found["aws", "us-east-1"].span
+    own = found["aws", "us-east-1"].existing
+    assert own is not None
+    span = own.span
     assert span is not None and (span.line, span.column) == (3, 5)
+
+
+def test_who_has_a_public_address_is_read_for_a_target_and_for_a_region(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        """\
+networks:
+  aws:
+    public: head
+    eu-west-1: {public: true}
+    us-east-1: {vpc: vpc-0aa, subnets: {use1-az1: subnet-0a1}}
+    us-east-2: {vpc: vpc-0bb, subnets: {use2-az1: subnet-0b1}, public: false}
+"""
+    )
+    found = read_networks(tmp_path, PROVIDERS)
+    regions = {place.region for place in AwsProvider().catalog(home=tmp_path).offers.places}
+    assert {region for _, region in found} == regions - {"eu-west-1"}
+    given = {
+        region: (found["aws", region].existing is not None, found["aws", region].public)
+        for region in regions & {r for _, r in found}
+    }
+    assert given.pop("us-east-1") == (True, Addresses.HEAD) and given.pop("us-east-2") == (True, Addresses.NONE)
+    assert set(given.values()) == {(False, Addresses.HEAD)}
+    (tmp_path / "config.yaml").write_text("networks: {aws: {public: true, us-east-1: {public: head}}}\n")
+    assert read_networks(tmp_path, PROVIDERS) == {("aws", "us-east-1"): NetworkChoice(public=Addresses.HEAD)}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +222,12 @@ def test_networks_are_read_from_the_configuration(tmp_path: Path) -> None:
         ("networks: {aws: {us-east-1: {vpc: v, subnet: {a: b}}}}", "`networks.aws.us-east-1.subnet`"),
         ("networks: {aws: {us-east-1: {vpc: v, subnet: s, subnets: {a: b}}}}", "only one of them"),
         ("networks: {aws: {us-east-1: {vpc: v, subnett: s}}}", "`subnett` is no field"),
-        ("networks: {aws: {us-east-1: {vpc: v, subnet: s, public: 7}}}", "`true` or `false`"),
+        ("networks: {aws: {us-east-1: {vpc: v, subnet: s, public: 7}}}", "`true`, `false` or `head`"),
+        ("networks: {aws: {us-east-1: {vpc: v, subnet: s, public: haed}}}", "`true`, `false` or `head`"),
+        ("networks: {aws: {us-east-1: {public: false}}}", "`networks.aws.us-east-1.public`"),
+        ("networks: {aws: {public: false}}", "`networks.aws.public`"),
+        ("networks: {aws: {us-east-1: {public: head, tags: [a]}}}", "Exactly one"),
+        ("networks: {gcp: {public: head}}", "`aws` can give one"),
         ("networks: {aws: {us-esat-1: {vpc: v, subnet: s}}}", "no region"),
         ("networks: {local: {local: {vpc: v, subnet: s}}}", "`aws`, `gcp` can"),
     ],

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import Span
-from skyc.compiler.ir import FrozenMap, Joined, Ref, ResourceAddress, ResourceGraph
+from skyc.compiler.ir import Addresses, FrozenMap, Joined, Ref, ResourceAddress, ResourceGraph
 from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.provider import AzureProvider
-from skyc.providers.base import EVERY_ZONE, ExistingNetwork
+from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice
 from tests.azure.conftest import SUBSCRIPTION, changed, compiled, context, of_type, placed, said_of
 from tests.simulator.conftest import opened
 
@@ -33,8 +33,8 @@ TO_MEMBERS = "azurerm_network_interface_application_security_group_association"
 MEMBERS = (Ref(ResourceAddress("azurerm_application_security_group", "nodes"), "id"),)
 
 
-def made(home: Path, own: ExistingNetwork = OWN) -> ResourceGraph:
-    return compiled(TASK, home, networks={("azure", "eastus"): own})
+def made(home: Path, own: ExistingNetwork = OWN, public: Addresses = Addresses.ALL) -> ResourceGraph:
+    return compiled(TASK, home, networks={("azure", "eastus"): NetworkChoice(existing=own, public=public)})
 
 
 def test_nothing_is_made_in_it(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_firewall_that_leaves_something_open_is_caught(tmp_path: Path, name: s
 
 
 def test_without_a_public_address(tmp_path: Path) -> None:
-    graph = made(tmp_path, replace(OWN, public=False))
+    graph = made(tmp_path, public=Addresses.NONE)
     assert not of_type(graph, "azurerm_public_ip")
     assert all("public_ip_address_id" not in nic["ip_configuration"] for nic in of_type(graph, NIC).values())
     nodes = graph.outputs["nodes"]
@@ -128,7 +128,7 @@ def test_without_a_public_address(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, why: str) -> None:
-    graphs, diagnostics = said_of(TASK, tmp_path, networks={("azure", "eastus"): own})
+    graphs, diagnostics = said_of(TASK, tmp_path, networks={("azure", "eastus"): NetworkChoice(existing=own)})
     found = [item for item in diagnostics if item.slug == "bad-network"]
     assert any(why in item.detail for item in found) and {item.span for item in found} == {SPAN} and not graphs
 
@@ -147,7 +147,7 @@ def test_a_zone_without_a_subnet_is_said(tmp_path: Path) -> None:
 @pytest.mark.terraform
 @pytest.mark.timeout(300)
 def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:
-    networks = {("azure", "eastus"): OWN}
+    networks = {("azure", "eastus"): NetworkChoice(existing=OWN)}
     with opened(("azurerm",), tmp_path, tmp_path / "cache") as site:
         site.write(compiled(TASK, tmp_path, offline=True, networks=networks))
         assert site.apply().ok

@@ -16,6 +16,7 @@ from skyc.compiler.ir.catalog import (
     AddressRate,
     CatalogPart,
     DiskRate,
+    GatewayRate,
     PriceStep,
     Rates,
     StorageRate,
@@ -81,6 +82,17 @@ def rates(draw: st.DrawFn) -> Rates:
     step = st.builds(PriceStep, above=st.decimals(0, 10_000, places=1), price=prices)
     steps = st.lists(step, max_size=3).map(tuple)
     words = st.sampled_from(["*", "r1", "continent:asia", "é"])
+    gateways = st.builds(
+        GatewayRate,
+        region=words,
+        hourly=prices,
+        per_gb=prices,
+        price_source=words,
+        as_of=words,
+        per_machine_hourly=prices,
+        most_machines=st.none() | st.integers(1, 50),
+        many_hourly=prices,
+    )
     return Rates(
         continents=FrozenMap(draw(st.dictionaries(words, st.just("asia")))),
         transfers=tuple(
@@ -113,6 +125,7 @@ def rates(draw: st.DrawFn) -> Rates:
         ),
         storages=(StorageRate(region="*", name="s", steps=draw(steps), price_source="s", as_of=""),),
         addresses=(AddressRate(region="*", hourly=draw(prices), price_source="s", as_of="", spot_hourly=draw(prices)),),
+        gateways=draw(st.lists(gateways, max_size=2).map(tuple)),
         disk_gb=draw(st.none() | st.integers(1, 500).map(Decimal)),
         schemes=("s3",),
         reference_region=draw(st.none() | st.just("r1")),

@@ -22,6 +22,7 @@ from skyc.compiler.changeset import change_set
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, has_errors, in_reading_order, render
 from skyc.compiler.ir import (
     Accelerator,
+    Addresses,
     CandidateSet,
     Catalog,
     DeploymentId,
@@ -46,7 +47,7 @@ from skyc.compiler.report import Report, build, comment, compose, environment_of
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform_engine import Engine
-from skyc.providers.base import EVERY_ZONE, Access, ExistingNetwork
+from skyc.providers.base import EVERY_ZONE, Access, ExistingNetwork, NetworkChoice
 from skyc.providers.local.catalog import Machine as LocalMachine
 from skyc.providers.local.catalog import Price, snapshot
 from skyc.providers.owned.machines import Machine, part_of
@@ -164,7 +165,7 @@ IMAGES = FrozenMap(
 
 NETWORKS = {
     ("aws", "us-east-1"): ExistingNetwork(
-        id="vpc-0123456789abcdef0", subnets=FrozenMap({"use1-az1": "subnet-0123456789abcdef0"}), public=False
+        id="vpc-0123456789abcdef0", subnets=FrozenMap({"use1-az1": "subnet-0123456789abcdef0"})
     ),
     ("azure", "eastus"): ExistingNetwork(
         id=f"{_COMPANY}/virtualNetworks/hub",
@@ -179,7 +180,16 @@ NETWORKS = {
         subnets=FrozenMap({"us-south-1": "0717-14b1bc80-07ec-86d4-a234-f46d1a1b2c3d"}),
     ),
 }
-"""As config.yaml would name them, for `# network: own`."""
+"""As config.yaml would name them."""
+
+CHOICES = {
+    "own": {
+        place: NetworkChoice(existing=own, public=Addresses.NONE if place[0] == "aws" else Addresses.ALL)
+        for place, own in NETWORKS.items()
+    },
+    "head": {place: NetworkChoice(public=Addresses.HEAD) for place in NETWORKS},
+}
+"""What config.yaml says of the machines' networks, for `# network: own` and `# network: head`."""
 
 
 class Refused(Exception):
@@ -245,7 +255,7 @@ def _lowered(source: SourceFile) -> tuple[ResourceGraph, ...]:
         sources=_sources(source),
         access=lambda _: ACCESS,
         images=IMAGES,
-        networks=NETWORKS if setting(source.text, "network", "") == "own" else {},
+        networks=CHOICES.get(setting(source.text, "network", ""), {}),
     )
     graphs, said = lower(
         graph, plan, how, buckets=place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK)

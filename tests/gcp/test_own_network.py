@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import Span
-from skyc.compiler.ir import FrozenMap, Joined, Ref, ResourceGraph
+from skyc.compiler.ir import Addresses, FrozenMap, Joined, Ref, ResourceGraph
 from skyc.compiler.synth import terraform_value
-from skyc.providers.base import EVERY_ZONE, ExistingNetwork
+from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice
 from skyc.providers.gcp.lower import check_graph
 from skyc.providers.gcp.provider import GcpProvider
 from tests.gcp.conftest import compiled, of_type, said
@@ -30,8 +30,8 @@ OWN = ExistingNetwork(id=VPC, subnets=FrozenMap({EVERY_ZONE: SUBNET}), span=SPAN
 HEAD = "${google_compute_address.head.address}"
 
 
-def made(home: Path, own: ExistingNetwork = OWN) -> ResourceGraph:
-    return compiled(TASK, home, networks={("gcp", "us-central1"): own})
+def made(home: Path, own: ExistingNetwork = OWN, public: Addresses = Addresses.ALL) -> ResourceGraph:
+    return compiled(TASK, home, networks={("gcp", "us-central1"): NetworkChoice(existing=own, public=public)})
 
 
 def test_only_rules_and_an_address_are_made_in_it(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_firewall_that_leaves_something_open_is_caught(tmp_path: Path, name: s
 
 def test_rules_of_the_users_own_may_do_it(tmp_path: Path) -> None:
     own = replace(OWN, tags=("ray-node", "ssh"))
-    graph, diagnostics = said(TASK, tmp_path, networks={("gcp", "us-central1"): own})
+    graph, diagnostics = said(TASK, tmp_path, networks={("gcp", "us-central1"): NetworkChoice(existing=own)})
     assert graph is not None and not of_type(graph, "google_compute_firewall")
     assert {machine["tags"] for machine in of_type(graph, "google_compute_instance").values()} == {("ray-node", "ssh")}
     (told,) = [item for item in diagnostics if item.slug == "firewall-not-ours"]
@@ -111,7 +111,7 @@ def test_rules_of_the_users_own_may_do_it(tmp_path: Path) -> None:
 
 
 def test_without_a_public_address(tmp_path: Path) -> None:
-    graph = made(tmp_path, replace(OWN, public=False))
+    graph = made(tmp_path, public=Addresses.NONE)
     machines, usual = (of_type(found, "google_compute_instance") for found in (graph, made(tmp_path)))
     assert all("access_config" not in machine["network_interface"] for machine in machines.values())
     nodes = graph.outputs["nodes"]
@@ -139,13 +139,13 @@ def test_without_a_public_address(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, slug: str, why: str) -> None:
-    graph, diagnostics = said(TASK, tmp_path, networks={("gcp", "us-central1"): own})
+    graph, diagnostics = said(TASK, tmp_path, networks={("gcp", "us-central1"): NetworkChoice(existing=own)})
     (found,) = [item for item in diagnostics if item.slug == slug]
     assert why in found.detail and found.span == SPAN and graph is None
 
 
 def test_other_regions_have_networks_of_their_own(tmp_path: Path) -> None:
-    elsewhere = {("gcp", "us-east1"): OWN, ("aws", "us-central1"): OWN}
+    elsewhere = {place: NetworkChoice(existing=OWN) for place in (("gcp", "us-east1"), ("aws", "us-central1"))}
     assert compiled(TASK, tmp_path, networks=elsewhere) == compiled(TASK, tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_other_regions_have_networks_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:
     with opened(("google",), tmp_path, tmp_path / "cache") as site:
-        site.write(compiled(TASK, tmp_path, offline=True, networks={("gcp", "us-central1"): OWN}))
+        site.write(compiled(TASK, tmp_path, offline=True, networks={("gcp", "us-central1"): NetworkChoice(existing=OWN)}))
         assert site.apply().ok
         nodes = GcpProvider().nodes(site.terraform.outputs())
         assert [node.rank for node in nodes] == [0, 1] and nodes[0].ip and nodes[0].address
@@ -162,7 +162,7 @@ def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:
         assert site.changes() == {}
         # Another port is a rule of its own, and no machine is touched.
         more = TASK.replace("[8080]", "[8080, 443]")
-        site.write(compiled(more, tmp_path, offline=True, networks={("gcp", "us-central1"): OWN}))
+        site.write(compiled(more, tmp_path, offline=True, networks={("gcp", "us-central1"): NetworkChoice(existing=OWN)}))
         assert site.changes() == {"google_compute_firewall.port-443": ["create"]}
         # A head that was taken away comes back at its address, so the others stay.
         (head,) = [row for row in site.world.resources("google_compute_instance") if row.attributes["name"].endswith("main-0")]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from skyc.compiler.diagnostics import Span
-from skyc.compiler.ir import FrozenMap, Joined, Ref, ResourceGraph
+from skyc.compiler.ir import Addresses, FrozenMap, Joined, Ref, ResourceGraph
 from skyc.compiler.synth import terraform_value
-from skyc.providers.base import EVERY_ZONE, ExistingNetwork
+from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice
 from skyc.providers.ibm.lower import check_graph
 from skyc.providers.ibm.provider import IbmProvider
 from tests.ibm.conftest import TASK, changed, compilation, compiled, of_type
@@ -28,8 +28,8 @@ HEAD = f"${{{NIC}.main-0.primary_ip[0].address}}"
 NOT_OURS = {f"missing: {type_}" for type_ in ("ibm_is_vpc", "ibm_is_network_acl", "ibm_is_subnet")}
 
 
-def made(home: Path, own: ExistingNetwork = OWN, **options: Any) -> ResourceGraph:
-    return compiled(TASK, home, networks={("ibm", "us-south"): own}, **options)
+def made(home: Path, own: ExistingNetwork = OWN, public: Addresses = Addresses.ALL, **options: Any) -> ResourceGraph:
+    return compiled(TASK, home, networks={("ibm", "us-south"): NetworkChoice(existing=own, public=public)}, **options)
 
 
 def module(graph: ResourceGraph) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_the_compiler_itself_refuses_an_open_ray(tmp_path: Path) -> None:
 
 
 def test_without_a_public_address(tmp_path: Path) -> None:
-    graph = made(tmp_path, replace(OWN, public=False))
+    graph = made(tmp_path, public=Addresses.NONE)
     assert not of_type(graph, "ibm_is_floating_ip")
     nodes = graph.outputs["nodes"]
     assert isinstance(nodes, tuple) and [row["address"] for row in nodes if isinstance(row, FrozenMap)] == ["", ""]
@@ -106,7 +106,7 @@ def test_without_a_public_address(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, slug: str, why: str) -> None:
-    done = compilation(TASK, tmp_path, networks={("ibm", "us-south"): own})
+    done = compilation(TASK, tmp_path, networks={("ibm", "us-south"): NetworkChoice(existing=own)})
     (found,) = [item for item in done.diagnostics if item.slug == slug]
     assert why in found.detail and found.span == SPAN and not done.graphs
 
@@ -114,7 +114,7 @@ def test_a_mistake_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, slu
 @pytest.mark.terraform
 @pytest.mark.timeout(300)
 def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:
-    networks = {("ibm", "us-south"): OWN}
+    networks = {("ibm", "us-south"): NetworkChoice(existing=OWN)}
     with opened(("ibm",), tmp_path, tmp_path / "cache") as site:
         site.write(made(tmp_path, offline=True))
         assert site.apply().ok

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tests.optimize.worlds import PartRows, World
 
 from skyc.compiler.ir import (
+    Addresses,
     AffinityLevel,
     DataFlow,
     Infra,
@@ -156,9 +157,11 @@ def meets(request: ResourceRequest, part: PartRows, kind: TypeRow, offer: OfferR
     return request.max_hourly_cost is None or (price is not None and price <= request.max_hourly_cost)
 
 
-def beside(request: ResourceRequest, part: PartRows, region: str, market: Market) -> Money:
-    """Disk and address, per node-hour."""
-    amount = FREE
+def beside(
+    world: World, task: Task, group: NodeGroup, request: ResourceRequest, part: PartRows, region: str, market: Market
+) -> Money:
+    """Disks, addresses and the gateway of all nodes of a group, per hour."""
+    amount, nodes = FREE, group.num_nodes
     size = None if part.rates.disk_gb is None else request.disk_gb or part.rates.disk_gb
     if size:
         tier = request.disk_tier or "medium"
@@ -170,17 +173,28 @@ def beside(request: ResourceRequest, part: PartRows, region: str, market: Market
         elif own:
             fitting = [price for holds, price in own[0].ladder if holds >= size]
             monthly = fitting[0] if fitting else None
-        amount = amount.plus(dollars(None if monthly is None else monthly / 730, D(1)))
+        amount = amount.plus(dollars(None if monthly is None else monthly / 730, D(nodes)))
     rates_ = [rate for rate in part.rates.addresses if rate.region == region]
     rates_ = rates_ or [rate for rate in part.rates.addresses if rate.region == "*"]
-    if rates_:
+    public = world.public.get(f"{part.provider}/{region}", Addresses.ALL)
+    first = group == task.groups[0]
+    count = {Addresses.ALL: nodes, Addresses.HEAD: 1 if first else 0, Addresses.NONE: 0}[public]
+    if rates_ and count:
         halved = market is Market.SPOT and rates_[0].spot_hourly is not None
-        amount = amount.plus(dollars(rates_[0].spot_hourly if halved else rates_[0].hourly, D(1)))
+        amount = amount.plus(dollars(rates_[0].spot_hourly if halved else rates_[0].hourly, D(count)))
+    others = sum(other.num_nodes for other in task.groups) - 1
+    if public is Addresses.HEAD and first and others and f"{part.provider}/{region}" not in world.owned:
+        named = {rate.region: rate for rate in part.rates.gateways}
+        rate = named.get(region) or named.get("*")
+        hourly = None if rate is None else rate.hourly
+        if rate is not None and hourly is not None and rate.per_machine_hourly is not None:
+            hourly += D("0.0029") if others > 2 else rate.per_machine_hourly * others
+        amount = amount.plus(dollars(hourly, D(1)))
     return amount
 
 
-def run_cost(price: Decimal | None, extra: Money, node_hours: Decimal) -> Money:
-    return Money(extra.unknown, extra.dollars * node_hours).plus(dollars(price, node_hours))
+def run_cost(price: Decimal | None, extra: Money, hours: Decimal, nodes: int) -> Money:
+    return Money(extra.unknown, extra.dollars * hours).plus(dollars(price, hours * nodes))
 
 
 def interrupted(hours: Decimal, rate: Decimal, nodes: int, every: int | None) -> Decimal:
@@ -204,7 +218,7 @@ def picks(world: World, task: Task, group: NodeGroup) -> list[Pick]:
                     kind = kinds[offer.type]
                     enough = offer.capacity is None or group.num_nodes <= offer.capacity
                     if enough and meets(request, part, kind, offer, market):
-                        pick = _pick(task, group, index, part, kind, offer, market)
+                        pick = _pick(world, task, group, index, part, kind, offer, market)
                         if all(counted(quota, pick) <= quota.limit for quota in world.quotas):
                             found.append(pick)
     # The task's own order counts only what can be had.
@@ -212,7 +226,9 @@ def picks(world: World, task: Task, group: NodeGroup) -> list[Pick]:
     return [replace(pick, rank=order.index(pick.rank)) for pick in found]
 
 
-def _pick(task: Task, group: NodeGroup, index: int, part: PartRows, kind: TypeRow, offer: OfferRow, market: Market) -> Pick:
+def _pick(
+    world: World, task: Task, group: NodeGroup, index: int, part: PartRows, kind: TypeRow, offer: OfferRow, market: Market
+) -> Pick:
     request = group.requests[index]
     hours = task.hours
     for expected in task.hours_on:
@@ -223,11 +239,11 @@ def _pick(task: Task, group: NodeGroup, index: int, part: PartRows, kind: TypeRo
         rate = offer.interruption_rate if request.interruption_rate is None else request.interruption_rate
         every = None if task.checkpoint is None else task.checkpoint.every_seconds
         hours = hours if rate is None else interrupted(hours, rate, group.num_nodes, every)
-    extra = beside(request, part, offer.region, market)
-    dear = beside(request, part, offer.region, Market.ON_DEMAND)
+    extra = beside(world, task, group, request, part, offer.region, market)
+    dear = beside(world, task, group, request, part, offer.region, Market.ON_DEMAND)
     nodes = group.num_nodes
-    cost = run_cost(offer.spot if market is Market.SPOT else offer.on_demand, extra, hours * nodes)
-    worst = max(cost, run_cost(offer.on_demand, dear, calm * nodes)) if market is Market.SPOT else cost
+    cost = run_cost(offer.spot if market is Market.SPOT else offer.on_demand, extra, hours, nodes)
+    worst = max(cost, run_cost(offer.on_demand, dear, calm, nodes)) if market is Market.SPOT else cost
     rank = index * 1000 if group.ordered else 0
     if request.accelerators_ordered and request.accelerators:
         rank += next(i for i, a in enumerate(request.accelerators) if has(kind, a.name, a.count))

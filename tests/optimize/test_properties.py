@@ -143,7 +143,7 @@ def shuffled(rng: Random, made: World) -> World:
         ready = [task for task in tasks if all(need in [done.id for done in order] for need in task.needs)]
         order.append(rng.choice(ready))
         tasks.remove(order[-1])
-    return World(parts=tuple(parts), graph=TaskGraph(name=made.graph.name, tasks=tuple(order)))
+    return replace(made, parts=tuple(parts), graph=TaskGraph(name=made.graph.name, tasks=tuple(order)))
 
 
 def in_one_order(plan: PlacementPlan) -> str:

@@ -4,7 +4,7 @@ Everything is drawn through one `random.Random`, whose seed Hypothesis supplies.
 catalog that is built from them, so that the reference (`reference.py`) never reads a column the optimizer reads.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
 
@@ -13,6 +13,7 @@ from skyc.compiler.diagnostics import SourceFile, SourceMap
 from skyc.compiler.ir import (
     Accelerator,
     AcceleratorRequest,
+    Addresses,
     Affinity,
     AffinityLevel,
     Bound,
@@ -34,7 +35,7 @@ from skyc.compiler.ir import (
     TaskGraph,
     TaskId,
 )
-from skyc.compiler.ir.catalog import AddressRate, DiskRate, PriceStep, Rates, StorageRate, TransferRule
+from skyc.compiler.ir.catalog import AddressRate, DiskRate, GatewayRate, PriceStep, Rates, StorageRate, TransferRule
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part
 
 D = Decimal
@@ -62,6 +63,9 @@ class World:
     parts: tuple[PartRows, ...]
     graph: TaskGraph
     quotas: tuple[Quota, ...] = ()
+    public: FrozenMap[Addresses] = field(default_factory=FrozenMap)
+    """`<provider>/<region>` → which machines have a public address, where that is not all of them."""
+    owned: tuple[str, ...] = ()
 
     @property
     def catalog(self) -> Catalog:
@@ -71,6 +75,8 @@ class World:
                 for p in self.parts
             ),
             quotas=self.quotas,
+            addresses=self.public,
+            owned=self.owned,
         )
 
     def found(self) -> CandidateSet:
@@ -153,6 +159,22 @@ def _rates(rng: Random, provider: str, regions: list[str], shape: Shape) -> Rate
         halved = D("0.0025") if hourly is not None and rng.random() < 0.5 else None
         region = rng.choice(("*", rng.choice(regions)))
         addresses.append(AddressRate(region=region, hourly=hourly, spot_hourly=halved, price_source=LIST, as_of=DATE))
+    gateways = []
+    for region in (rng.choice(regions), "*"):
+        if rng.random() < 0.5:
+            each = rng.random() < 0.5
+            gateways.append(
+                GatewayRate(
+                    region=region,
+                    hourly=None if shape.unknown and rng.random() < 0.2 else D("0.0431"),
+                    per_gb=D("0.045"),
+                    per_machine_hourly=D("0.0014") if each else None,
+                    most_machines=2 if each else None,
+                    many_hourly=D("0.0029") if each else None,
+                    price_source=LIST,
+                    as_of=DATE,
+                )
+            )
     storages = []
     for region in [*regions, "*"]:
         if rng.random() < 0.6:
@@ -169,6 +191,7 @@ def _rates(rng: Random, provider: str, regions: list[str], shape: Shape) -> Rate
         disks=tuple(disks),
         storages=tuple(storages),
         addresses=tuple(addresses),
+        gateways=tuple(gateways),
         disk_gb=rng.choice((None, D(64), D(100))),
         schemes=(provider,),
         reference_region=rng.choice((None, regions[0])),
@@ -349,4 +372,16 @@ def world(rng: Random, shape: Shape) -> World:
     for number in range(rng.randint(1, shape.tasks)):
         tasks.append(_task(rng, number, tasks, parts, shape))
     made = _with_data(rng, tasks, parts, shape) if shape.data else tuple(tasks)
-    return World(parts=parts, graph=TaskGraph(name="world", tasks=made))
+    public, owned = _public(rng, parts) if rng.random() < 0.4 else (FrozenMap[Addresses](), ())
+    return World(parts=parts, graph=TaskGraph(name="world", tasks=made), public=public, owned=owned)
+
+
+def _public(rng: Random, parts: tuple[PartRows, ...]) -> tuple[FrozenMap[Addresses], tuple[str, ...]]:
+    public = {
+        f"{part.provider}/{region}": rng.choice((Addresses.HEAD, Addresses.HEAD, Addresses.NONE))
+        for part in parts
+        for region in part.regions
+        if rng.random() < 0.6
+    }
+    owned = [place for place, found in public.items() if found is Addresses.HEAD and rng.random() < 0.3]
+    return FrozenMap(public), tuple(sorted(owned))
