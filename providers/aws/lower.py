@@ -77,10 +77,10 @@ def lower(
 
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
-    alone = sum(group.group.num_nodes for group in groups) == 1
-    made = network(
-        site, [group.placement.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]), alone=alone
-    )
+    zones = [group.placement.zone for group in groups]
+    # The head is the first machine of the first group.
+    others = [group.placement.zone for group in groups if group is not groups[0] or group.group.num_nodes > 1]
+    made = network(site, zones, sorted(opened.items(), key=lambda item: item[0]), others=others)
     # ForceNew: key_name, public_key.
     key = site.tagged("aws_key_pair", "login", {"key_name": site.name, "public_key": site.context.access.login_key})
     rights = identity(site, task)

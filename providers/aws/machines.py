@@ -30,7 +30,8 @@ from ..rented.networks import UNKNOWN_HEAD, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, HIGH_SIZES, OPENS
 from .images import ROOT_DEVICE
-from .network import Network, head_address
+from .network import Network
+from .ranges import head_address
 from .resources import Site, ref
 
 HIGH_IOPS = 7_000
@@ -116,6 +117,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
     yield template, None
     for index in range(group.group.num_nodes):
         node = _instance(site, group, shared, template, packed, index)
+        public = shared.network.is_public(head=group.first_rank == 0 and index == 0)
         yield (
             node,
             output(
@@ -128,7 +130,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 id=ref(node),
                 ip=ref(node, "private_ip"),
                 # Without one it is reached at its address in the network.
-                address=ref(node, "public_ip") if shared.network.public else "",
+                address=ref(node, "public_ip") if public else "",
             ),
         )
 
@@ -182,16 +184,17 @@ def _instance(
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     boot = boot_of(name, group.arch, placement.shape, site.context, head, OPENS)
+    public = shared.network.is_public(head=is_head)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
         # ForceNew from here: subnet_id, private_ip, key_name, associate_public_ip_address, instance_market_options,
         # placement_group; and user_data because of the line after it.
-        "subnet_id": shared.network.subnets[placement.zone],
+        "subnet_id": shared.network.head_subnet if is_head else shared.network.subnets[placement.zone],
         "key_name": ref(shared.key, "key_name"),
-        # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
-        "associate_public_ip_address": shared.network.public,
-        "user_data": _first_boot(shared, boot),
+        # SSH comes in and packages come through the machine's own address, or the head and the network's way out.
+        "associate_public_ip_address": public,
+        "user_data": _first_boot(shared, boot, public=public),
         "user_data_replace_on_change": True,
         "vpc_security_group_ids": (ref(shared.network.group),),
         # A machine that shuts itself down costs nothing any more.
@@ -213,19 +216,19 @@ def _instance(
         label=name,
         labels=dict(group.request.labels),
         origin=group.request.origin,
-        after=shared.network.way_out,
+        after=shared.network.way_out if is_head else (*shared.network.way_out, *shared.network.inside),
     )
     return replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
 
 
 GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 """A stopped machine has no public address, which the provider reads as if it had been made without one, and would replace the machine
-(hashicorp/terraform-provider-aws#33775). It is the same for all of ours."""
+(hashicorp/terraform-provider-aws#33775). What it says is in the first boot too."""
 
 
-def _first_boot(shared: Shared, boot: Boot) -> Value:
+def _first_boot(shared: Shared, boot: Boot, *, public: bool) -> Value:
     """It says that there is no public address, since the argument that does is not looked at again (GONE_WHILE_STOPPED)."""
-    after = "" if shared.network.public else "# no public address\n"
+    after = "" if public else "# no public address\n"
     if boot.head != UNKNOWN_HEAD:
         return user_data(boot) + after
     return told(boot, Ref(shared.head, "private_ip"), after=after)

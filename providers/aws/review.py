@@ -32,6 +32,8 @@ _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "re
 MEANINGS: Meanings = FrozenMap(
     {
         "aws_default_security_group": _GROUP,
+        # The gateway's own, through which nobody comes in.
+        "aws_eip": Meaning(says=("domain",)),
         "aws_iam_instance_profile": Meaning(grants=("role",), says=("role",)),
         "aws_iam_role": Meaning(
             policies=("assume_role_policy", "inline_policy.policy"),
@@ -93,6 +95,7 @@ PLAIN = frozenset(
         "aws_autoscaling_group",
         "aws_ec2_subnet_cidr_reservation",
         "aws_internet_gateway",
+        "aws_nat_gateway",
         "aws_placement_group",
         "aws_route",
         "aws_route_table",

@@ -36,6 +36,8 @@ AWS = SchemaOrigin(
         "route",
         "route_table_association",
         "internet_gateway",
+        "eip",
+        "nat_gateway",
         "vpc_endpoint",
         "security_group",
         "default_security_group",

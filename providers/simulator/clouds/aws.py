@@ -16,9 +16,11 @@ ACCOUNT = "123456789012"
 
 PREFIXES = {
     "aws_ec2_subnet_cidr_reservation": "scr-",
+    "aws_eip": "eipalloc-",
     "aws_instance": "i-",
     "aws_internet_gateway": "igw-",
     "aws_launch_template": "lt-",
+    "aws_nat_gateway": "nat-",
     "aws_route_table": "rtb-",
     "aws_route_table_association": "rtbassoc-",
     "aws_security_group": "sg-",
@@ -53,6 +55,7 @@ NEWER = frozenset(
 
 ARNS = {
     "aws_autoscaling_group": "autoscaling:{region}:{account}:autoScalingGroup:{uuid}:autoScalingGroupName/{id}",
+    "aws_eip": "ec2:{region}:{account}:elastic-ip/{id}",
     "aws_iam_instance_profile": "iam::{account}:instance-profile/{id}",
     "aws_iam_role": "iam::{account}:role/{id}",
     "aws_instance": "ec2:{region}:{account}:instance/{id}",
@@ -74,6 +77,7 @@ CALLS = {
     "aws_autoscaling_group": ("Auto Scaling", "CreateAutoScalingGroup"),
     "aws_default_security_group": ("EC2", "DescribeSecurityGroups"),
     "aws_ec2_subnet_cidr_reservation": ("EC2", "CreateSubnetCidrReservation"),
+    "aws_eip": ("EC2", "AllocateAddress"),
     "aws_iam_instance_profile": ("IAM", "CreateInstanceProfile"),
     "aws_iam_role": ("IAM", "CreateRole"),
     "aws_iam_role_policy": ("IAM", "PutRolePolicy"),
@@ -81,6 +85,7 @@ CALLS = {
     "aws_internet_gateway": ("EC2", "CreateInternetGateway"),
     "aws_key_pair": ("EC2", "ImportKeyPair"),
     "aws_launch_template": ("EC2", "CreateLaunchTemplate"),
+    "aws_nat_gateway": ("EC2", "CreateNatGateway"),
     "aws_placement_group": ("EC2", "CreatePlacementGroup"),
     "aws_route": ("EC2", "CreateRoute"),
     "aws_route_table": ("EC2", "CreateRouteTable"),
@@ -106,6 +111,7 @@ PHRASES = {
     "aws_autoscaling_group": "creating Auto Scaling Group ({name})",
     "aws_default_security_group": "reading Default Security Group",
     "aws_ec2_subnet_cidr_reservation": "creating EC2 Subnet CIDR Reservation",
+    "aws_eip": "creating EC2 EIP",
     "aws_iam_instance_profile": "creating IAM Instance Profile ({name})",
     "aws_iam_role": "creating IAM Role ({name})",
     "aws_iam_role_policy": "putting IAM Role ({role}) Policy ({name})",
@@ -113,6 +119,7 @@ PHRASES = {
     "aws_internet_gateway": "creating EC2 Internet Gateway",
     "aws_key_pair": "importing EC2 Key Pair ({key_name})",
     "aws_launch_template": "creating EC2 Launch Template ({name})",
+    "aws_nat_gateway": "creating EC2 NAT Gateway",
     "aws_placement_group": "creating EC2 Placement Group ({name})",
     "aws_route": "creating Route in Route Table ({route_table_id})",
     "aws_route_table": "creating Route Table",
@@ -154,11 +161,12 @@ TAKEN = {
 }
 
 HOLDERS = {
+    "aws_eip": frozenset({"aws_nat_gateway"}),
     "aws_iam_role": frozenset({"aws_iam_instance_profile", "aws_iam_role_policy"}),
     "aws_placement_group": frozenset({"aws_instance"}),
     "aws_route_table": frozenset({"aws_route_table_association"}),
     "aws_security_group": frozenset({"aws_instance", "aws_spot_instance_request"}),
-    "aws_subnet": frozenset({"aws_instance", "aws_spot_instance_request"}),
+    "aws_subnet": frozenset({"aws_instance", "aws_nat_gateway", "aws_spot_instance_request"}),
     "aws_vpc": frozenset({"aws_internet_gateway", "aws_route_table", "aws_security_group", "aws_subnet"}),
 }
 
@@ -215,6 +223,8 @@ def fact(making: Making, name: str) -> Any:
             return {"aws_instance": "running", "aws_spot_instance_request": "active"}.get(making.type, "available")
         case "private_dns" | "public_dns":
             return f"ip-{making.private_ip('private_ip').replace('.', '-')}.{region}.compute.internal"
+        case "allocation_id" if making.type == "aws_eip":
+            return making.id
         case "subnet_id" if making.type == "aws_instance":
             return f"subnet-{making.hex(17, 'default')}"
         case "bucket_domain_name" | "bucket_regional_domain_name":
