@@ -18,7 +18,7 @@ import pytest
 
 def repair(patch: pytest.MonkeyPatch) -> None:
     from moto.ec2.models import instances, launch_templates, nat_gateways, security_groups, vpcs
-    from moto.ec2.models import tags as found_tags
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 
     made = launch_templates.LaunchTemplateVersion.__init__
 
@@ -69,8 +69,8 @@ def repair(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(vpcs.VPCBackend, "delete_vpc_endpoints", endpoints)
     patch.setattr(nat_gateways.NatGatewayBackend, "describe_nat_gateways", gateways)
-    patch.setitem(found_tags.EC2_PREFIX_TO_RESOURCE, "nat", "natgateway")
-    patch.setitem(found_tags.EC2_PREFIX_TO_RESOURCE, "eipalloc", "elastic-ip")
+    patch.setitem(EC2_PREFIX_TO_RESOURCE, "nat", "natgateway")
+    patch.setitem(EC2_PREFIX_TO_RESOURCE, "eipalloc", "elastic-ip")
     patch.setattr(instances.Instance, "terminate", ended)
     patch.setattr(launch_templates.LaunchTemplateVersion, "__init__", version)
     patch.setattr(instances.InstanceBackend, "run_instances", machines)
