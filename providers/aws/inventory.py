@@ -45,6 +45,9 @@ _KINDS = {
     "key-pair": _Kind("aws_key_pair", "describe_key_pairs", "KeyPairs", "KeyName"),
     "launch-template": _Kind("aws_launch_template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
     "natgateway": _Kind("aws_nat_gateway", "describe_nat_gateways", "NatGateways", "NatGatewayId", "Filter"),
+    "network-interface": _Kind(
+        "aws_network_interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
+    ),
     "placement-group": _Kind("aws_placement_group", "describe_placement_groups", "PlacementGroups", "GroupName"),
     "route-table": _Kind("aws_route_table", "describe_route_tables", "RouteTables", "RouteTableId"),
     "security-group": _Kind("aws_security_group", "describe_security_groups", "SecurityGroups", "GroupId"),
@@ -56,6 +59,8 @@ _KINDS = {
     "vpc-endpoint": _Kind("aws_vpc_endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
     "vpc": _Kind("aws_vpc", "describe_vpcs", "Vpcs", "VpcId"),
 }
+_IN_USE = {"network-interface": "Status", "volume": "State"}
+"""What goes with the machine it is in: kind → the field that says whether it is in one."""
 Row = dict[str, Any]
 
 
@@ -91,10 +96,11 @@ class Inventory:
         for name in sorted(kinds & set(_KINDS)):
             kind = _KINDS[name]
             for row in self.account.pages("ec2", region, kind.operation, kind.rows, **{kind.filters: chosen}):
-                # A network's own group goes with it, and a disk in use with its machine.
+                # A network's own group goes with it, and a disk or an interface in use with its machine.
+                if row.get("GroupName") == "default" or row.get(_IN_USE.get(name, ""), "available") != "available":
+                    continue
                 # A gateway is listed for an hour after it has gone.
-                ended = str(row.get("State")).lower() in _LISTED_ONLY
-                if ended or row.get("GroupName") == "default" or (name == "volume" and row["State"] != "available"):
+                if str(row.get("State")).lower() in _LISTED_ONLY:
                     continue
                 yield owned(kind.type, row[kind.id], _named(row))
                 if name == "route-table":
@@ -183,9 +189,11 @@ class Inventory:
             case "aws_subnet":
                 self._end(self._inside(region, "subnet-id", id_), region)
                 self._end_gateways(region, lambda row: row["SubnetId"] == id_)
+                self._drop_interfaces("subnet-id", id_, region)
                 self._delete_subnet(id_, region)
             case "aws_security_group":
                 self._end(self._inside(region, "instance.group-id", id_), region)
+                self._drop_interfaces("group-id", id_, region)
                 self._delete("ec2", region, "delete_security_group", GroupId=id_)
             case "aws_vpc_security_group_rule":
                 self._delete_rule(id_, region)
@@ -196,7 +204,7 @@ class Inventory:
             case "aws_eip":
                 # It cannot go before the gateway that has it.
                 self._end_gateways(region, lambda row: id_ in {at.get("AllocationId") for at in row["NatGatewayAddresses"]})
-                self._delete("ec2", region, "release_address", AllocationId=id_)
+                self._release(id_, region)
             case "aws_vpc_endpoint":
                 self._delete_endpoint(id_, region)
             case "aws_route_table":
@@ -260,9 +268,16 @@ class Inventory:
             if not code.endswith(".NotFound"):
                 raise Answered(f"EC2 does not delete {id_} ({code})", code)
 
+    def _drop_interfaces(self, filter_: str, id_: str, region: str) -> None:
+        """Those that a launch which failed left behind: no machine has them, and they keep what they are in."""
+        alone = [{"Name": filter_, "Values": [id_]}, {"Name": "status", "Values": ["available"]}]
+        for row in self.account.pages("ec2", region, "describe_network_interfaces", "NetworkInterfaces", Filters=alone):
+            self._delete("ec2", region, "delete_network_interface", NetworkInterfaceId=row["NetworkInterfaceId"])
+
     def _empty_network(self, id_: str, region: str) -> None:
         self._end(self._inside(region, "vpc-id", id_), region)
         self._end_gateways(region, lambda row: row["VpcId"] == id_)
+        self._drop_interfaces("vpc-id", id_, region)
         here = [{"Name": "vpc-id", "Values": [id_]}]
         for row in self.account.pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=here):
             self._delete_endpoint(row["VpcEndpointId"], region)
@@ -305,6 +320,13 @@ class Inventory:
             for association in row["Associations"]:
                 self._delete("ec2", region, "disassociate_route_table", AssociationId=association["RouteTableAssociationId"])
         self._delete("ec2", region, "delete_route_table", RouteTableId=id_)
+
+    def _release(self, id_: str, region: str) -> None:
+        found = self._delete("ec2", region, "describe_addresses", AllocationIds=[id_])
+        for row in (found or {}).get("Addresses", ()):
+            if "AssociationId" in row:
+                self._delete("ec2", region, "disassociate_address", AssociationId=row["AssociationId"])
+        self._delete("ec2", region, "release_address", AllocationId=id_)
 
     def _delete_rule(self, id_: str, region: str) -> None:
         found = self._delete("ec2", region, "describe_security_group_rules", SecurityGroupRuleIds=[id_])
@@ -350,6 +372,7 @@ _SIMPLE = {
     "aws_ebs_volume": ("delete_volume", "VolumeId"),
     "aws_key_pair": ("delete_key_pair", "KeyName"),
     "aws_launch_template": ("delete_launch_template", "LaunchTemplateId"),
+    "aws_network_interface": ("delete_network_interface", "NetworkInterfaceId"),
     "aws_placement_group": ("delete_placement_group", "GroupName"),
 }
 _LISTED_ONLY = frozenset({"deleted", "failed"})

@@ -32,8 +32,7 @@ _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "re
 MEANINGS: Meanings = FrozenMap(
     {
         "aws_default_security_group": _GROUP,
-        # The gateway's own, through which nobody comes in.
-        "aws_eip": Meaning(says=("domain",)),
+        "aws_eip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),)),
         "aws_iam_instance_profile": Meaning(grants=("role",), says=("role",)),
         "aws_iam_role": Meaning(
             policies=("assume_role_policy", "inline_policy.policy"),
@@ -59,6 +58,8 @@ MEANINGS: Meanings = FrozenMap(
                 "block_device_mappings.ebs.volume_type",
                 "block_device_mappings.ebs.encrypted",
                 "metadata_options.http_tokens",
+                # Last, since there can be 32.
+                "network_interfaces.interface_type",
             ),
         ),
         # Its policy is a resource of its own; the attribute repeats it.

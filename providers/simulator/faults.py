@@ -31,6 +31,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,18 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
     except FileNotFoundError:
         return ()
     try:
-        document = yaml.safe_load(text) or {}
-        entries = document["faults"]
-        return tuple(_fault(entry, index) for index, entry in enumerate(entries))
+        return _rules(text)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as wrong:
         raise FaultsFileError(f"{path}: {wrong}") from wrong
+
+
+@lru_cache(maxsize=8)
+def _rules(text: str) -> tuple[Fault, ...]:
+    """The rules of a text. Every call to a cloud asks for them, and the file seldom changes."""
+    import yaml
+
+    document = yaml.safe_load(text) or {}
+    return tuple(_fault(entry, index) for index, entry in enumerate(document["faults"]))
 
 
 def _fault(entry: Mapping[str, Any], index: int) -> Fault:

@@ -5,6 +5,7 @@ They answer the calls that are made, well enough for the released provider to go
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -76,10 +77,16 @@ def add(patch: pytest.MonkeyPatch) -> None:
         found = [row for row in rows if all(row[wanted[name]] in values for name, values in filters.items())]
         return ActionResult({"SpotInstanceRequests": found})
 
-    run = instances.InstanceBackend.run_instances
+    asked, run, wanted = EC2Response.run_instances, instances.InstanceBackend.run_instances, threading.local()
+
+    def launch(self: Any) -> Any:
+        wanted.group = self._get_param("Placement.GroupName")
+        return asked(self)
 
     def machines(self: Any, *given: Any, **named: Any) -> Any:
         reservation = run(self, *given, **named)
+        for machine in reservation.instances:
+            machine.placement.group_name = wanted.group or ""
         if named.get("instance_market_options"):
             for machine in reservation.instances:
                 machine.__dict__["spot_instance_request_id"] = machine.id.replace("i-", f"{REQUEST}-")
@@ -91,6 +98,7 @@ def add(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EC2Response, "delete_placement_group", delete, raising=False)
     patch.setattr(EC2Response, "cancel_spot_instance_requests", cancel)
     patch.setattr(EC2Response, "describe_spot_instance_requests", requests)
+    patch.setattr(EC2Response, "run_instances", launch)
     patch.setattr(instances.InstanceBackend, "run_instances", machines)
 
 

@@ -43,7 +43,7 @@ class Life(enum.Enum):
     MACHINES = "machines"
     """A burstable machine with an identity."""
     GANG = "gang"
-    """Two spot machines close together."""
+    """Two spot machines close together, with adapters on several network cards, and so Elastic IPs."""
     BUCKETS = "buckets"
 
 
@@ -60,11 +60,14 @@ run: echo hi
 GANG = """\
 name: train
 num_nodes: 2
-resources: {infra: aws/us-east-1/use1-az1, instance_type: m5.xlarge, network_tier: best, use_spot: true}
+resources: {infra: aws/us-east-1/use1-az1, instance_type: c6in.32xlarge, network_tier: best, use_spot: true}
 run: echo hi
 """
 LEFTOVERS = frozenset(
-    {"aws_instance", "aws_ebs_volume", "aws_key_pair", "aws_iam_instance_profile", "aws_vpc_security_group_rule"}
+    {
+        *("aws_instance", "aws_ebs_volume", "aws_key_pair", "aws_iam_instance_profile", "aws_network_interface"),
+        "aws_vpc_security_group_rule",
+    }
 )
 """What a killed run leaves is removed without its state; here that is all but what Terraform removes next."""
 
@@ -169,11 +172,13 @@ class Operator:
         with self._unjudged():
             # Of a machine that was killed while it started.
             rows = [{"Key": key, "Value": value} for key, value in tags.items()]
-            made = {"ResourceType": "volume", "Tags": rows}
-            self.root("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=[made])
+            disk, interface = ([{"ResourceType": kind, "Tags": rows}] for kind in ("volume", "network-interface"))
+            ec2, subnet = self.root("ec2"), next(item.id for item in self.seen if item.type == "aws_subnet")
+            ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=disk)
+            ec2.create_network_interface(SubnetId=subnet, TagSpecifications=interface)
         seen = self._observe()
-        if "aws_ebs_volume" not in {item.type for item in seen}:
-            raise Denied("the disk was not found")
+        if not {"aws_ebs_volume", "aws_network_interface"} <= {item.type for item in seen}:
+            raise Denied("the disk or the interface was not found")
         for item in seen:
             if item.type in LEFTOVERS:
                 self._judged(self.inventory.remove, item)

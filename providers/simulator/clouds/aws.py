@@ -226,7 +226,9 @@ def fact(making: Making, name: str) -> Any:
         case "allocation_id" if making.type == "aws_eip":
             return making.id
         case "subnet_id" if making.type == "aws_instance":
-            return f"subnet-{making.hex(17, 'default')}"
+            return _interface(making).get("subnet_id") or f"subnet-{making.hex(17, 'default')}"
+        case "private_ip" if making.type == "aws_instance":
+            return _interface(making).get("private_ip_address") or None
         case "bucket_domain_name" | "bucket_regional_domain_name":
             return f"{making.id}.s3.{region}.amazonaws.com"
         case "security_group_rule_id":
@@ -245,7 +247,7 @@ def zones(making: Making) -> tuple[str, ...]:
         return (given, by_id) if by_id else (given,)
     if by_id and by_id[-1].isdigit():
         return (f"{region}{chr(ord('a') + int(by_id[-1]) - 1)}", by_id)
-    subnets = making.known("vpc_zone_identifier") or [making.known("subnet_id")]
+    subnets = making.known("vpc_zone_identifier") or [making.known("subnet_id") or _interface(making).get("subnet_id")]
     found = [making.world.find(subnet, "aws_subnet") for subnet in subnets if subnet]
     names = [
         str(subnet.attributes.get(key)) for subnet in found if subnet for key in ("availability_zone", "availability_zone_id")
@@ -257,11 +259,22 @@ def size(making: Making) -> str:
     given = making.text("instance_type")
     if given:
         return given
+    return str(_template(making).get("instance_type") or "")
+
+
+def _template(making: Making) -> dict[str, Any]:
+    """What the launch template of a machine says."""
     for template in making.known("launch_template") or ():
         found = making.world.find(template.get("id") or template.get("name"), "aws_launch_template")
         if found is not None:
-            return str(found.attributes.get("instance_type") or "")
-    return ""
+            return dict(found.attributes)
+    return {}
+
+
+def _interface(making: Making) -> dict[str, Any]:
+    """The primary interface in it, if it names one."""
+    found: list[dict[str, Any]] = _template(making).get("network_interfaces") or [{}]
+    return found[0]
 
 
 def refuse(fault: str, making: Making, about: str) -> Refusal:
