@@ -31,7 +31,8 @@ from ..rented.nodes import boot_of, devices, node_name, output
 from . import efa
 from .facts import DISK_GB, HIGH_SIZES, OPENS
 from .images import ROOT_DEVICE
-from .network import Network, head_address
+from .network import Network
+from .ranges import head_address
 from .resources import Site, ref
 
 HIGH_IOPS = 7_000
@@ -169,7 +170,8 @@ class _Connection:
 def _connection(group: Group, shared: Shared, *, head: bool) -> _Connection:
     zone = group.placement.zone
     fixed = head_address(zone) if head and shared.network.fixed else None
-    return _Connection(subnet=shared.network.subnets[zone], public=shared.network.public, private_ip=fixed)
+    subnet = shared.network.head_subnet if head else shared.network.subnets[zone]
+    return _Connection(subnet=subnet, public=shared.network.is_public(head=head), private_ip=fixed)
 
 
 def _template(site: Site, group: Group, shared: Shared, name: str, label: str, joined: _Connection) -> ResourceNode:
@@ -233,13 +235,14 @@ def _instance(
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     boot = _boot(name, group, site, head)
+    public = shared.network.is_public(head=is_head)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
         # ForceNew from here: subnet_id, private_ip, key_name, associate_public_ip_address, instance_market_options,
         # placement_group; and user_data because of the line after it.
         "key_name": ref(shared.key, "key_name"),
-        "user_data": _first_boot(shared, boot),
+        "user_data": _first_boot(shared, boot, public=public),
         "user_data_replace_on_change": True,
         # A machine that shuts itself down costs nothing any more.
         "instance_initiated_shutdown_behavior": "terminate",
@@ -249,7 +252,7 @@ def _instance(
         joined = _connection(group, shared, head=is_head)
         arguments |= {
             "subnet_id": joined.subnet,
-            # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
+            # SSH comes in and packages come through the machine's own address, or the head and the network's way out.
             "associate_public_ip_address": joined.public,
             "vpc_security_group_ids": (ref(shared.network.group),),
         }
@@ -268,14 +271,14 @@ def _instance(
         label=name,
         labels=dict(group.request.labels),
         origin=group.request.origin,
-        after=shared.network.way_out,
+        after=shared.network.way_out if is_head else (*shared.network.way_out, *shared.network.inside),
     )
     return node if has_adapters(group) else replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
 
 
 GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 """A stopped machine has no public address, which the provider reads as if it had been made without one, and would replace the machine
-(hashicorp/terraform-provider-aws#33775). It is the same for all of ours."""
+(hashicorp/terraform-provider-aws#33775). What it says is in the first boot too."""
 
 
 def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
@@ -290,9 +293,9 @@ def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
     )
 
 
-def _first_boot(shared: Shared, boot: Boot) -> Value:
+def _first_boot(shared: Shared, boot: Boot, *, public: bool) -> Value:
     """It says that there is no public address, since the argument that does is not looked at again (GONE_WHILE_STOPPED)."""
-    after = "" if shared.network.public else "# no public address\n"
+    after = "" if public else "# no public address\n"
     if boot.head != UNKNOWN_HEAD:
         return user_data(boot) + after
     return told(boot, Ref(shared.head, "private_ip"), after=after)

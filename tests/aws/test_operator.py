@@ -88,7 +88,7 @@ def test_a_standstill_is_nothing_but_refusals() -> None:
 
 
 def test_the_table_names_every_action() -> None:
-    (unproven,) = UNPROVEN
+    unproven = next(iter(UNPROVEN))
     record = Record(key="k", asked={"buckets": {IT: ["make"]}})
     record.verdicts[IT] = Verdict(action=IT, says=NEEDED, why="make: refused, and the step failed")
     wide = len(unproven)
