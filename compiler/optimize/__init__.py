@@ -74,8 +74,10 @@ def optimize(
     nothing would be left, and then it stays at the first choice.
     """
     first: _Assembly | None = None
+    atlas: Atlas | None = None
     while True:
-        made, model = _assembled(graph, found, objective, targets, priced)
+        made, model = _assembled(graph, found, objective, targets, priced, atlas)
+        atlas = model.atlas
         if made is None and first is None:
             return None, (nothing_satisfies(graph, model, sources, found),)
         narrower = None if made is None else narrowed(made.sketch(), found)
@@ -91,15 +93,20 @@ def optimize(
 
 
 def _assembled(
-    graph: TaskGraph, found: CandidateSet, objective: Objective, targets: Collection[str] | None, priced: Collection[str]
+    graph: TaskGraph,
+    found: CandidateSet,
+    objective: Objective,
+    targets: Collection[str] | None,
+    priced: Collection[str],
+    atlas: Atlas | None,
 ) -> tuple[_Assembly | None, Model]:
     """The best choice, ready to be put together; None where no choice keeps all limits. And the model it is of."""
     last = _parts(found, priced)
-    model, answer = _best(graph, found, objective, last)
+    model, answer = _best(graph, found, objective, last, atlas)
     if answer is None and last:
         # Limits that nothing keeps which can be made: shown where they are kept.
         priced = ()
-        model, answer = _best(graph, found, objective, last=())
+        model, answer = _best(graph, found, objective, (), model.atlas)
     if answer is None:
         return None, model
     made = _Assembly(
@@ -125,28 +132,30 @@ def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
     return tuple(parts) if any(numpy.isin(column, parts).any() for column in columns.values()) else ()
 
 
-def _best(graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...]) -> tuple[Model, Answer | None]:
-    model, answer = _chosen(graph, found, objective, any_rank=False, last=last)
+def _best(
+    graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...], atlas: Atlas | None
+) -> tuple[Model, Answer | None]:
+    model, answer = _chosen(graph, found, objective, any_rank=False, last=last, atlas=atlas)
     ordered = any(choice.rank.any() for choice in model.choices.values())
     if answer is None and (objective is Objective.TIME or model.problem.limited or ordered):
         # What one would rather have cannot keep every limit together with the rest: now what is left, too.
-        model, answer = _chosen(graph, found, objective, any_rank=True, last=last)
+        model, answer = _chosen(graph, found, objective, any_rank=True, last=last, atlas=model.atlas)
     return model, answer
 
 
 def _chosen(
-    graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool, last: tuple[int, ...]
+    graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool, last: tuple[int, ...], atlas: Atlas | None
 ) -> tuple[Model, Answer | None]:
     """The best solution, and the model it is one of. Quotas take part only when the best without them breaks one."""
     timed = objective is Objective.TIME
-    model = build(graph, found, timed=timed, any_rank=any_rank, last=last)
+    model = build(graph, found, timed=timed, any_rank=any_rank, last=last, atlas=atlas)
     answer = decide(model.problem, model.atlas, objective)
     if answer is None and not model.quotas:
         return model, None
     if answer is not None and not excesses(model.problem, model.quotas, answer.values):
         return model, answer
     # Without an answer the quotas take part in what is said about it.
-    model = build(graph, found, timed=timed, any_rank=any_rank, held=True, last=last)
+    model = build(graph, found, timed=timed, any_rank=any_rank, held=True, last=last, atlas=model.atlas)
     return model, None if answer is None else decide(model.problem, model.atlas, objective)
 
 

@@ -104,14 +104,18 @@ def build(
     timed: bool = False,
     held: bool = False,
     last: Collection[int] = (),
+    atlas: Atlas | None = None,
 ) -> Model:
     """The model of a graph whose groups all have candidates.
 
     any_rank: also candidates that the task's own order (`ordered`, a list of accelerators) puts after others. timed: keep what is
     quicker though dearer. held: keep quotas over all tasks; without, none is kept beyond a group's own.
-    last: parts of the catalog that a group is placed at only if it has no candidate at another.
+    last: parts of the catalog that a group is placed at only if it has no candidate at another. atlas: an earlier model's of the same
+    graph, whose tables are used again where they are the same.
     """
-    atlas = Atlas(catalog=found.catalog, penalty=_penalty(graph, found))
+    penalty = _penalty(graph, found)
+    if atlas is None or atlas.catalog is not found.catalog or atlas.penalty != penalty:
+        atlas = Atlas(catalog=found.catalog, penalty=penalty)
     state = _Build(graph=graph, found=found, atlas=atlas)
     timed = timed or any(task.deadline_hours is not None for task in graph.tasks)
     limited = any(task.budget is not None for task in graph.tasks)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
 from ...compiler.ir import (
+    Addresses,
     FrozenMap,
     GroupPlacement,
     NodeGroup,
@@ -150,7 +151,7 @@ def _about_place(group: Group) -> Iterator[Diagnostic]:
 
 def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Diagnostic]:
     """Said of the account's quota where it would end an apply half-way."""
-    if context.network is not None and not context.network.public:
+    if context.public is not Addresses.ALL:
         return
     wanted = [group for group in groups if has_late_address(group)]
     count = sum(group.group.num_nodes for group in wanted)
@@ -160,7 +161,7 @@ def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Dia
             f"`{field}` on `{PROVIDER}`: a machine with several network cards gets its public address as an Elastic IP, and {count} are"
             f" needed. An account has {efa.FREE_ADDRESSES} per region unless it asked for more."
         )
-        hint = "have the quota `EC2-VPC Elastic IPs` raised, or name a network of yours with `public: false`"
+        hint = "have the quota `EC2-VPC Elastic IPs` raised, or say under `networks` in config.yaml that fewer machines are `public`"
         yield warning("many-addresses", "The account may not have enough addresses", detail, subject=field, hint=hint)
 
 

@@ -123,18 +123,19 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         # Machines close together. ForceNew: name, strategy.
         packed = site.tagged("aws_placement_group", name, {"name": label, "strategy": "cluster"}, label=label)
         yield packed, None
-    template = _template(site, group, shared, name, label)
+    template = heads = _template(site, group, shared, name, label, _connection(group, shared, head=False))
     yield template, None
-    heads = template
-    if has_adapters(group) and group.first_rank == 0 and shared.network.fixed:
-        # An address stands with its interface, in the template. No group has an underscore in its name.
+    head = _connection(group, shared, head=group.first_rank == 0)
+    if has_adapters(group) and head != _connection(group, shared, head=False):
+        # How a machine is connected stands with its interfaces, in the template. No group has an underscore in its name.
         label = short(f"{site.name}-{name}_head", _MOST_NAME)
-        heads = _template(site, group, shared, f"{name}_head", label, head_address(group.placement.zone))
+        heads = _template(site, group, shared, f"{name}_head", label, head)
         yield heads, None
     for index in range(group.group.num_nodes):
         node = _instance(site, group, shared, template if index else heads, packed, index)
-        public: Value = ref(node, "public_ip") if shared.network.public else ""
-        if has_late_address(group) and shared.network.public:
+        is_public = _connection(group, shared, head=group.first_rank == 0 and index == 0).public
+        public: Value = ref(node, "public_ip") if is_public else ""
+        if has_late_address(group) and is_public:
             label = node_name(shared.task.id, group.group.name, index)
             late = efa.address(site, node, label, group.request.origin, shared.network.way_out)
             yield late, None
@@ -156,7 +157,22 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         )
 
 
-def _template(site: Site, group: Group, shared: Shared, name: str, label: str, private_ip: str | None = None) -> ResourceNode:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Connection:
+    """How a machine is in the network."""
+
+    subnet: Value
+    public: bool
+    private_ip: str | None
+
+
+def _connection(group: Group, shared: Shared, *, head: bool) -> _Connection:
+    zone = group.placement.zone
+    fixed = head_address(zone) if head and shared.network.fixed else None
+    return _Connection(subnet=shared.network.subnets[zone], public=shared.network.public, private_ip=fixed)
+
+
+def _template(site: Site, group: Group, shared: Shared, name: str, label: str, joined: _Connection) -> ResourceNode:
     # Every change makes a new version, and a new version replaces the instances: neither labels nor the plan's tag stand here.
     lasting: dict[str, Value] = {
         key: tag for key, tag in tags(site.context, label).items() if key in (DEPLOYMENT_TAG, SITE_TAG)
@@ -177,10 +193,10 @@ def _template(site: Site, group: Group, shared: Shared, name: str, label: str, p
         # On the instance there may be no word of subnet, groups and addresses then.
         arguments["network_interfaces"] = efa.interfaces(
             group.placement.instance_type,
-            shared.network.subnets[group.placement.zone],
+            joined.subnet,
             ref(shared.network.group),
-            public=shared.network.public,
-            private_ip=private_ip,
+            public=joined.public,
+            private_ip=joined.private_ip,
         )
         tagged.append("network-interface")
     arguments["tag_specifications"] = tuple(
@@ -230,14 +246,15 @@ def _instance(
         "metadata_options": METADATA,
     }
     if not has_adapters(group):
+        joined = _connection(group, shared, head=is_head)
         arguments |= {
-            "subnet_id": shared.network.subnets[placement.zone],
+            "subnet_id": joined.subnet,
             # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
-            "associate_public_ip_address": shared.network.public,
+            "associate_public_ip_address": joined.public,
             "vpc_security_group_ids": (ref(shared.network.group),),
         }
-        if is_head and shared.network.fixed:
-            arguments["private_ip"] = head_address(placement.zone)
+        if joined.private_ip is not None:
+            arguments["private_ip"] = joined.private_ip
     if placement.market is Market.SPOT:
         arguments["instance_market_options"] = SPOT
     if packed is not None:

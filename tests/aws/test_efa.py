@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skyc.compiler.ir import Accelerator, FrozenMap, Ref, ResourceAddress
+from skyc.compiler.ir import Accelerator, Addresses, FrozenMap, Ref, ResourceAddress
 from skyc.providers.aws import efa
 from skyc.providers.aws.lower import check_graph
 from skyc.providers.aws.provider import AwsProvider
@@ -136,18 +136,20 @@ def test_more_addresses_than_an_account_has_are_said() -> None:
     assert "many-addresses" not in fast(FOUR, A100, nodes=5)[1]
     assert "many-addresses" in fast(FOUR, A100, nodes=6)[1]
     assert "many-addresses" not in fast(ONE, nodes=6)[1]
-    private = ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"}), public=False)
-    assert "many-addresses" not in fast(FOUR, A100, nodes=6, context=replace(CONTEXT, network=private))[1]
+    private = ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"}))
+    assert (
+        "many-addresses" not in fast(FOUR, A100, nodes=6, context=replace(CONTEXT, network=private, public=Addresses.NONE))[1]
+    )
 
 
 def test_in_a_network_of_the_users_the_head_is_as_the_others() -> None:
-    own = ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"}), public=False)
-    graph, _ = fast(FOUR, A100, context=replace(CONTEXT, network=own))
+    own = ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"}))
+    graph, _ = fast(FOUR, A100, context=replace(CONTEXT, network=own, public=Addresses.NONE))
     kinds = types(graph)
     (template,) = kinds["aws_launch_template"]
     assert "aws_eip" not in kinds and template["network_interfaces"][0]["subnet_id"] == "subnet-1"
     assert {row["address"] for row in graph.outputs["nodes"]} == {""}
-    graph, _ = fast(ONE, context=replace(CONTEXT, network=own))
+    graph, _ = fast(ONE, context=replace(CONTEXT, network=own, public=Addresses.NONE))
     assert types(graph)["aws_launch_template"][0]["network_interfaces"][0]["associate_public_ip_address"] == "false"
 
 
