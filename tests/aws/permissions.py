@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version as installed
 from multiprocessing import get_context
 from pathlib import Path
@@ -62,8 +62,10 @@ UNPROVEN = {
     },
 }
 """Actions that no life here can show to be needed, with the reason. docs/aws.md says the same."""
-TOLERATED: dict[str, str] = {}
-"""Actions that are asked for and that the released provider does without when they are denied."""
+TOLERATED = {
+    "ec2:DescribeNetworkAcls": "without it a network's default ACL is not in the state, and a change of it goes unseen",
+}
+"""Actions that are asked for and that the released provider does without when they are denied, and what they are in the policy for."""
 
 STANDSTILL = 60.0
 """Seconds after the first refusal for which the provider may repeat a refused call. Some calls it repeats for 20 minutes."""
@@ -206,7 +208,10 @@ class Record:
         if document["key"] != key:
             return cls(key=key)
         found = {name: Verdict(**row) for name, row in document["verdicts"].items()}
-        return cls(key=key, asked=document["asked"], verdicts={name: row for name, row in found.items() if row.says == NEEDED})
+        # Anything else is tried again.
+        return cls(
+            key=key, asked=document["asked"], verdicts={name: row for name, row in found.items() if row.says == expected(name)}
+        )
 
     def write(self) -> None:
         document = {**asdict(self), "verdicts": {name: asdict(row) for name, row in self.verdicts.items()}}
@@ -267,7 +272,7 @@ def sweep(record: Record, workers: dict[Life, ProcessPoolExecutor], wanted: Sequ
             record.verdicts[action] = Verdict(action=action, says=NOT_PROVEN, why="nothing asked for it")
         else:
             futures[workers[place[0]].submit(trial, action, *place)] = action
-    if known := sum(record.verdicts[action].says == NEEDED for action in wanted if action in record.verdicts):
+    if known := sum(record.verdicts[action].says == expected(action) for action in wanted if action in record.verdicts):
         say(f"{known} of {len(wanted)} are known from before")
     for number, future in enumerate(as_completed(futures), 1):
         found = future.result()
@@ -278,11 +283,19 @@ def sweep(record: Record, workers: dict[Life, ProcessPoolExecutor], wanted: Sequ
 
 def table(record: Record, wanted: Sequence[str]) -> list[str]:
     """A line for each action, in the policy's order."""
-    rows = [record.verdicts.get(action) or _unproven(action) for action in wanted]
+    rows = [_explained(record.verdicts.get(action) or _unproven(action)) for action in wanted]
     wide = max(len(row.action) for row in rows)
     lines = [f"{row.action:{wide}}  {row.says:10}  {row.why}" for row in rows]
     counts = ", ".join(f"{sum(row.says == says for row in rows)} {says}" for says in (NEEDED, NOT_NEEDED, NOT_PROVEN))
     return [*lines, "", f"{len(rows)} actions: {counts}"]
+
+
+def _explained(row: Verdict) -> Verdict:
+    return replace(row, why=f"{row.why}: {TOLERATED[row.action]}") if row.action in TOLERATED else row
+
+
+def expected(action: str) -> str:
+    return NOT_NEEDED if action in TOLERATED else NEEDED
 
 
 def _unproven(action: str) -> Verdict:
@@ -292,9 +305,8 @@ def _unproven(action: str) -> Verdict:
 def proven(record: Record, wanted: Sequence[str]) -> bool:
     """Whether each action is needed, or known for what it is, and no reason is older than what it is about."""
     asked = {action for rows in record.asked.values() for action in rows}
-    expected = dict.fromkeys(TOLERATED, NOT_NEEDED)
     return not asked & set(UNPROVEN) and all(
-        record.verdicts[action].says == expected.get(action, NEEDED) for action in wanted if action not in UNPROVEN
+        record.verdicts[action].says == expected(action) for action in wanted if action not in UNPROVEN
     )
 
 
