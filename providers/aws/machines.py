@@ -124,17 +124,20 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         # Machines close together. ForceNew: name, strategy.
         packed = site.tagged("aws_placement_group", name, {"name": label, "strategy": "cluster"}, label=label)
         yield packed, None
-    template = heads = _template(site, group, shared, name, label, _connection(group, shared, head=False))
+    is_heads = group.first_rank == 0
+    head = _connection(group, shared, head=is_heads)
+    # Where the head is alone there may be no subnet for others.
+    others = _connection(group, shared, head=is_heads and group.group.num_nodes == 1)
+    template = heads = _template(site, group, shared, name, label, others)
     yield template, None
-    head = _connection(group, shared, head=group.first_rank == 0)
-    if has_adapters(group) and head != _connection(group, shared, head=False):
+    if has_adapters(group) and head != others:
         # How a machine is connected stands with its interfaces, in the template. No group has an underscore in its name.
         label = short(f"{site.name}-{name}_head", _MOST_NAME)
         heads = _template(site, group, shared, f"{name}_head", label, head)
         yield heads, None
     for index in range(group.group.num_nodes):
         node = _instance(site, group, shared, template if index else heads, packed, index)
-        is_public = _connection(group, shared, head=group.first_rank == 0 and index == 0).public
+        is_public = shared.network.is_public(head=is_heads and index == 0)
         public: Value = ref(node, "public_ip") if is_public else ""
         if has_late_address(group) and is_public:
             label = node_name(shared.task.id, group.group.name, index)
