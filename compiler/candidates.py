@@ -89,7 +89,8 @@ def _options(task: Task, group: NodeGroup, matches: list[Match]) -> Options:
 
     if len(matches) == 1:
         (only,) = matches
-        zeros = numpy.zeros(len(only.row), dtype=numpy.int16)
+        # A column of one number takes no room.
+        zeros = numpy.broadcast_to(numpy.int16(0), len(only.row))
         return Options(
             task=task.id, group=group.name, request=zeros, part=only.part, row=only.row, spot=only.spot, hourly=only.hourly
         )

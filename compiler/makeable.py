@@ -27,7 +27,7 @@ def better_elsewhere(passed_over: Sequence[tuple[GroupPlacement, GroupPlacement]
     """A note of what is cheaper and was not taken, each with what was taken for it; nothing of nothing."""
     if not passed_over:
         return ()
-    shown = [f"{_said(cheaper)}, where {_said(taken)} is taken." for cheaper, taken in passed_over[:SHOWN]]
+    shown = [f"{said_of(cheaper)}, where {said_of(taken)} is taken." for cheaper, taken in passed_over[:SHOWN]]
     more = [f"And {len(passed_over) - SHOWN} more groups."] if len(passed_over) > SHOWN else []
     note = Diagnostic(
         severity=Severity.NOTE,
@@ -39,7 +39,8 @@ def better_elsewhere(passed_over: Sequence[tuple[GroupPlacement, GroupPlacement]
     return (note,)
 
 
-def _said(item: GroupPlacement) -> str:
+def said_of(item: GroupPlacement) -> str:
+    """A placement with its price, for a sentence."""
     place = "/".join(part for part in (item.provider, item.region, item.zone) if part)
     price = "?" if item.hourly is None else f"${decimal_text(item.hourly)}"
     return f"{place} {item.instance_type} {item.market.value} at {price} per hour"

@@ -237,11 +237,11 @@ def _count(values: NDArray[Any], spot: bool, part: int, tally: _Tally) -> None:
 
     histogram = numpy.bincount(values)
     seen = numpy.flatnonzero(histogram)
-    for rule in Filter:
-        ruled = seen[(seen >> rule) & 1 == 1]
-        if len(ruled):
-            first = int(numpy.argmax((values >> rule) & 1))
-            tally.add(rule, int(histogram[ruled].sum()), (part, first, spot))
+    some = int(numpy.bitwise_or.reduce(seen)) if len(seen) else 0
+    for rule, bit in _BITS:
+        if some & bit:
+            first = int(numpy.argmax(values & bit != 0))
+            tally.add(rule, int(histogram[seen[seen & bit != 0]].sum()), (part, first, spot))
 
 
 def codes_of(

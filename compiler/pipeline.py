@@ -49,6 +49,7 @@ from .policy.rules import NO_POLICY, PolicySet
 from .policy.scope import restriction_of
 from .portable import portable
 from .printer import print_ir
+from .refused import Narrowing
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
 from .synth import synth
@@ -242,21 +243,28 @@ def _optimize(state: Compilation) -> Compilation:
     assert state.candidates is not None
     graph = state.bound or state.graph
     targets = capabilities_of(state.options.providers)
+    narrowing = Narrowing(
+        graph=state.graph,
+        how=_lowering(state, access=lambda _: Access()),
+        # Nothing is made here: neither keys nor the deployment's own mark.
+        buckets=lambda choice: _buckets(state, choice, mark=MARK),
+    )
     solved = functools.partial(
         optimize,
-        found=state.candidates,
         sources=state.sources,
         objective=state.options.objective,
         targets=targets,
         priced=only_priced(state.candidates.catalog, targets),
     )
-    placement, said = solved(graph)
+    placement, said = solved(graph, state.candidates, narrowed=narrowing)
+    found = narrowing.found or state.candidates
     if placement is not None:
+        said = (*said, *narrowing.notes(placement))
         # A Storage goes where its task goes. What it costs there counts in the first plan as in every later one, which finds it there.
         followed = following(graph, placement, state.options.providers, state.sources)
-        again, more = (None, ()) if followed is graph else solved(followed)
+        again, more = (None, ()) if followed is graph else solved(followed, found)
         if again is not None and again.places == placement.places:
-            placement, said = again, more
+            placement, said = again, (*more, *narrowing.notes(again))
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 
@@ -265,35 +273,44 @@ def _optimize(state: Compilation) -> Compilation:
         # Of the task, and not of where its files lie on this machine.
         seen = portable(state.bound or state.graph, Path(state.source.path).resolve().parent)
         placement = dataclasses.replace(placement, spec_digest=digest(seen))
-    return dataclasses.replace(state, placement=placement, diagnostics=state.diagnostics + said)
+    return dataclasses.replace(state, candidates=found, placement=placement, diagnostics=state.diagnostics + said)
 
 
-def _lower(state: Compilation) -> Compilation:
-    assert state.graph is not None
-    assert state.candidates is not None
-    assert state.placement is not None
-    buckets = place_buckets(
+def _buckets(state: Compilation, placement: PlacementPlan, mark: str | Callable[[DeploymentId], str]) -> tuple[Bucket, ...]:
+    assert state.graph is not None and state.candidates is not None
+    return place_buckets(
         state.bound or state.graph,
-        state.placement,
+        placement,
         state.options.providers,
         state.candidates.catalog,
         deployment=state.deployment,
-        mark=MARK if state.options.offline else state.options.mark,
+        mark=mark,
         known=state.known,
     )
-    how = Lowering(
+
+
+def _lowering(state: Compilation, access: Callable[[DeploymentId], Access]) -> Lowering:
+    return Lowering(
         providers=state.options.providers,
         deployment=state.deployment,
         home=str(state.options.home),
         runtime=state.options.runtime,
         sources=state.sources,
-        access=functools.cache(state.options.access),
+        access=access,
         networks=state.options.networks,
         # What the user names counts for more than what the catalog knows.
         images=FrozenMap({**state.images, **state.options.images}),
         offline=state.options.offline,
         versions=state.options.versions,
     )
+
+
+def _lower(state: Compilation) -> Compilation:
+    assert state.graph is not None
+    assert state.candidates is not None
+    assert state.placement is not None
+    buckets = _buckets(state, state.placement, MARK if state.options.offline else state.options.mark)
+    how = _lowering(state, access=functools.cache(state.options.access))
     placement = state.placement
     notes: tuple[Diagnostic, ...] = ()
     if state.chosen is None:

@@ -94,13 +94,24 @@ class _Printer:
         self._known: dict[tuple[int, str, str], list[str]] = {}
 
     def fields(self, value: object, shape: _Shape, indent: str) -> None:
+        lines = self.lines
         for name in shape.shown:
-            self.entry(indent, name, getattr(value, name))
+            item = getattr(value, name)
+            kind = type(item)
+            # The commonest first, and without a call: this runs for every line.
+            if kind is str:
+                if "\n" in item:
+                    self._text(indent, name, item)
+                elif item:
+                    lines.append(f"{indent}{name}: {_text(item)}")
+            elif kind is Decimal:
+                lines.append(f"{indent}{name}: {decimal_text(item)}")
+            elif item is not None:
+                self.entry(indent, name, item)
 
     def entry(self, indent: str, name: str, value: object) -> None:
         shape = _shape(value)
         form = shape.form
-        # The commonest first: this runs for every line.
         if form is _Form.TEXT:
             assert isinstance(value, str)
             self._text(indent, name, value)

@@ -15,7 +15,7 @@
       fields: {size: instance_type}     # which field of a task's resources says it
       rates: {size: machine}            # what the catalog prices it by
       repairs: {d: makes it anew}       # where a repair does more than to set a value back
-      filled: {e: aws_route}            # a list into which resources of that type put elements
+      filled: {e: aws_route}            # a list into which resources of that type put elements, or what one of them gives
       settles: g                        # what the cloud says only when something of ours uses the resource
 
 Invariant: a word, class or path nobody knows is an error. That every attribute of the emitted types has a line is tested against the

@@ -40,7 +40,7 @@ GONE_ON = frozenset({FailureKind.CAPACITY.value, FailureKind.QUOTA.value})
 """Failures after which another placement is tried; after any other the same one is tried again."""
 
 
-TOLD = GONE_ON | {FailureKind.PERMISSION.value, FailureKind.THROTTLED.value}
+TOLD = GONE_ON | {FailureKind.PERMISSION.value, FailureKind.THROTTLED.value, FailureKind.BUSY.value}
 
 
 def trail(records: Sequence[AttemptRecord], plan: PlacementPlan, task: TaskId, group: GroupName) -> tuple[AttemptRecord, ...]:

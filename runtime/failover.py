@@ -43,7 +43,7 @@ from ..compiler.terraform_files import STATE_FILE, read_state, state_ids
 from ..providers.base import Capability
 from .attempts import begin, elsewhere, following, pools, reason, trail
 from .clusters import clusters
-from .failover_words import denied, exhausted, outside, standing, still_throttled, told
+from .failover_words import denied, exhausted, outside, standing, still_in_use, still_throttled, told
 from .places import note_storages
 from .planning import Planned, provider_of, site_record, span_finder
 from .reconcile import reconcile
@@ -51,13 +51,22 @@ from .records import AttemptOutcome, AttemptRecord
 from .session import Session
 from .sites import SitePlan, apply_site, pin_packages, plan_site, site_directory, terraform_at, write_module
 
-PAUSES = (5.0, 20.0)
-"""Seconds before a throttled apply is repeated. The Terraform provider has repeated each call by then."""
+PAUSES = {FailureKind.THROTTLED: (5.0, 20.0), FailureKind.BUSY: (15.0, 60.0, 180.0)}
+"""Seconds before an apply is repeated, by what it failed for. The Terraform provider has repeated each throttled call by then; a machine
+with much memory takes minutes to end."""
+WAITS = {FailureKind.THROTTLED: "too many calls", FailureKind.BUSY: "what it needs is still in use"}
 TERRAFORMS_OWN = "terraform-error"
 """The slug of an error a provider reported. Every other one is about the run itself, and says nothing about a placement."""
 GOING = frozenset({Action.DELETE, Action.FORGET, Action.NO_OP, Action.READ})
 """Actions that make nothing."""
-DECISIVE = (FailureKind.PERMISSION, FailureKind.CAPACITY, FailureKind.QUOTA, FailureKind.OTHER, FailureKind.THROTTLED)
+DECISIVE = (
+    FailureKind.PERMISSION,
+    FailureKind.CAPACITY,
+    FailureKind.QUOTA,
+    FailureKind.OTHER,
+    FailureKind.BUSY,
+    FailureKind.THROTTLED,
+)
 """Of several failures of one apply, which one decides."""
 
 
@@ -105,7 +114,7 @@ class _Search:
     """Types of the resources that were reviewed at the site's provider."""
 
     def run(self, site: SitePlan, terraform: Terraform) -> Planned:
-        pauses = list(PAUSES)
+        pauses = {kind: list(seconds) for kind, seconds in PAUSES.items()}
         planned: SitePlan | None = site
         while True:
             assert site.graph is not None
@@ -120,9 +129,9 @@ class _Search:
                 match failure.kind:
                     case FailureKind.CAPACITY | FailureKind.QUOTA:
                         site, terraform = self._moved(site, terraform, begun, all_, caught)
-                    case FailureKind.THROTTLED if pauses:
-                        self.session.note("failover", f"{site.site}: too many calls ({failure.code}); trying again")
-                        time.sleep(pauses.pop(0))
+                    case FailureKind.THROTTLED | FailureKind.BUSY if pauses[failure.kind]:
+                        self.session.note("failover", f"{site.site}: {WAITS[failure.kind]} ({failure.code}); trying again")
+                        time.sleep(pauses[failure.kind].pop(0))
                         reconcile(self.session, self._deployment, self.plan.context)
                     case _:
                         self._ended(begun, failure)
@@ -159,6 +168,8 @@ class _Search:
             return caught
         if failure.kind is FailureKind.THROTTLED:
             return SkycError(still_throttled(site.site, failure), *caught.diagnostics)
+        if failure.kind is FailureKind.BUSY:
+            return SkycError(still_in_use(site.site, failure), *caught.diagnostics)
         kept = self._kept(site)
         left = self._clear_all(site)
         return SkycError(denied(self._deployment, site.site, failure, left, kept), *caught.diagnostics, *left)

@@ -98,6 +98,16 @@ def still_throttled(site: SiteId, failure: Failure) -> Diagnostic:
     )
 
 
+def still_in_use(site: SiteId, failure: Failure) -> Diagnostic:
+    return error(
+        "still-in-use",
+        "What the target needs is still in use",
+        f"{site}: {failure.code}, after minutes. A machine that ends keeps its address until it has ended. What is made stays, and is"
+        " in the state.",
+        hint="apply again in a few minutes: it goes on from here",
+    )
+
+
 def outside(site: SiteId, types: Sequence[str]) -> Diagnostic:
     return error(
         "outside-envelope",

@@ -29,7 +29,7 @@ from ..ir import (
     ValueKind,
 )
 from ..ir.drift import EXTRA, WHOLE
-from .filled import unexplained
+from .filled import given, unexplained, without
 
 GRAVITY = (DriftClass.SECURITY, DriftClass.UNCLASSIFIED, DriftClass.BROKEN, DriftClass.COST, DriftClass.BENIGN)
 STANDARD = {
@@ -220,10 +220,11 @@ class _Resource:
             return [self._gone()]
         lists = dict(self._lists())
         kept = [item for item in lists.values() if item is not None]
+        told = lists.keys() | given(self._side("before"), self._side("after"), self.says.filled, self.others)
         kept += [
             attribute
             for attribute in self.change.attributes
-            if attribute.path.partition(".")[0] not in lists and not self._says_nothing(attribute)
+            if attribute.path.partition(".")[0] not in told and not self._says_nothing(attribute)
         ]
         paths = {plain(attribute.path) for attribute in kept}
         return [self._changed(attribute) for attribute in kept if not self._repeats(plain(attribute.path), paths)]
@@ -365,7 +366,7 @@ class _Resource:
             if _marked(self.raw.get("before_sensitive"), name) or _marked(self.raw.get("after_sensitive"), name):
                 yield name, AttributeChange(path=name, before=None, after=None, kind=ValueKind.SECRET)
                 continue
-            gone, come = [row for row in old if row not in new], [row for row in new if row not in old]
+            gone, come = without(old, new), without(new, old)
             if filler is not None:
                 now = self.others.get(filler, ())
                 come = unexplained(come, after, now)

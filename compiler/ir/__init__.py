@@ -12,7 +12,7 @@ from .addresses import (
     storage_site,
     task_of,
 )
-from .catalog import Addresses, CandidateSet, Catalog, CatalogPart, Options, Quota
+from .catalog import Addresses, CandidateSet, Catalog, CatalogPart, Options, Quota, Refusal
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
 from .drift import DriftClass, DriftKind, DriftRow, DriftTable, RateKind, TypeDrift
 from .failure import Failure, FailureKind, Reach
@@ -155,6 +155,7 @@ __all__ = [
     "RateKind",
     "Reach",
     "Ref",
+    "Refusal",
     "Rejection",
     "Rename",
     "ResourceAddress",

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
-from .addresses import GroupName, TaskId
+from .addresses import GroupName, SpecPath, TaskId
 from .frozen import FrozenMap, canonical
 from .placement import Accelerator, InstanceType, Offering, Rejection
 from .restriction import Restriction
@@ -362,6 +362,34 @@ class Options:
     def __len__(self) -> int:
         return len(self.row)
 
+    def at(self, rows: Flags) -> Options:
+        """Those for which a mask is true."""
+        return replace(
+            self,
+            request=self.request[rows],
+            part=self.part[rows],
+            row=self.row[rows],
+            spot=self.spot[rows],
+            hourly=self.hourly[rows],
+        )
+
+
+CANNOT_BE_MADE = "cannot-be-made"
+"""Why an offer was left out after all: its target refuses to make it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Machine types that a target refuses to make for a group, and why. part: number of its part of the catalog; types: numbers of
+    the types there."""
+
+    task: TaskId
+    group: GroupName
+    part: int
+    types: tuple[int, ...]
+    detail: str
+    requirement: SpecPath
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CandidateSet:
@@ -373,6 +401,8 @@ class CandidateSet:
     rejections: tuple[Rejection, ...]
     restrictions: FrozenMap[Restriction] = field(default_factory=FrozenMap)
     """What a policy leaves of the offers, for the tasks that it limits."""
+    refusals: tuple[Refusal, ...] = ()
+    """What was found, after the choice, to be of no use: see `compiler/refused.py`."""
 
     @property
     def catalog_digest(self) -> str:

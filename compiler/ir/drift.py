@@ -78,7 +78,7 @@ class TypeDrift:
     rates: FrozenMap[RateKind] = field(default_factory=FrozenMap)
     mirrors: FrozenMap[str] = field(default_factory=FrozenMap)
     filled: FrozenMap[str] = field(default_factory=FrozenMap)
-    """Name of a list at the top → the type whose resources put elements into it: what one of ours put there is no drift."""
+    """Name at the top → the type whose resources put elements into the list, or give what stands there: what ours did is no drift."""
     settles: frozenset[str] = frozenset()
     """Names at the top that the cloud says only after the resource was made, when something of ours uses it."""
     repairs: FrozenMap[str] = field(default_factory=FrozenMap)

@@ -15,6 +15,8 @@ class FailureKind(enum.Enum):
     """Whoever asks may not do it, or the account may not."""
     THROTTLED = "throttled"
     """Too many calls: the same one may pass later."""
+    BUSY = "busy"
+    """What is asked for is still held by something that is going away: the same call passes when that is gone."""
     OTHER = "other"
 
 

@@ -9,8 +9,9 @@ order: request, provider, region, zone, machine type, market.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import ROUND_FLOOR, Decimal
+from itertools import islice
 from math import floor
 
 from ..candidates import candidate
@@ -50,6 +51,10 @@ FALLBACKS_KEPT = 8
 HOURS_STEP = Decimal("0.0001")
 
 
+def _all_can_be_made(sketch: PlacementPlan, found: CandidateSet) -> CandidateSet | None:
+    return found
+
+
 def optimize(
     graph: TaskGraph,
     found: CandidateSet,
@@ -58,13 +63,37 @@ def optimize(
     objective: Objective = Objective.COST,
     targets: Collection[str] | None = None,
     priced: Collection[str] = (),
+    narrowed: Callable[[PlacementPlan, CandidateSet], CandidateSet | None] = _all_can_be_made,
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
 
     None with an error when no choice keeps all affinities, deadlines and budgets. targets: providers that machines can be made at; a
     group that is placed at one of them falls back to none of the others. None: to all. priced: providers that are taken only where
-    nothing else is left; a note says what was cheaper there.
+    nothing else is left; a note says what was cheaper there. narrowed: is shown the best choice (its placements and Storages alone) and
+    gives the candidates without what cannot be made of it, to choose again from; all of them where everything can be made; None where
+    nothing would be left, and then it stays at the first choice.
     """
+    first: _Assembly | None = None
+    while True:
+        made, model = _assembled(graph, found, objective, targets, priced)
+        if made is None and first is None:
+            return None, (nothing_satisfies(graph, model, sources, found),)
+        narrower = None if made is None else narrowed(made.sketch(), found)
+        if made is None or narrower is None:
+            assert made is not None or first is not None
+            made = first or made
+            break
+        if narrower is found:
+            break
+        first, found = first or made, narrower
+    assert made is not None
+    return made.plan(), better_elsewhere(made.passed_over)
+
+
+def _assembled(
+    graph: TaskGraph, found: CandidateSet, objective: Objective, targets: Collection[str] | None, priced: Collection[str]
+) -> tuple[_Assembly | None, Model]:
+    """The best choice, ready to be put together; None where no choice keeps all limits. And the model it is of."""
     last = _parts(found, priced)
     model, answer = _best(graph, found, objective, last)
     if answer is None and last:
@@ -72,19 +101,18 @@ def optimize(
         priced = ()
         model, answer = _best(graph, found, objective, last=())
     if answer is None:
-        return None, (nothing_satisfies(graph, model, sources, found),)
-    in_use = used(model.problem, answer.values) if model.quotas else {}
+        return None, model
     made = _Assembly(
         graph=graph,
         found=found,
         model=model,
         answer=answer,
         objective=objective,
-        in_use=in_use,
+        in_use=used(model.problem, answer.values) if model.quotas else {},
         targets=targets,
         priced=priced,
     )
-    return made.plan(), better_elsewhere(made.passed_over)
+    return made, model
 
 
 def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
@@ -92,7 +120,9 @@ def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
     import numpy
 
     parts = [number for number, part in enumerate(found.catalog.parts) if part.provider in providers]
-    return tuple(parts) if any(numpy.isin(options.part, parts).any() for options in found.options) else ()
+    # Groups with the same candidates share their columns: each is looked at once.
+    columns = {id(options.part): options.part for options in found.options}
+    return tuple(parts) if any(numpy.isin(column, parts).any() for column in columns.values()) else ()
 
 
 def _best(graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...]) -> tuple[Model, Answer | None]:
@@ -139,6 +169,22 @@ class _Assembly:
     """(id of the choices, candidate) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
 
+    def sketch(self) -> PlacementPlan:
+        """What is chosen, without what it costs together and what was not."""
+        placements = tuple(self._choice(task, group) for task in self.graph.tasks for group in task.groups)
+        return PlacementPlan(
+            name=self.graph.name,
+            spec_digest="",
+            catalog_digest="",
+            objective=self.objective,
+            proof=self._proof([]),
+            total=None,
+            worst_case=None,
+            finish_hours=Decimal(0),
+            placements=placements,
+            storages=self._storages(),
+        )
+
     def plan(self) -> PlacementPlan:
         placements: list[GroupPlacement] = []
         fallbacks: list[GroupPlacement] = []
@@ -146,13 +192,13 @@ class _Assembly:
         for task in self.graph.tasks:
             for group in task.groups:
                 variable = self.model.groups[task.id, group.name]
-                chosen = self.model.problem.variables[variable].row[self.answer.values[variable]]
-                placement = self.place(task, group, variable, int(chosen))
+                chosen = self._row(variable)
+                placement = self.place(task, group, variable, chosen)
                 placements.append(placement)
-                ranked = self._rank(variable, int(chosen))
-                if not self._owned(variable, int(chosen)):
+                ranked = self._rank(variable, chosen)
+                if not self._owned(variable, chosen):
                     usable = self._usable(variable, placement.provider, ranked)
-                    fallbacks += [self.place(task, group, variable, item.row) for item in usable[:FALLBACKS_KEPT]]
+                    fallbacks += [self.place(task, group, variable, item.row) for item in islice(usable, FALLBACKS_KEPT)]
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
         transfers = (
@@ -181,6 +227,14 @@ class _Assembly:
             notes=self._notes(placements, lines),
         )
 
+    def _row(self, variable: int) -> int:
+        """The candidate that is chosen."""
+        return int(self.model.problem.variables[variable].row[self.answer.values[variable]])
+
+    def _choice(self, task: Task, group: NodeGroup) -> GroupPlacement:
+        variable = self.model.groups[task.id, group.name]
+        return self.place(task, group, variable, self._row(variable))
+
     def place(self, task: Task, group: NodeGroup, variable: int, row: int) -> GroupPlacement:
         """One candidate as a placement with its cost lines."""
         key = (id(self.model.choices[variable]), row)
@@ -199,11 +253,12 @@ class _Assembly:
         part = self.found.catalog.parts[int(options.part[row])]
         return int(part.offers.capacity[options.row[row]]) != UNKNOWN
 
-    def _usable(self, variable: int, chosen: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
+    def _usable(self, variable: int, chosen: str, ranked: tuple[Ranked, ...]) -> Iterator[Ranked]:
         """What machines can be made of; all of it where they cannot be made of the choice either."""
-        if self.targets is None or chosen not in self.targets:
-            return ranked
-        return tuple(item for item in ranked if self._machine(variable, item.row)[0] in self.targets)
+        targets = self.targets
+        if targets is None or chosen not in targets:
+            return iter(ranked)
+        return (item for item in ranked if self._machine(variable, item.row)[0] in targets)
 
     def _rank(self, variable: int, chosen: int) -> tuple[Ranked, ...]:
         joined = any(variable in (pair.first, pair.second) for pair in self.model.problem.pairs)
@@ -386,7 +441,7 @@ class _Assembly:
             method=answer.method,
             value=value,
             bound=bound,
-            choices=sum(len(choice.cost) for choice in self.model.choices.values()),
+            choices=sum(len(choice) for choice in self.model.choices.values()),
         )
 
     def _worst(self, placements: list[GroupPlacement], lines: list[CostLine]) -> Decimal | None:

@@ -211,28 +211,51 @@ def tighten(problem: Problem) -> Tightened:
     ascent = Ascent(problem)
     best = min(ascent.solutions(), key=lambda found: cost_of(problem, found))
     value = cost_of(problem, best)
-    bound = reached = -numpy.inf
-    kept = [numpy.ones(len(variable), dtype=bool) for variable in problem.variables]
+    bound = -numpy.inf
+    kept = [numpy.arange(len(variable)) for variable in problem.variables]
     stuck = 0
     for number in range(SWEEPS):
         ascent.sweep()
         if number % CHECK_EVERY:
             continue
-        for found in ascent.solutions():
+        for found in (_renamed(kept, values) for values in ascent.solutions()):
             if (cost := cost_of(problem, found)) < value:
                 best, value = found, cost
         ascent.gather()
         reached = ascent.bound()
         stuck = 0 if reached > bound + max(1.0, (value - bound) * 0.005) else stuck + 1
         bound = max(bound, reached)
-        for mask, column in zip(kept, ascent.single, strict=True):
-            mask &= reached - column.min() + column <= value + ENOUGH
+        # Tables shrink with what is ruled out, and so does what the next sweeps cost.
+        kept = _narrowed(ascent, kept, reached, value, best)
         if value - bound < ENOUGH or stuck >= 3:
             break
-    if value - bound >= ENOUGH and (polished := _polished(problem, best)) != best:
-        best, value = polished, cost_of(problem, polished)
-        for mask, column in zip(kept, ascent.single, strict=True):
-            mask &= reached - column.min() + column <= value + ENOUGH
-    for mask, chosen in zip(kept, best, strict=True):
-        mask[chosen] = True
-    return Tightened(values=best, value=value, bound=min(bound, value), kept=tuple(numpy.flatnonzero(mask) for mask in kept))
+    if value - bound >= ENOUGH:
+        # What a better solution is made of is left.
+        inside = tuple(int(rows.searchsorted(chosen)) for rows, chosen in zip(kept, best, strict=True))
+        polished = _renamed(kept, _polished(ascent.problem, inside))
+        if polished != best:
+            best, value = polished, cost_of(problem, polished)
+            kept = _narrowed(ascent, kept, reached, value, best)
+    return Tightened(values=best, value=value, bound=min(bound, value), kept=tuple(kept))
+
+
+def _renamed(kept: list[NDArray[Any]], values: tuple[int, ...]) -> tuple[int, ...]:
+    """A solution of what is left in the whole problem's values."""
+    return tuple(int(rows[value]) for rows, value in zip(kept, values, strict=True))
+
+
+def _narrowed(
+    ascent: Ascent, kept: list[NDArray[Any]], reached: float, value: float, best: tuple[int, ...]
+) -> list[NDArray[Any]]:
+    """What is left of each variable when only solutions that cost no more than `value` count; the ascent goes on with it.
+
+    kept: what was left before; reached: the ascent's bound, with its entries as they are.
+    """
+    masks = {}
+    for index, (rows, column) in enumerate(zip(kept, ascent.single, strict=True)):
+        mask = (reached - column.min() + column <= value + ENOUGH) | (rows == best[index])
+        if not mask.all():
+            masks[index] = mask.nonzero()[0]
+    if masks:
+        ascent.narrow(masks)
+    return [rows[masks[index]] if index in masks else rows for index, rows in enumerate(kept)]

@@ -222,6 +222,11 @@ class Atlas:
         return {}
 
     @cached_property
+    def rates(self) -> dict[object, Any]:
+        """A memory for `costs`: what a node-hour of each candidate costs, by columns and what is asked for beside."""
+        return {}
+
+    @cached_property
     def _known_prices(self) -> dict[Decimal, NDArray[Any]]:
         return {}
 

@@ -48,19 +48,48 @@ DEFAULT_TIER = "medium"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rates:
+    """What a node-hour of each candidate costs with its disk and address.
+
+    known: nano-dollars of the prices that are known; once: the same of what the group has once, per hour, None where there is nothing;
+    unknown: how many are not known, None where all are. starts: the first rows of the
+    candidates of one request at one provider, which stand together, and the end of all.
+    """
+
+    known: NDArray[Any]
+    once: NDArray[Any] | None
+    unknown: NDArray[Any] | None
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Choices:
     """A group's candidates with what each costs over its whole run.
 
-    cost: nano-dollars for all nodes; worst: the same when no spot machine is to be had; hours: how long the machines run; place:
+    dear: nano-dollars for all nodes when no spot machine is to be had, None where none is spot; hours: how long the machines run; place:
     number in the atlas; rank: the task's own order of preference (0 first). Rows as in `options`.
     """
 
     options: Options
-    cost: NDArray[Any]
-    worst: NDArray[Any]
+    rates: Rates
+    node_hours: NDArray[Any] | float
+    """Of all nodes: one number, or one for each row."""
+    dear: NDArray[Any] | None
     hours: NDArray[Any]
     place: NDArray[Any]
     rank: NDArray[Any]
+    penalty: float
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def costs(self) -> NDArray[Any]:
+        """Nano-dollars for all nodes. Made anew each time: kept for a thousand tasks they would fill the memory, which costs more."""
+        return _run_cost(self.rates, self.node_hours, self.hours, self.penalty)
+
+    def worst(self) -> NDArray[Any]:
+        """The same when no spot machine is to be had."""
+        return self.costs() if self.dear is None else self.dear
 
 
 def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options, atlas: Atlas) -> Choices:
@@ -68,126 +97,174 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     import numpy
 
     count = len(options)
-    cost, place = numpy.zeros(count), atlas.places_of(options)
-    worst = numpy.zeros(count) if options.spot.any() else cost
+    rates, place = _rates(task, group, options, atlas), atlas.places_of(options)
+    spots = bool(options.spot.any())
     # Columns of one number take no room: a file may hold a thousand tasks with a hundred thousand candidates each.
     hours = numpy.broadcast_to(numpy.float64(task.hours), count)
-    if task.hours_on or worst is not cost:
-        hours = hours.copy()
+    calm = hours
+    varied = spots or bool(task.hours_on)
+    if varied:
+        hours, calm = hours.copy(), hours.copy()
     ordered = group.ordered or any(request.accelerators_ordered for request in group.requests)
     rank = numpy.zeros(count, dtype=numpy.int32) if ordered else numpy.broadcast_to(numpy.int32(0), count)
-    keys = options.request.astype(numpy.int64) * len(found.catalog.parts) + options.part
-    # Candidates of one request at one provider stand together.
-    starts = [0, *(numpy.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), count] if count else []
-    for first, end in pairwise(starts):
+    for first, end in pairwise(rates.starts) if varied or ordered else ():
         rows = slice(first, end)
-        index = int(options.part[first])
-        part, request = found.catalog.parts[index], group.requests[int(options.request[first])]
+        part, request = found.catalog.parts[int(options.part[first])], group.requests[int(options.request[first])]
         offer, spot = options.row[rows], options.spot[rows]
-        here = part.offers.place[offer]
-        calm = _calm_column(task, request, part)[part.offers.type[offer]] if task.hours_on else hours[rows].copy()
+        if task.hours_on:
+            calm[rows] = hours[rows] = _calm_column(task, request, part)[part.offers.type[offer]]
         if spot.any():
-            hours[rows] = _hours_column(task, group, request, part, offer, spot, calm)
-        elif task.hours_on:
-            hours[rows] = calm
+            hours[rows] = _hours_column(task, group, request, part, offer, spot, calm[rows])
         if ordered:
             rank[rows] = _ranks(task, group, request, int(options.request[first]), part)[part.offers.type[offer]]
-        beside = _beside_of(task, group, request, atlas, index)
-        cost[rows] = _run_cost(options.hourly[rows], beside, here, hours[rows], atlas.penalty, spot)
-        if worst is not cost:
-            worst[rows] = cost[rows]
-            if spot.any():
-                dear = _run_cost(part.offers.on_demand[offer], beside, here, calm, atlas.penalty)
-                worst[rows] = numpy.where(spot, numpy.maximum(dear, cost[rows]), cost[rows])
+    node_hours = (hours if varied else numpy.float64(task.hours)) * group.num_nodes
+    dear = None
+    if spots:
+        cost = _run_cost(rates, node_hours, hours, atlas.penalty)
+        calmly = _run_cost(_on_demand(task, group, options, atlas), calm * group.num_nodes, calm, atlas.penalty)
+        dear = numpy.where(options.spot, numpy.maximum(calmly, cost), cost)
     if ordered:
         # What cannot be had takes no place in the order; so ranks stay small.
         rank = numpy.unique(rank, return_inverse=True)[1].reshape(-1).astype(numpy.int32)
-    return Choices(options=options, cost=cost, worst=worst, hours=hours, place=place, rank=rank)
+    return Choices(
+        options=options,
+        rates=rates,
+        node_hours=node_hours,
+        dear=dear,
+        hours=hours,
+        place=place,
+        rank=rank,
+        penalty=atlas.penalty,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beside:
-    """Nano-dollars per hour for what all machines of a group have beside themselves, per place of a part, and how many of the prices are
-    unknown."""
+    """Nano-dollars for what stands beside the machines, per place of a part, and how many of its prices are unknown.
 
-    nodes: int
+    known, saved: per node-hour; once, once_saved: per hour for the group, of the head's address and the gateway.
+    """
+
     known: NDArray[Any]
     unknown: NDArray[Any] | None
     """None: all are known."""
     saved: NDArray[Any] | None
-    """What spot machines pay less for it; None: nothing anywhere."""
+    """What a spot machine pays less for it; None: nothing anywhere."""
+    once: NDArray[Any] | None
+    """None: nothing anywhere."""
+    once_saved: NDArray[Any] | None
 
 
-def _run_cost(
-    hourly: NDArray[Any],
-    beside: Beside,
-    place: NDArray[Any],
-    hours: NDArray[Any],
-    penalty: float,
-    spot: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Nano-dollars for some hours of a group's machines at places; `penalty` once for each unknown price. spot: which rows are spot
-    machines, None for none."""
+def _run_cost(rates: Rates, node_hours: NDArray[Any] | float, hours: NDArray[Any] | float, penalty: float) -> NDArray[Any]:
+    """Nano-dollars for some node-hours of each candidate, and some hours of its group; `penalty` once for each unknown price."""
     import numpy
 
-    missing = hourly == UNKNOWN
-    some = bool(missing.any())
-    known = (numpy.where(missing, 0.0, hourly) if some else hourly) * float(beside.nodes) + beside.known[place]
-    if beside.saved is not None and spot is not None:
-        known -= beside.saved[place] * spot
-    cost: NDArray[Any] = numpy.rint(known * hours)
-    if beside.unknown is not None:
-        cost += (missing + beside.unknown[place]) * penalty
-    elif some:
-        cost += missing * penalty
-    return cost
+    cost: NDArray[Any] = rates.known * node_hours
+    if rates.once is not None:
+        cost += rates.once * hours
+    numpy.rint(cost, out=cost)
+    return cost if rates.unknown is None else cost + rates.unknown * penalty
+
+
+def _rates(task: Task, group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
+    """Made once for all groups that share their columns and want the same disks and addresses, however long they run."""
+    import numpy
+
+    key = (id(options.row), _whole(task, group, atlas), *((request.disk_tier, request.disk_gb) for request in group.requests))
+    if key not in atlas.rates:
+        keys = options.request.astype(numpy.int64) * len(atlas.catalog.parts) + options.part
+        inner = (numpy.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()
+        starts = (0, *inner, len(options)) if len(options) else ()
+        # With the options, so that the id stays theirs.
+        atlas.rates[key] = _with_beside(task, group, options, atlas, options.hourly, starts, options.spot), options
+    made: Rates = atlas.rates[key][0]
+    return made
+
+
+def _on_demand(task: Task, group: NodeGroup, options: Options, atlas: Atlas) -> Rates:
+    """The same with every spot machine at its on-demand price."""
+    import numpy
+
+    starts = _rates(task, group, options, atlas).starts
+    offers = [(atlas.catalog.parts[int(options.part[first])].offers, options.row[first:end]) for first, end in pairwise(starts)]
+    hourly = numpy.concatenate([part.on_demand[rows] for part, rows in offers])
+    return _with_beside(task, group, options, atlas, hourly, starts, numpy.zeros(len(options), dtype=bool))
+
+
+def _whole(task: Task, group: NodeGroup, atlas: Atlas) -> tuple[bool, int] | None:
+    """What of the task a group's prices depend on: nothing, unless a head is somewhere not like the others."""
+    return (is_first(task, group), task.num_nodes) if atlas.catalog.addresses else None
+
+
+def _with_beside(
+    task: Task,
+    group: NodeGroup,
+    options: Options,
+    atlas: Atlas,
+    hourly: NDArray[Any],
+    starts: tuple[int, ...],
+    spot: NDArray[Any],
+) -> Rates:
+    """Machines at `hourly` with disk and address. spot: which pay the address of a spot machine."""
+    import numpy
+
+    unknown = (hourly == UNKNOWN).astype(numpy.int8)
+    known = numpy.where(unknown, 0.0, hourly)
+    once = numpy.zeros(len(options)) if atlas.catalog.addresses else None
+    for first, end in pairwise(starts):
+        index = int(options.part[first])
+        beside = _beside_of(task, group, group.requests[int(options.request[first])], atlas, index)
+        here = atlas.catalog.parts[index].offers.place[options.row[first:end]]
+        saved = beside.saved[here] * spot[first:end] if beside.saved is not None else 0.0
+        known[first:end] += beside.known[here] - saved
+        if once is not None and beside.once is not None:
+            once[first:end] = beside.once[here]
+            if beside.once_saved is not None:
+                once[first:end] -= beside.once_saved[here] * spot[first:end]
+        if beside.unknown is not None:
+            unknown[first:end] += beside.unknown[here].astype(numpy.int8)
+    return Rates(known=known, once=once, unknown=unknown if unknown.any() else None, starts=starts)
 
 
 def _beside_of(task: Task, group: NodeGroup, request: ResourceRequest, atlas: Atlas, index: int) -> Beside:
-    """Made once for all groups of one size that want the same disk and addresses."""
+    """Made once for all requests that want the same disk and addresses."""
     import numpy
 
-    first = is_first(task, group)
-    # How many nodes the task has counts only where a head is not like the others.
-    whole = (first, task.num_nodes) if atlas.catalog.addresses else ()
-    key = index, request.disk_tier, request.disk_gb, group.num_nodes, whole
+    key = index, request.disk_tier, request.disk_gb, _whole(task, group, atlas)
     if key not in atlas.beside:
         rows = _beside_rows(task, group, request, atlas.catalog, atlas.catalog.parts[index])
-        known, unknown, saved = numpy.ascontiguousarray(rows.T)
-        atlas.beside[key] = Beside(
-            nodes=group.num_nodes,
-            known=known,
-            unknown=unknown if unknown.any() else None,
-            saved=saved if saved.any() else None,
-        )
+        known, *others = numpy.ascontiguousarray(rows.T)
+        unknown, saved, once, once_saved = (column if column.any() else None for column in others)
+        atlas.beside[key] = Beside(known=known, unknown=unknown, saved=saved, once=once, once_saved=once_saved)
     made: Beside = atlas.beside[key]
     return made
 
 
 def _beside_rows(task: Task, group: NodeGroup, request: ResourceRequest, catalog: Catalog, part: CatalogPart) -> NDArray[Any]:
-    """Per place: nano-dollars per hour for disks, addresses and the gateway, how many of these have an unknown price, and what spot
-    machines pay less."""
+    """Per place the columns of `Beside`, in its order: known, unknown, saved, once, once_saved."""
     import numpy
 
-    known: dict[str, tuple[float, float, float]] = {}
+    known: dict[str, tuple[float, ...]] = {}
     values = []
     for place in part.offers.places:
-        if place.region not in known:
-            count = address_count(task, group, catalog, part, place.region)
-            address = _address_hourly(part, place.region, Market.ON_DEMAND) if count else Decimal(0)
-            spot = _address_hourly(part, place.region, Market.SPOT) if count else Decimal(0)
-            hourly = [
-                (_disk_hourly(request, part, place.region), group.num_nodes),
-                (address, count),
-                (_gateway_hourly(task, group, catalog, part, place.region), 1),
-            ]
-            known[place.region] = (
-                sum(nano(price) * units for price, units in hourly if price is not None),
-                float(sum(price is None for price, _ in hourly)),
-                0.0 if address is None or spot is None else float(nano(address) - nano(spot)) * count,
+        region = place.region
+        if region not in known:
+            count = address_count(task, group, catalog, part, region)
+            address, spot = (
+                _address_hourly(part, region, market) if count else Decimal(0) for market in (Market.ON_DEMAND, Market.SPOT)
             )
-        values.append(known[place.region])
-    return numpy.array(values).reshape(-1, 3)
+            saved = 0.0 if address is None or spot is None else float(nano(address) - nano(spot))
+            disk, gateway = _disk_hourly(request, part, region), _gateway_hourly(task, group, catalog, part, region)
+            each = catalog.public(part.provider, region) is not Addresses.HEAD
+            known[region] = (
+                nano(disk or Decimal(0)) + (nano(address or Decimal(0)) if each else 0.0),
+                float((disk, address, gateway).count(None)),
+                saved if each else 0.0,
+                nano(gateway or Decimal(0)) + (0.0 if each else nano(address or Decimal(0))),
+                0.0 if each else saved,
+            )
+        values.append(known[region])
+    return numpy.array(values).reshape(-1, 5)
 
 
 def disk_gb(request: ResourceRequest, part: CatalogPart) -> Decimal:

@@ -8,7 +8,7 @@ offers alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from ..ir import (
     TaskId,
 )
 from ..ir.accelerators import asked, canonical, matching
-from ..ir.catalog import UNKNOWN, dollars
+from ..ir.catalog import CANNOT_BE_MADE, UNKNOWN, dollars
 from ..ir.restriction import UNRESTRICTED
 from ..match import Filter, Size, codes_of, requirement_field
 from ..parse.nearest import nearest
@@ -100,7 +100,7 @@ def why_not(
             options = tuple(held if i == index else o for i, o in enumerate(found.options))
             answers.append(_forced(base, graph, dataclasses.replace(found, options=options), plan, sources, len(held)))
         else:
-            hindrances = _hindrances(found, masks, task, group, capabilities)
+            hindrances = (*_hindrances(found, masks, task, group, capabilities), *_refusals(found, masks, task, group))
             answers.append(dataclasses.replace(base, hindrances=hindrances))
     return tuple(answers)
 
@@ -172,14 +172,7 @@ def _held(options: Options, masks: list[NDArray[Any]]) -> Options:
     for part, mask in enumerate(masks):
         mine = options.part == part
         keep[mine] = mask[options.row[mine]]
-    return dataclasses.replace(
-        options,
-        request=options.request[keep],
-        part=options.part[keep],
-        row=options.row[keep],
-        spot=options.spot[keep],
-        hourly=options.hourly[keep],
-    )
+    return options.at(keep)
 
 
 def _forced(
@@ -239,6 +232,20 @@ def _hindrances(
                 detail = sentence(rule, request, part, int(rows[hit][0]), spot, size, restriction)
                 found[rule.reason] = _added(before, rule, requirement_field(rule, request), detail, hit, alone, known)
     return tuple(sorted(found.values(), key=lambda row: (-row.offers, row.reason)))
+
+
+def _refusals(found: CandidateSet, masks: list[NDArray[Any]], task: Task, group: NodeGroup) -> Iterator[Hindrance]:
+    """What the subject's target refuses to make."""
+    import numpy
+
+    for refusal in found.refusals:
+        offers = found.catalog.parts[refusal.part].offers
+        count = int((masks[refusal.part] & numpy.isin(offers.type, refusal.types)).sum())
+        if (refusal.task, refusal.group) == (task.id, group.name) and count:
+            field = refusal.requirement.steps[-1]
+            yield Hindrance(
+                reason=CANNOT_BE_MADE, field=str(field), detail=refusal.detail, offers=count, alone=0, cheapest=None
+            )
 
 
 def _added(

@@ -28,9 +28,10 @@ from ..ir.flows import flow_sources, is_straight
 from .atlas import PENALTY, Atlas, nano, price_of
 from .costs import Choices, checkpoint_hours, choices
 from .problem import Pair, Problem, Stage, Variable
-from .prune import before_pairs, frontier
+from .prune import before_pairs
 from .quotas import Limit, limits, uses
 from .storages import StoragePlace, storage_price, storage_variable, storages_of
+from .variables import Kinds, group_variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def build(
     timed = timed or any(task.deadline_hours is not None for task in graph.tasks)
     limited = any(task.budget is not None for task in graph.tasks)
     scarce = limits(graph, found)
-    kinds = _Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held, last=tuple(sorted(last)))
+    kinds = Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held, last=tuple(sorted(last)))
     groups, taken, used = _group_variables(state, scarce, kinds)
     storages = storages_of(graph, found, atlas)
     places: dict[str, int] = {}
@@ -160,7 +161,7 @@ def build(
 
 
 def _group_variables(
-    state: _Build, scarce: tuple[Limit, ...], kinds: _Kinds
+    state: _Build, scarce: tuple[Limit, ...], kinds: Kinds
 ) -> tuple[dict[tuple[TaskId, GroupName], int], dict[int, Choices], dict[int, NDArray[Any]]]:
     """A variable for every group. Group → its number; number → its choices; number → what each of them takes of every limit."""
     graph, found, atlas = state.graph, state.found, state.atlas
@@ -180,7 +181,7 @@ def _group_variables(
         if key not in known:
             made = choices(task, group, found, mine, atlas)
             use = uses(mine, group.num_nodes, found.catalog, scarce)
-            known[key] = made, _group_variable(made, use, atlas, kinds), use
+            known[key] = made, group_variable(made, use, atlas, kinds), use
         taken[number], used[number] = known[key][0], known[key][2]
         state.variables.append(replace(known[key][1], name=f"{task.id}/{group.name}"))
     return groups, taken, used
@@ -235,70 +236,6 @@ def _task(graph: TaskGraph, name: TaskId) -> Task:
 def _head(task: Task, groups: dict[tuple[TaskId, GroupName], int]) -> int:
     """The variable of the group a task's data comes to and goes from: its first."""
     return groups[task.id, task.groups[0].name]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kinds:
-    """What counts beside the cost: see `build`. limited: budgets do."""
-
-    any_rank: bool
-    timed: bool
-    limited: bool
-    held: bool
-    last: tuple[int, ...]
-
-
-def _group_variable(found: Choices, use: NDArray[Any], atlas: Atlas, kinds: _Kinds) -> Variable:
-    """Per place the candidates that are not beaten there in everything that counts. use: see `Variable`, for all candidates."""
-    import numpy
-
-    rows = numpy.arange(len(found.cost))
-    if kinds.last:
-        others = numpy.flatnonzero(~numpy.isin(found.options.part, kinds.last))
-        rows = others if len(others) else rows
-    if not kinds.any_rank and len(rows) and found.rank[rows].any():
-        rows = rows[found.rank[rows] == found.rank[rows].min()]
-    # A later rank is never cheap enough to be taken while an earlier one can be had.
-    cost = found.cost[rows] + found.rank[rows] * (atlas.penalty * 16 if kinds.any_rank else 0.0)
-    keys = [found.worst[rows]] * kinds.limited + [found.hours[rows]] * kinds.timed
-    if kinds.held:
-        keys += [column for column in use[rows].T if column.any()]
-    if keys:
-        order = numpy.lexsort((numpy.arange(len(rows)), *keys, cost, found.place[rows]))
-        keep = order[frontier(found.place[rows][order], *(key[order] for key in keys))]
-    else:
-        keep = _cheapest_per_place(found.place[rows], cost)
-    # Back into the written order, by which ties are broken.
-    keep = numpy.sort(keep)
-    rows, cost = rows[keep], cost[keep]
-    return Variable(
-        name="",
-        place=found.place[rows],
-        cost=cost,
-        worst=found.worst[rows],
-        hours=found.hours[rows],
-        moves=numpy.zeros(len(rows)),
-        row=rows,
-        rank=found.rank[rows],
-        region=atlas.region_of[found.place[rows]],
-        use=use[rows],
-    )
-
-
-def _cheapest_per_place(place: NDArray[Any], cost: NDArray[Any]) -> NDArray[Any]:
-    """Per place the first row of the least cost."""
-    import numpy
-
-    if (place[1:] < place[:-1]).any():
-        order = numpy.argsort(place, kind="stable")
-        sorted_rows: NDArray[Any] = order[_cheapest_per_place(place[order], cost[order])]
-        return sorted_rows
-    starts = numpy.flatnonzero(numpy.concatenate([[True], place[1:] != place[:-1]]))
-    least = numpy.repeat(numpy.minimum.reduceat(cost, starts), numpy.diff([*starts, len(cost)]))
-    hits = numpy.flatnonzero(cost == least)
-    first = numpy.concatenate([[True], place[hits[1:]] != place[hits[:-1]]])
-    rows: NDArray[Any] = hits[first]
-    return rows
 
 
 def _with_fixed(variable: Variable, cost: NDArray[Any] | None, hours: NDArray[Any] | None) -> Variable:

@@ -42,9 +42,12 @@ def rank(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...] =
 
     found = model.choices[variable]
     beside = _beside(model, answer, variable)
-    total = found.cost if beside is None else found.cost + beside[found.place]
+    costs = found.costs()
+    total = costs if beside is None else costs + beside[found.place]
     chosen = int(model.problem.variables[variable].row[answer.values[variable]])
-    key = total + found.rank * 1e16 if found.rank.any() else total.copy()
+    mine = float(total[chosen])
+    # Without ranks the costs are the keys themselves: nothing but the chosen one's is written over.
+    key = total + found.rank * 1e16 if found.rank.any() else total
     key[chosen] = numpy.inf
     if model.problem.limited:
         key[~_within_own_limits(model, variable)] = numpy.inf
@@ -57,7 +60,7 @@ def rank(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...] =
         best = best[_keeping_limits(model, answer, variable, best)]
     best = best[:DEPTH]
     return tuple(
-        Ranked(row=row, extra=float(total[row] - total[chosen]), later=bool(found.rank[row] > found.rank[chosen]))
+        Ranked(row=row, extra=float(total[row] - mine), later=bool(found.rank[row] > found.rank[chosen]))
         for row in best.tolist()
     )
 
@@ -68,11 +71,11 @@ def _within_own_limits(model: Model, variable: int) -> NDArray[Any]:
 
     found = model.choices[variable]
     stage = next(stage for stage in model.problem.stages if variable in stage.variables)
-    good = numpy.ones(len(found.cost), dtype=bool)
+    good = numpy.ones(len(found), dtype=bool)
     if stage.deadline is not None:
         good &= found.hours <= stage.deadline
     if stage.budget is not None:
-        good &= found.worst <= stage.budget
+        good &= found.worst() <= stage.budget
     return good
 
 
@@ -92,7 +95,7 @@ def _within_quotas(model: Model, answer: Answer, variable: int, tight: tuple[Tig
 
     found = model.choices[variable]
     region = model.atlas.region_of[found.place]
-    good = numpy.ones(len(found.cost), dtype=bool)
+    good = numpy.ones(len(found), dtype=bool)
     mine, chosen = model.problem.variables[variable], answer.values[variable]
     for quota, where, used in tight:
         own = int(mine.use[chosen, quota]) if mine.region[chosen] == where else 0
@@ -154,7 +157,7 @@ def _keeping_limits(model: Model, answer: Answer, variable: int, rows: NDArray[A
     terms = terms_of(problem, answer.values)
     terms.hours[variable] = found.hours[rows]
     terms.moves[variable] = model.fixed_hours[variable][place] if variable in model.fixed_hours else 0.0
-    terms.worst[variable] = found.worst[rows] + (model.fixed_costs[variable][place] if variable in model.fixed_costs else 0.0)
+    terms.worst[variable] = found.worst()[rows] + (model.fixed_costs[variable][place] if variable in model.fixed_costs else 0.0)
     for number in problem.touching[variable]:
         terms.paid[number], terms.taken[number] = _moved(model, answer, variable, problem.pairs[number], place)
     good: NDArray[Any] = numpy.broadcast_to(missed(problem, terms) == 0, len(rows))

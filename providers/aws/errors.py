@@ -16,6 +16,7 @@ NO_QUOTA = "VcpuLimitExceeded"
 NO_SPOT_QUOTA = "MaxSpotInstanceCountExceeded"
 THROTTLED = "RequestLimitExceeded"
 THROTTLED_ELSEWHERE = "Throttling"
+ADDRESS_IN_USE = "InvalidIPAddress.InUse"
 NOT_ALLOWED = "UnauthorizedOperation"
 NOT_ALLOWED_ELSEWHERE = "AccessDenied"
 
@@ -55,6 +56,9 @@ CODES = {
     "RequestThrottled": _LATER,
     "TooManyRequestsException": _LATER,
     "SlowDown": _LATER,
+    # A machine keeps its address until it has ended: one that AWS took away and is still shutting down is in the way of its successor,
+    # if that asks for the same. No other machine of a site has the head's address (`network.py`).
+    ADDRESS_IN_USE: Meaning(FailureKind.BUSY),
     NOT_ALLOWED: _FORBIDDEN,
     NOT_ALLOWED_ELSEWHERE: _FORBIDDEN,
     "AccessDeniedException": _FORBIDDEN,

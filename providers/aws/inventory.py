@@ -39,9 +39,13 @@ class _Kind:
 
 
 _KINDS = {
+    "elastic-ip": _Kind("aws_eip", "describe_addresses", "Addresses", "AllocationId"),
     "internet-gateway": _Kind("aws_internet_gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
     "key-pair": _Kind("aws_key_pair", "describe_key_pairs", "KeyPairs", "KeyName"),
     "launch-template": _Kind("aws_launch_template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "network-interface": _Kind(
+        "aws_network_interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
+    ),
     "placement-group": _Kind("aws_placement_group", "describe_placement_groups", "PlacementGroups", "GroupName"),
     "route-table": _Kind("aws_route_table", "describe_route_tables", "RouteTables", "RouteTableId"),
     "security-group": _Kind("aws_security_group", "describe_security_groups", "SecurityGroups", "GroupId"),
@@ -52,6 +56,8 @@ _KINDS = {
     "volume": _Kind("aws_ebs_volume", "describe_volumes", "Volumes", "VolumeId"),
     "vpc": _Kind("aws_vpc", "describe_vpcs", "Vpcs", "VpcId"),
 }
+_IN_USE = {"network-interface": "Status", "volume": "State"}
+"""What goes with the machine it is in: kind → the field that says whether it is in one."""
 Row = dict[str, Any]
 
 
@@ -87,12 +93,15 @@ class Inventory:
         for name in sorted(kinds & set(_KINDS)):
             kind = _KINDS[name]
             for row in self.account.pages("ec2", region, kind.operation, kind.rows, Filters=chosen):
-                # A network's own group goes with it, and a disk in use with its machine.
-                if row.get("GroupName") == "default" or (name == "volume" and row["State"] != "available"):
+                # A network's own group goes with it, and a disk or an interface in use with its machine.
+                if row.get("GroupName") == "default" or row.get(_IN_USE.get(name, ""), "available") != "available":
                     continue
                 yield owned(kind.type, row[kind.id], _named(row))
                 if name == "route-table":
                     yield from (owned(*inner) for inner in _within_table(row))
+                if name == "subnet":
+                    for id_, cidr in self._reserved(row[kind.id], region):
+                        yield owned("aws_ec2_subnet_cidr_reservation", id_, f"{row[kind.id]} {cidr}")
 
     def _machines(self, region: str, filters: list[Row]) -> Iterator[Row]:
         for reservation in self.account.pages("ec2", region, "describe_instances", "Reservations", Filters=filters):
@@ -173,10 +182,14 @@ class Inventory:
                 self._delete("ec2", region, "delete_vpc", VpcId=id_)
             case "aws_subnet":
                 self._end(self._inside(region, "subnet-id", id_), region)
-                self._delete("ec2", region, "delete_subnet", SubnetId=id_)
+                self._drop_interfaces("subnet-id", id_, region)
+                self._delete_subnet(id_, region)
             case "aws_security_group":
                 self._end(self._inside(region, "instance.group-id", id_), region)
+                self._drop_interfaces("group-id", id_, region)
                 self._delete("ec2", region, "delete_security_group", GroupId=id_)
+            case "aws_eip":
+                self._release(id_, region)
             case "aws_vpc_security_group_rule":
                 self._delete_rule(id_, region)
             case "aws_internet_gateway":
@@ -220,20 +233,39 @@ class Inventory:
                 self.pause(3.0)
                 waited += 3.0
 
+    def _drop_interfaces(self, filter_: str, id_: str, region: str) -> None:
+        """Those that a launch which failed left behind: no machine has them, and they keep what they are in."""
+        alone = [{"Name": filter_, "Values": [id_]}, {"Name": "status", "Values": ["available"]}]
+        for row in self.account.pages("ec2", region, "describe_network_interfaces", "NetworkInterfaces", Filters=alone):
+            self._delete("ec2", region, "delete_network_interface", NetworkInterfaceId=row["NetworkInterfaceId"])
+
     def _empty_network(self, id_: str, region: str) -> None:
         self._end(self._inside(region, "vpc-id", id_), region)
+        self._drop_interfaces("vpc-id", id_, region)
         here = [{"Name": "vpc-id", "Values": [id_]}]
         for row in self.account.pages("ec2", region, "describe_security_groups", "SecurityGroups", Filters=here):
             if row["GroupName"] != "default":
                 self._delete("ec2", region, "delete_security_group", GroupId=row["GroupId"])
         for row in self.account.pages("ec2", region, "describe_subnets", "Subnets", Filters=here):
-            self._delete("ec2", region, "delete_subnet", SubnetId=row["SubnetId"])
+            self._delete_subnet(row["SubnetId"], region)
         joined = [{"Name": "attachment.vpc-id", "Values": [id_]}]
         for row in self.account.pages("ec2", region, "describe_internet_gateways", "InternetGateways", Filters=joined):
             self._delete_gateway(row["InternetGatewayId"], region)
         for row in self.account.pages("ec2", region, "describe_route_tables", "RouteTables", Filters=here):
             if not any(association.get("Main") for association in row["Associations"]):
                 self._delete_table(row["RouteTableId"], region)
+
+    def _reserved(self, subnet: str, region: str) -> Iterator[tuple[str, str]]:
+        """Id and range of what is reserved in a subnet. It has no tags, and would be in the way of what is to be reserved there."""
+        found = self._delete("ec2", region, "get_subnet_cidr_reservations", SubnetId=subnet)
+        for row in (found or {}).get("SubnetIpv4CidrReservations", ()):
+            yield row["SubnetCidrReservationId"], row["Cidr"]
+
+    def _delete_subnet(self, id_: str, region: str) -> None:
+        # Whether a subnet can go before them, EC2 does not say.
+        for reserved, _ in self._reserved(id_, region):
+            self._delete("ec2", region, "delete_subnet_cidr_reservation", SubnetCidrReservationId=reserved)
+        self._delete("ec2", region, "delete_subnet", SubnetId=id_)
 
     def _delete_gateway(self, id_: str, region: str) -> None:
         found = self._delete("ec2", region, "describe_internet_gateways", InternetGatewayIds=[id_])
@@ -249,6 +281,13 @@ class Inventory:
             for association in row["Associations"]:
                 self._delete("ec2", region, "disassociate_route_table", AssociationId=association["RouteTableAssociationId"])
         self._delete("ec2", region, "delete_route_table", RouteTableId=id_)
+
+    def _release(self, id_: str, region: str) -> None:
+        found = self._delete("ec2", region, "describe_addresses", AllocationIds=[id_])
+        for row in (found or {}).get("Addresses", ()):
+            if "AssociationId" in row:
+                self._delete("ec2", region, "disassociate_address", AssociationId=row["AssociationId"])
+        self._delete("ec2", region, "release_address", AllocationId=id_)
 
     def _delete_rule(self, id_: str, region: str) -> None:
         found = self._delete("ec2", region, "describe_security_group_rules", SecurityGroupRuleIds=[id_])
@@ -289,10 +328,12 @@ def _within_table(row: Row) -> Iterator[tuple[str, str, str]]:
 
 
 _SIMPLE = {
+    "aws_ec2_subnet_cidr_reservation": ("delete_subnet_cidr_reservation", "SubnetCidrReservationId"),
     "aws_route_table_association": ("disassociate_route_table", "AssociationId"),
     "aws_ebs_volume": ("delete_volume", "VolumeId"),
     "aws_key_pair": ("delete_key_pair", "KeyName"),
     "aws_launch_template": ("delete_launch_template", "LaunchTemplateId"),
+    "aws_network_interface": ("delete_network_interface", "NetworkInterfaceId"),
     "aws_placement_group": ("delete_placement_group", "GroupName"),
 }
 _GONE = frozenset({"NoSuchBucket", "NoSuchEntity", "NoSuchTagSet", "NoSuchUpload"})

@@ -31,9 +31,10 @@ from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
+from . import efa
 from .facts import PROVIDER
 from .images import image_of
-from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, is_close, machines
+from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, has_adapters, has_late_address, is_close, machines
 from .network import FORM, network, ssh_ranges
 from .resources import Site, requirement
 from .storage import SCHEME, identity, without_bucket
@@ -70,6 +71,7 @@ def lower(
     diagnostics += problems(context.network, FORM, PROVIDER, site.region, zones)
     if has_errors(diagnostics):
         return None, tuple(dict.fromkeys(diagnostics))
+    diagnostics += _about_addresses(groups, context)
     resources, nodes = _resources(site, task, groups)
     graph = lowering.site_graph(context, PROVIDER, requirement(site), resources, nodes)
     return graph, tuple(dict.fromkeys(diagnostics))
@@ -77,7 +79,10 @@ def lower(
 
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
-    made = network(site, [group.placement.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]))
+    alone = sum(group.group.num_nodes for group in groups) == 1
+    made = network(
+        site, [group.placement.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]), alone=alone
+    )
     # ForceNew: key_name, public_key.
     key = site.tagged("aws_key_pair", "login", {"key_name": site.name, "public_key": site.context.access.login_key})
     rights = identity(site, task)
@@ -90,6 +95,8 @@ def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[Resour
         head=ResourceAddress("aws_instance", f"{groups[0].group.name}-0"),
     )
     resources = [*made.resources, key, *rights]
+    if any(has_adapters(group) for group in groups):
+        resources.append(efa.rule(site, made.group))
     nodes: list[Value] = []
     for group in groups:
         for resource, output in machines(site, group, shared):
@@ -128,10 +135,33 @@ def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Di
 
 
 def _about_place(group: Group) -> Iterator[Diagnostic]:
-    if group.request.network_tier == "best" and group.group.num_nodes > 1 and not is_close(group):
-        field = group.request.origin.child("network_tier")
-        detail = f"`{field}` on `{PROVIDER}`: {group.placement.instance_type} is not taken into a cluster placement group."
+    if group.request.network_tier != "best" or group.group.num_nodes < 2:
+        return
+    field, machine = group.request.origin.child("network_tier"), group.placement.instance_type
+    if not is_close(group):
+        detail = f"`{field}` on `{PROVIDER}`: {machine} is not taken into a cluster placement group."
         yield warning("ignored-here", "The target ignores this field", detail, subject=field)
+    elif not has_adapters(group):
+        detail = f"`{field}` on `{PROVIDER}`: {machine} has no Elastic Fabric Adapter, so its nodes are put close together and no more."
+        larger = next(efa.with_adapters(machine), None)
+        hint = f"{larger} has one" if larger else "take a machine that has one, such as c7i.48xlarge or g6.8xlarge"
+        yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
+
+
+def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Diagnostic]:
+    """Said of the account's quota where it would end an apply half-way."""
+    if context.network is not None and not context.network.public:
+        return
+    wanted = [group for group in groups if has_late_address(group)]
+    count = sum(group.group.num_nodes for group in wanted)
+    if count > efa.FREE_ADDRESSES:
+        field = wanted[0].request.origin.child("network_tier")
+        detail = (
+            f"`{field}` on `{PROVIDER}`: a machine with several network cards gets its public address as an Elastic IP, and {count} are"
+            f" needed. An account has {efa.FREE_ADDRESSES} per region unless it asked for more."
+        )
+        hint = "have the quota `EC2-VPC Elastic IPs` raised, or name a network of yours with `public: false`"
+        yield warning("many-addresses", "The account may not have enough addresses", detail, subject=field, hint=hint)
 
 
 def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:

@@ -27,7 +27,8 @@ from ..rented.cloud_init import Boot, user_data
 from ..rented.images import Image
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, short, tags
 from ..rented.networks import UNKNOWN_HEAD, told
-from ..rented.nodes import boot_of, node_name, output
+from ..rented.nodes import boot_of, devices, node_name, output
+from . import efa
 from .facts import DISK_GB, HIGH_SIZES, OPENS
 from .images import ROOT_DEVICE
 from .network import Network, head_address
@@ -42,7 +43,7 @@ MOST_GB = 16_384
 MOST_MAGNETIC_GB = 1_024
 _MOST_NAME = 125
 """Characters of a launch template's name, as Terraform's provider counts them; a placement group may have more."""
-_APART = re.compile(r"(?:t\d\w*|[a-z]\d\w*-flex|mac\d\w*|m[1-3]|c1)\.")
+_APART = re.compile(r"(?:t\d\w*|vt\d|[a-z]\d\w*-flex|mac\d\w*|m[1-3]|c1)\.")
 """Machines that no cluster placement group takes: burstable ones, flex, and what came before M4 and is not named as an exception (EC2
 user guide, "Placement strategies")."""
 
@@ -103,6 +104,16 @@ def is_close(group: Group) -> bool:
     return wanted and _APART.match(group.placement.instance_type) is None
 
 
+def has_adapters(group: Group) -> bool:
+    """Whether its nodes get the fast network, and so their interfaces from the launch template."""
+    return is_close(group) and group.placement.instance_type in efa.ADAPTERS
+
+
+def has_late_address(group: Group) -> bool:
+    """Whether its nodes' public addresses are Elastic IPs."""
+    return has_adapters(group) and efa.several(group.placement.instance_type)
+
+
 def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
     """The group's resources, each with its entry in the output `nodes` (None for what is no node)."""
     name = str(group.group.name)
@@ -112,10 +123,22 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         # Machines close together. ForceNew: name, strategy.
         packed = site.tagged("aws_placement_group", name, {"name": label, "strategy": "cluster"}, label=label)
         yield packed, None
-    template = _template(site, group, label)
+    template = _template(site, group, shared, name, label)
     yield template, None
+    heads = template
+    if has_adapters(group) and group.first_rank == 0 and shared.network.fixed:
+        # An address stands with its interface, in the template. No group has an underscore in its name.
+        label = short(f"{site.name}-{name}_head", _MOST_NAME)
+        heads = _template(site, group, shared, f"{name}_head", label, head_address(group.placement.zone))
+        yield heads, None
     for index in range(group.group.num_nodes):
-        node = _instance(site, group, shared, template, packed, index)
+        node = _instance(site, group, shared, template if index else heads, packed, index)
+        public: Value = ref(node, "public_ip") if shared.network.public else ""
+        if has_late_address(group) and shared.network.public:
+            label = node_name(shared.task.id, group.group.name, index)
+            late = efa.address(site, node, label, group.request.origin, shared.network.way_out)
+            yield late, None
+            public = ref(late, "public_ip")
         yield (
             node,
             output(
@@ -128,17 +151,17 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 id=ref(node),
                 ip=ref(node, "private_ip"),
                 # Without one it is reached at its address in the network.
-                address=ref(node, "public_ip") if shared.network.public else "",
+                address=public,
             ),
         )
 
 
-def _template(site: Site, group: Group, label: str) -> ResourceNode:
+def _template(site: Site, group: Group, shared: Shared, name: str, label: str, private_ip: str | None = None) -> ResourceNode:
     # Every change makes a new version, and a new version replaces the instances: neither labels nor the plan's tag stand here.
     lasting: dict[str, Value] = {
         key: tag for key, tag in tags(site.context, label).items() if key in (DEPLOYMENT_TAG, SITE_TAG)
     }
-    volume = FrozenMap(lasting)
+    tagged = ["volume"]
     arguments: dict[str, Value] = {
         "name": label,
         "image_id": group.image.id,
@@ -149,9 +172,21 @@ def _template(site: Site, group: Group, label: str) -> ResourceNode:
             FrozenMap[Value]({"device_name": ROOT_DEVICE, "ebs": root_disk(group.request, group.image)}),
         ),
         "metadata_options": METADATA,
-        "tag_specifications": (FrozenMap[Value]({"resource_type": "volume", "tags": volume}),),
     }
-    return site.tagged("aws_launch_template", str(group.group.name), arguments, label=label, origin=group.request.origin)
+    if has_adapters(group):
+        # On the instance there may be no word of subnet, groups and addresses then.
+        arguments["network_interfaces"] = efa.interfaces(
+            group.placement.instance_type,
+            shared.network.subnets[group.placement.zone],
+            ref(shared.network.group),
+            public=shared.network.public,
+            private_ip=private_ip,
+        )
+        tagged.append("network-interface")
+    arguments["tag_specifications"] = tuple(
+        FrozenMap[Value]({"resource_type": kind, "tags": FrozenMap(lasting)}) for kind in tagged
+    )
+    return site.tagged("aws_launch_template", name, arguments, label=label, origin=group.request.origin)
 
 
 METADATA: FrozenMap[Value] = FrozenMap(
@@ -181,25 +216,28 @@ def _instance(
     name = node_name(shared.task.id, group.group.name, index)
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
-    boot = boot_of(name, group.arch, placement.shape, site.context, head, OPENS)
+    boot = _boot(name, group, site, head)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
         # ForceNew from here: subnet_id, private_ip, key_name, associate_public_ip_address, instance_market_options,
         # placement_group; and user_data because of the line after it.
-        "subnet_id": shared.network.subnets[placement.zone],
         "key_name": ref(shared.key, "key_name"),
-        # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
-        "associate_public_ip_address": shared.network.public,
         "user_data": _first_boot(shared, boot),
         "user_data_replace_on_change": True,
-        "vpc_security_group_ids": (ref(shared.network.group),),
         # A machine that shuts itself down costs nothing any more.
         "instance_initiated_shutdown_behavior": "terminate",
         "metadata_options": METADATA,
     }
-    if is_head and shared.network.fixed:
-        arguments["private_ip"] = head_address(placement.zone)
+    if not has_adapters(group):
+        arguments |= {
+            "subnet_id": shared.network.subnets[placement.zone],
+            # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
+            "associate_public_ip_address": shared.network.public,
+            "vpc_security_group_ids": (ref(shared.network.group),),
+        }
+        if is_head and shared.network.fixed:
+            arguments["private_ip"] = head_address(placement.zone)
     if placement.market is Market.SPOT:
         arguments["instance_market_options"] = SPOT
     if packed is not None:
@@ -215,12 +253,24 @@ def _instance(
         origin=group.request.origin,
         after=shared.network.way_out,
     )
-    return replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
+    return node if has_adapters(group) else replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
 
 
 GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 """A stopped machine has no public address, which the provider reads as if it had been made without one, and would replace the machine
 (hashicorp/terraform-provider-aws#33775). It is the same for all of ours."""
+
+
+def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
+    boot = boot_of(name, group.arch, group.placement.shape, site.context, head, OPENS)
+    if not has_adapters(group):
+        return boot
+    own, accelerated = group.image.own, devices(group.placement.shape.accelerators) > 0
+    return replace(
+        boot,
+        packages=efa.packages(own=own, accelerated=accelerated),
+        files=efa.files(own=own, accelerated=accelerated, late=has_late_address(group)),
+    )
 
 
 def _first_boot(shared: Shared, boot: Boot) -> Value:

@@ -36,8 +36,8 @@ class Network:
     group: ResourceNode
     """The nodes' security group."""
     way_out: tuple[ResourceAddress, ...]
-    """What must be there before a machine boots, which fetches packages, and go after it: a gateway cannot be taken from a network
-    with public addresses in use."""
+    """What must be there before a machine boots, which fetches packages and takes an address, and go after it: a gateway cannot be taken
+    from a network with public addresses in use."""
 
 
 def zone_number(zone: str | None) -> int:
@@ -101,8 +101,11 @@ def _egress(nodes: Sequence[ResourceNode]) -> tuple[ResourceAddress, ...]:
     return tuple(sorted((node.address for node in nodes if "ingress" not in node.address.type), key=str))
 
 
-def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
-    """`ports`: what the task opens, each with the place in its file."""
+def network(
+    site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortRange, SpecPath]], *, alone: bool = False
+) -> Network:
+    """`zones`: of the groups, the head's first. `ports`: what the task opens, each with the place in its file. `alone`: the head is the
+    only machine, so that nobody could take its address."""
     if site.context.network is not None:
         return existing(site, site.context.network, zones, ports)
     # ForceNew: cidr_block.
@@ -129,13 +132,28 @@ def network(site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortR
         association: dict[str, Value] = {"subnet_id": ref(subnets[zone]), "route_table_id": ref(table)}
         joined.append(site.untagged("aws_route_table_association", label, association))
     rules = tuple(_rules(site, group, ports))
+    kept = () if alone else (_kept_for_head(site, subnets[zones[0]], zones[0]),)
     return Network(
-        resources=(vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *rules),
+        resources=(vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *kept, *rules),
         subnets={zone: ref(subnet) for zone, subnet in subnets.items()},
         fixed=True,
         public=True,
         group=group,
-        way_out=_egress((route, *joined, *rules)),
+        way_out=_egress((route, *joined, *kept, *rules)),
+    )
+
+
+def _kept_for_head(site: Site, subnet: ResourceNode, zone: str | None) -> ResourceNode:
+    """EC2 gives no other machine the head's address: not the ones made beside it, nor one that is made while a lost head is away."""
+    # ForceNew: all of them.
+    return site.untagged(
+        "aws_ec2_subnet_cidr_reservation",
+        "head",
+        {
+            "subnet_id": ref(subnet),
+            "cidr_block": f"{head_address(zone)}/32",
+            "reservation_type": "explicit",
+        },
     )
 
 

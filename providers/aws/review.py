@@ -32,6 +32,7 @@ _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "re
 MEANINGS: Meanings = FrozenMap(
     {
         "aws_default_security_group": _GROUP,
+        "aws_eip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),)),
         "aws_iam_instance_profile": Meaning(grants=("role",), says=("role",)),
         "aws_iam_role": Meaning(
             policies=("assume_role_policy", "inline_policy.policy"),
@@ -57,6 +58,8 @@ MEANINGS: Meanings = FrozenMap(
                 "block_device_mappings.ebs.volume_type",
                 "block_device_mappings.ebs.encrypted",
                 "metadata_options.http_tokens",
+                # Last, since there can be 32.
+                "network_interfaces.interface_type",
             ),
         ),
         # Its policy is a resource of its own; the attribute repeats it.
@@ -91,6 +94,7 @@ MEANINGS: Meanings = FrozenMap(
 PLAIN = frozenset(
     {
         "aws_autoscaling_group",
+        "aws_ec2_subnet_cidr_reservation",
         "aws_internet_gateway",
         "aws_placement_group",
         "aws_route",

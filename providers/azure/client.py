@@ -20,6 +20,7 @@ from .credentials import MANAGEMENT_URL, token, token_of_cli
 RESOURCES = "2021-04-01"
 AUTHORIZATION = "2022-04-01"
 VERSIONS = {
+    "microsoft.compute/availabilitysets": "2024-03-01",
     "microsoft.compute/disks": "2023-04-02",
     "microsoft.compute/proximityplacementgroups": "2024-03-01",
     "microsoft.compute/virtualmachines": "2024-03-01",

@@ -30,6 +30,7 @@ _TYPES = {
         "azurerm_application_security_group",
         "Microsoft.Network/applicationSecurityGroups",
     ),
+    "microsoft.compute/availabilitysets": ("azurerm_availability_set", "Microsoft.Compute/availabilitySets"),
     "microsoft.compute/disks": ("azurerm_managed_disk", "Microsoft.Compute/disks"),
     "microsoft.compute/proximityplacementgroups": (
         "azurerm_proximity_placement_group",
@@ -153,7 +154,7 @@ class Inventory:
                     for subnet in _rows(properties, "subnets")
                     for used in _rows(_properties(subnet), "ipConfigurations")
                 ]
-            case "microsoft.compute/proximityplacementgroups":
+            case "microsoft.compute/availabilitysets" | "microsoft.compute/proximityplacementgroups":
                 users = list(_rows(properties, "virtualMachines"))
             case "microsoft.network/applicationsecuritygroups":
                 # It does not say whose interfaces are in it. All that can be are the site's, and lie beside it.

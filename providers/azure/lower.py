@@ -33,11 +33,22 @@ from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .buckets import SCHEME
 from .facts import PROVIDER
-from .images import Image, image_of
-from .machines import DISK_TYPES, MOST_FIRST_GENERATION_GB, MOST_GB, Group, Shared, disk_gb, machines, tier_of
+from .images import HPC, Image, image_of
+from .machines import (
+    DISK_TYPES,
+    MOST_FIRST_GENERATION_GB,
+    MOST_GB,
+    Group,
+    Shared,
+    disk_gb,
+    is_close,
+    is_joined,
+    machines,
+    tier_of,
+)
 from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
 from .resources import Site, own_tags, requirement
-from .sizes import Size, sells_spot, size_of
+from .sizes import Size, has_infiniband, sells_spot, size_of
 from .storage import identity
 from .storage import refused as refused_places
 
@@ -112,7 +123,32 @@ def _group(
         said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
     if image.own:
         said.append(_own_image(request, size))
-    return Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank), tuple(said)
+    found = Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank)
+    said += _about_infiniband(found)
+    return found, tuple(said)
+
+
+def _about_infiniband(group: Group) -> Iterator[Diagnostic]:
+    """Where a size has it, and nodes that want it would not get it."""
+    name, accelerated = group.size.name, bool(group.placement.shape.accelerators)
+    if not is_close(group) or not has_infiniband(name):
+        return
+    if not is_joined(group):
+        spot = group.placement.market is Market.SPOT
+        why = (
+            "is that of an availability set, which takes no spot machines"
+            if spot
+            else "is that of an availability set, which has no zone"
+        )
+        hint = "leave out `use_spot`" if spot else "name the region alone in `infra`"
+    elif not accelerated and not group.image.own:
+        why = "is there, but Ubuntu's plain image is not made for it"
+        hint = f"name an image with the drivers, such as `image_id: {HPC.format(sku='2204')}`"
+    else:
+        return
+    field = group.request.origin.child("network_tier")
+    detail = f"`{field}` on `{PROVIDER}`: the InfiniBand of {name} {why}. The nodes may talk over Ethernet alone."
+    yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
 
 
 def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING
 
 from ...compiler.ir import (
@@ -23,14 +23,14 @@ from ...compiler.ir import (
     Value,
 )
 from ..rented import nodes
-from ..rented.cloud_init import USER, user_data
+from ..rented.cloud_init import UNBOUND_MEMORY, USER, ray_settings, user_data
 from ..rented.names import short
 from ..rented.networks import UNKNOWN_HEAD, has_address, told
 from .facts import DISK_GB, DISK_SIZES, OPENS
 from .images import Image
 from .network import HEAD, Network
 from .resources import Site, ref
-from .sizes import Size, accelerated, has_nvme
+from .sizes import Size, accelerated, has_infiniband, has_nvme
 
 MOST_GB = 4_095
 """Of a root disk; the ladder's last step is sold as 4,096."""
@@ -95,12 +95,31 @@ def root_disk(request: ResourceRequest, image: Image, size: Size) -> FrozenMap[V
     return FrozenMap(disk)
 
 
+def is_close(group: Group) -> bool:
+    """Whether its nodes are put close together."""
+    return group.request.network_tier == "best" and group.group.num_nodes > 1
+
+
+def is_joined(group: Group) -> bool:
+    """Whether its nodes share an InfiniBand network: that of their availability set, which has no zone and no spot machines
+    (learn.microsoft.com/azure/cyclecloud, availability-sets; azure/virtual-machines, setup-infiniband)."""
+    placement = group.placement
+    return (
+        is_close(group) and has_infiniband(group.size.name) and placement.zone is None and placement.market is not Market.SPOT
+    )
+
+
 def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
     """The group's resources, each with its entry in the output `nodes` (None for what is no node)."""
     packed: ResourceNode | None = None
-    if group.request.network_tier == "best" and group.group.num_nodes > 1:
+    name = str(group.group.name)
+    if is_joined(group):
+        # ForceNew: all of them. With one fault domain no region has too few, and it is one InfiniBand network anyway.
+        domains: dict[str, Value] = {"platform_fault_domain_count": 1, "platform_update_domain_count": 1}
+        packed = site.placed("azurerm_availability_set", name, {"name": short(name, 80), **domains})
+        yield packed, None
+    elif is_close(group):
         # Machines close together. ForceNew: name.
-        name = str(group.group.name)
         packed = site.placed("azurerm_proximity_placement_group", name, {"name": short(name, 80)})
         yield packed, None
     for index in range(group.group.num_nodes):
@@ -204,7 +223,8 @@ def _machine(
         # which is at most the on-demand one.
         arguments |= {"priority": "Spot", "eviction_policy": "Delete", "max_bid_price": -1}
     if packed is not None:
-        arguments["proximity_placement_group_id"] = ref(packed)
+        within = "availability_set_id" if is_joined(group) else "proximity_placement_group_id"
+        arguments[within] = ref(packed)
     if shared.rights:
         identity: dict[str, Value] = {"type": "UserAssigned", "identity_ids": (ref(shared.rights[0]),)}
         arguments["identity"] = FrozenMap(identity)
@@ -224,6 +244,8 @@ def _first_boot(site: Site, group: Group, shared: Shared, index: int) -> Value:
     name, here = node_name(shared.task, group, index), shared.network.joins is None
     head = None if _is_head(group, index) else HEAD if here else UNKNOWN_HEAD
     boot = nodes.boot_of(name, group.size.arch, group.placement.shape, site.context, head, OPENS)
+    if is_joined(group):
+        boot = replace(boot, files=ray_settings(UNBOUND_MEMORY))
     after = f"\n# {group.placement.instance_type}\n"
     if head == UNKNOWN_HEAD:
         # An interface has its address before its machine is, and keeps it when that is made anew.

@@ -95,6 +95,7 @@ PLAIN = frozenset(
         "azurerm_nat_gateway_public_ip_association",
         "azurerm_network_interface_application_security_group_association",
         "azurerm_network_interface_security_group_association",
+        "azurerm_availability_set",
         "azurerm_proximity_placement_group",
         "azurerm_ssh_public_key",
         "azurerm_subnet_nat_gateway_association",

@@ -83,6 +83,12 @@ def has_nvme(size: Size) -> bool:
     return not size.confidential and size.version >= _NVME_SINCE.get(size.family, size.version + 1)
 
 
+def has_infiniband(name: str) -> bool:
+    """Whether it has a network interface for RDMA beside the usual one: an `r` among its features (setup-infiniband)."""
+    match = _NAME.fullmatch(name)
+    return match is not None and "r" in match[2]
+
+
 def has_local_disk(name: str) -> bool:
     """Whether it has a disk inside the host, which is empty after a stop. Newer sizes say so by a `d`; older ones all have one, and so have
     families made for it. One of another form may have one, so it counts as having it."""

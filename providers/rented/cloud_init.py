@@ -61,6 +61,8 @@ class Boot:
     """For clouds whose own way of bringing a login key depends on settings of the account."""
     files: FrozenMap[str] = field(default_factory=FrozenMap)
     """Path → content: settings of the cloud's own software on the machine."""
+    packages: tuple[str, ...] = ()
+    """Of the image's own distribution, installed before anything of ours runs. One that cannot be had does not stop the boot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,15 @@ def places(node: str, runtime: NodeRuntime, opens: frozenset[str]) -> Places:
     text = json.dumps([runtime.python, packages_of(runtime.ray, opens)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Places(directory=directory, runtime=ROOT / "runtimes" / digest, user=directory / "env")
+
+
+def ray_settings(*lines: str) -> FrozenMap[str]:
+    """For `Boot.files`: more settings of the unit in which Ray runs, and with it every job."""
+    return FrozenMap({f"/etc/systemd/system/{UNIT}.service.d/target.conf": "\n".join(("[Service]", *lines, ""))})
+
+
+UNBOUND_MEMORY = "LimitMEMLOCK=infinity"
+"""What an adapter for RDMA reads and writes is locked in memory, of which a service may lock little."""
 
 
 def user_data(boot: Boot) -> str:
@@ -117,6 +128,7 @@ def user_data(boot: Boot) -> str:
         host_key_public=boot.access.host_key_public,
         login_key=boot.login_key,
         files=boot.files,
+        packages=boot.packages,
     )
     if len(text.encode()) > LIMIT:
         raise ValueError(f"{len(text.encode())} bytes of user data, and {LIMIT} are allowed")

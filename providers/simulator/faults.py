@@ -15,7 +15,8 @@
 | quota | the account may not have that many |
 | throttled | too many calls; strikes on `call` (create unless said) |
 | denied | the permission is missing; `permission` names it, else the one the call needs |
-| (the four above) | with `leaves: true` the cloud keeps what it could not finish, and Terraform knows nothing of it (azurerm#7516) |
+| address-in-use | the address asked for is still that of a machine that ends; at AWS |
+| (the five above) | with `leaves: true` the cloud keeps what it could not finish, and Terraform knows nothing of it (azurerm#7516) |
 | slow | the call takes `seconds`, or lasts until the file `until` exists; `late: true` waits when it is made already |
 | reply-lost | it is made, and the answer never comes: Terraform knows nothing of it |
 | error-after-create | it is made and then fails: Terraform keeps it as tainted |
@@ -30,6 +31,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ class FaultKind(enum.Enum):
     QUOTA = "quota"
     THROTTLED = "throttled"
     DENIED = "denied"
+    ADDRESS_IN_USE = "address-in-use"
     SLOW = "slow"
     REPLY_LOST = "reply-lost"
     ERROR_AFTER_CREATE = "error-after-create"
@@ -101,11 +104,18 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
     except FileNotFoundError:
         return ()
     try:
-        document = yaml.safe_load(text) or {}
-        entries = document["faults"]
-        return tuple(_fault(entry, index) for index, entry in enumerate(entries))
+        return _rules(text)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as wrong:
         raise FaultsFileError(f"{path}: {wrong}") from wrong
+
+
+@lru_cache(maxsize=8)
+def _rules(text: str) -> tuple[Fault, ...]:
+    """The rules of a text. Every call to a cloud asks for them, and the file seldom changes."""
+    import yaml
+
+    document = yaml.safe_load(text) or {}
+    return tuple(_fault(entry, index) for index, entry in enumerate(document["faults"]))
 
 
 def _fault(entry: Mapping[str, Any], index: int) -> Fault:

@@ -24,6 +24,7 @@ REFUSED = {
     FaultKind.QUOTA: "quota",
     FaultKind.THROTTLED: "throttled",
     FaultKind.DENIED: "denied",
+    FaultKind.ADDRESS_IN_USE: "address-in-use",
 }
 
 

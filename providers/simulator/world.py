@@ -137,7 +137,8 @@ class World:
             "faults": contents.faults,
             "resources": resources,
         }
-        text = json.dumps(document, indent=1, sort_keys=True, default=_number)
+        # Without indentation, with which Python's encoder is an order slower: a world is written at every call.
+        text = json.dumps(document, sort_keys=True, default=_number)
         if self.path.exists() and self.path.read_text() == text:
             return
         unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")

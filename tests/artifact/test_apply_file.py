@@ -70,7 +70,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    monkeypatch.setattr(failover, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(failover, "PAUSES", dict.fromkeys(failover.PAUSES, (0.0, 0.0)))
     if getattr(request, "param", "fake") == "fake":
         fake_terraform.install(monkeypatch)
     (tmp_path / "work").mkdir()

@@ -16,6 +16,7 @@ from skyc.compiler.pipeline import CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import Access
+from tests.aws.moto_gangs import add
 from tests.aws.moto_iam import enforceable
 from tests.aws.moto_repairs import repair
 
@@ -72,6 +73,7 @@ def pretended_account() -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         repair(patch)
+        add(patch)
         enforceable(patch)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
@@ -86,14 +88,22 @@ def moto() -> Iterator[str]:
         yield address
 
 
+def environment(address: str) -> dict[str, str]:
+    """In which the provider's own code and Terraform's reach a pretended account."""
+    return {**dict.fromkeys(NAMES, "test"), "AWS_ENDPOINT_URL": address, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def client(service: str, region: str = "us-east-1") -> Any:
+    """Of whatever account the environment names."""
+    import boto3
+
+    return boto3.client(service, region_name=region)
+
+
 @pytest.fixture
 def account(moto: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A boto3 client factory, and the environment in which the provider's own code reaches the same account."""
-    import boto3
-
-    for name in NAMES:
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in environment(moto).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return lambda service, region="us-east-1": boto3.client(service, region_name=region)
+    return client

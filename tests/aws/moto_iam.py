@@ -6,24 +6,39 @@
 - What an action on a role or an instance profile is about is not known to moto where it does not exist, or is a profile. One that
   does not exist has no path here, as nobody could know it.
 - `DeleteObjects` is judged by the bucket; AWS judges it by each object.
+- What AWS asks for beside the action of a call is not asked for by moto (`_implied`). AWS's Service Authorization Reference calls these
+  dependent actions.
 
-Not evaluated by moto, and not here: whether a role may be passed (`iam:PassRole`), and the resources of EC2's actions.
+Not evaluated by moto, and not here: the resources of EC2's actions.
 """
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import pytest
 
 FACTS: ContextVar[dict[str, str] | None] = ContextVar("FACTS", default=None)
 """Condition keys of the call that is judged. moto is asked without TLS; AWS never is."""
-ASKED: list[tuple[str, str]] = []
-"""(action, resource) of every call that was judged, in order."""
+
+
+class Asked(NamedTuple):
+    """One judgement. at: of the machine's monotonic clock, in seconds."""
+
+    action: str
+    resource: str
+    granted: bool
+    at: float
+
+
+ASKED: list[Asked] = []
+"""Every one there was, in order."""
 
 S3_ACTIONS = {
     ("BUCKET", "HEAD"): {"DEFAULT": "ListBucket"},
@@ -76,14 +91,72 @@ def _conditions(patch: pytest.MonkeyPatch) -> None:
 
     permitted = IAMRequestBase.check_action_permitted
 
+    def judged_as(self: Any, action: str, resource: str) -> None:
+        own, self._action = self._action, action
+        try:
+            permitted(self, resource)
+        except Exception:
+            ASKED.append(Asked(action, resource, False, time.monotonic()))
+            raise
+        finally:
+            self._action = own
+        ASKED.append(Asked(action, resource, True, time.monotonic()))
+
     def asked(self: Any, resource: str) -> None:
-        ASKED.append((self._action, resource))
-        permitted(self, resource)
+        judged_as(self, self._action, resource)
+        facts = FACTS.get()
+        for action, about, known in _implied(self._action, self._data, self.account_id, resource):
+            FACTS.set(known)
+            judged_as(self, action, about)
+        FACTS.set(facts)
 
     patch.setattr(IAMPolicyStatement, "is_action_permitted", statement)
     # A pattern is literal but for its stars; moto takes a dot for any character.
     patch.setattr(IAMPolicyStatement, "_match", staticmethod(_match))
     patch.setattr(IAMRequestBase, "check_action_permitted", asked)
+
+
+def _implied(action: str, data: Any, account: str, resource: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """What AWS asks for beside the action of a call: action, resource, and what conditions may look at."""
+    to_machines = {"iam:PassedToService": "ec2.amazonaws.com"}
+    match action:
+        case "iam:CreateRole" | "iam:CreateInstanceProfile" if _given(data, "Tags.member.1.Key"):
+            yield action.replace("Create", "Tag"), resource, {}
+        case "iam:AddRoleToInstanceProfile":
+            yield "iam:PassRole", _role(account, _given(data, "RoleName")), to_machines
+        case "ec2:RunInstances":
+            if name := _given(data, "IamInstanceProfile.Name"):
+                yield "iam:PassRole", _role_in(account, name), to_machines
+            if image := _image(account, _given(data, "LaunchTemplate.LaunchTemplateId")):
+                yield "ssm:GetParameters", f"arn:aws:ssm:us-east-1::parameter{image}", {}
+
+
+def _given(data: Any, name: str) -> str:
+    """A parameter of a request, which holds each as a list."""
+    found = data.get(name, "")
+    return str(found[0] if isinstance(found, list) else found)
+
+
+def _role(account: str, name: str) -> str:
+    from moto.iam.models import iam_backends
+
+    found = next(role for role in iam_backends[account]["aws"].roles.values() if role.name == name)
+    return str(found.arn)
+
+
+def _role_in(account: str, profile: str) -> str:
+    from moto.iam.models import iam_backends
+
+    (role,) = iam_backends[account]["aws"].get_instance_profile(profile).roles
+    return str(role.arn)
+
+
+def _image(account: str, template: str) -> str:
+    """The public parameter that a launch template takes its image from, or nothing."""
+    from moto.ec2.models import ec2_backends
+
+    known = ec2_backends[account]["us-east-1"].launch_templates.get(template)
+    return str(known.latest_version().image_id).partition("resolve:ssm:")[2] if known else ""
 
 
 def _match(pattern: str, text: str) -> re.Match[str] | None:

@@ -5,6 +5,8 @@
 - Changing any other attribute of a machine takes its groups away.
 - The description of a rule that names a group is forgotten.
 - A machine that is gone keeps its private address, so that no other can be made there.
+- A launch template's network interfaces are not made, and no machine has several network cards.
+- An Elastic IP has another type among tags than EC2's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,26 @@ from typing import Any
 import pytest
 
 
+def _attach(backend: Any, machine: Any, row: dict[str, Any]) -> None:
+    """An interface of a template; the first is there already. moto tells interfaces by their device, which each card counts anew."""
+    card = int(row.get("NetworkCardIndex", 0))
+    made = machine.nics[0]
+    if card:
+        made = backend.create_network_interface(
+            backend.get_subnet(row["SubnetId"]),
+            None,
+            group_ids=row["Groups"],
+            delete_on_termination=row.get("DeleteOnTermination") is True,
+        )
+        machine.attach_eni(made, 100 * card)
+        made.device_index = int(row["DeviceIndex"])
+    made.interface_type = row.get("InterfaceType", "interface")
+    tags = [spec for spec in row["TemplateTags"] if spec["ResourceType"] == "network-interface"]
+    made.add_tags({tag["Key"]: tag["Value"] for spec in tags for tag in spec["Tags"]})
+
+
 def repair(patch: pytest.MonkeyPatch) -> None:
+    from moto.ec2 import utils
     from moto.ec2.models import instances, launch_templates, security_groups
 
     made = launch_templates.LaunchTemplateVersion.__init__
@@ -26,9 +47,22 @@ def repair(patch: pytest.MonkeyPatch) -> None:
     run = instances.InstanceBackend.run_instances
 
     def machines(self: Any, *given: Any, **named: Any) -> Any:
+        template = named.get("launch_template")
+        data = self._get_template_from_args(template).data if template else {}
+        wanted = [{**row, "TemplateTags": data.get("TagSpecifications", [])} for row in data.get("NetworkInterfaces", [])]
+        if wanted:
+            refused = {"subnet_id", "private_ip", "security_group_ids", "nics"} & {
+                name for name, value in named.items() if value
+            }
+            # EC2: "Network interfaces and an instance-level subnet ID may not be specified on the same request", and so on.
+            assert not refused, f"beside a template's interfaces: {refused}"
+            assert len(wanted) == 1 or not any("AssociatePublicIpAddress" in row for row in wanted), "an address for several"
+            named["nics"] = [wanted[0]]
         reservation = run(self, *given, **named)
         for machine in reservation.instances:
             machine.security_groups = machine.security_groups or list(machine.nics[0].group_set)
+            for row in wanted:
+                _attach(self, machine, row)
         return reservation
 
     regroup = instances.InstanceBackend.modify_instance_security_groups
@@ -49,6 +83,7 @@ def repair(patch: pytest.MonkeyPatch) -> None:
             subnet.del_subnet_ip(address)
         return before
 
+    patch.setitem(utils.EC2_PREFIX_TO_RESOURCE, "eipalloc", "elastic-ip")
     patch.setattr(instances.Instance, "terminate", ended)
     patch.setattr(launch_templates.LaunchTemplateVersion, "__init__", version)
     patch.setattr(instances.InstanceBackend, "run_instances", machines)

@@ -38,6 +38,7 @@ def leave(account: Any, deployment: str, *, network: str) -> None:
     subnet = ec2.create_subnet(
         VpcId=vpc, CidrBlock=network.replace("/16", "/20"), TagSpecifications=tagged("subnet", deployment)
     )["Subnet"]["SubnetId"]
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr=network.replace(".0/16", ".10/32"), ReservationType="explicit")
     gateway = ec2.create_internet_gateway(TagSpecifications=tagged("internet-gateway", deployment))["InternetGateway"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
     table = ec2.create_route_table(VpcId=vpc, TagSpecifications=tagged("route-table", deployment))["RouteTable"]
@@ -49,7 +50,7 @@ def leave(account: Any, deployment: str, *, network: str) -> None:
         GroupName="nodes", Description="d", VpcId=vpc, TagSpecifications=tagged("security-group", deployment)
     )["GroupId"]
     ec2.import_key_pair(KeyName=deployment, PublicKeyMaterial=KEY.encode(), TagSpecifications=tagged("key-pair", deployment))
-    ec2.run_instances(
+    machine = ec2.run_instances(
         MinCount=1,
         MaxCount=1,
         ImageId="ami-12c6146b",
@@ -57,7 +58,13 @@ def leave(account: Any, deployment: str, *, network: str) -> None:
         SubnetId=subnet,
         SecurityGroupIds=[group],
         TagSpecifications=tagged("instance", deployment),
-    )
+    )["Instances"][0]
+    interface = machine["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    # With a tag too, as a template gives it; the other belongs to no machine any more.
+    ec2.create_tags(Resources=[interface], Tags=[{"Key": "skyc-deployment", "Value": deployment}])
+    ec2.create_network_interface(SubnetId=subnet, TagSpecifications=tagged("network-interface", deployment))
+    address = ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", deployment))
+    ec2.associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=interface)
     tags = [{"Key": "skyc-deployment", "Value": deployment}]
     path = f"/skyc/{deployment}/"
     iam.create_role(RoleName=deployment, Path=path, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=tags)
@@ -80,11 +87,14 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, account: Any, backwar
     provider = AwsProvider()
     found = provider.observe(DeploymentId(name), home=tmp_path)
     assert sorted(item.type for item in found) == [
+        "aws_ec2_subnet_cidr_reservation",
+        "aws_eip",
         "aws_iam_instance_profile",
         "aws_iam_role",
         "aws_instance",
         "aws_internet_gateway",
         "aws_key_pair",
+        "aws_network_interface",
         "aws_route",
         "aws_route_table",
         "aws_route_table_association",

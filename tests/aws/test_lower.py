@@ -65,6 +65,17 @@ def test_a_wrong_attribute_is_found_before_terraform_runs(tmp_path: Path) -> Non
     assert found.slug == "schema-unknown-attribute" and found.hint == "did you mean `instance_type`?"
 
 
+def test_no_other_machine_is_given_the_heads_address(tmp_path: Path) -> None:
+    graph = compiled(TASK, tmp_path)
+    machines, kept = of_type(graph, "aws_instance"), of_type(graph, "aws_ec2_subnet_cidr_reservation")["head"]
+    assert kept["cidr_block"] == f"{machines['main-0']['private_ip']}/32" and kept["reservation_type"] == "explicit"
+    assert kept["subnet_id"] == machines["main-0"]["subnet_id"]
+    (address,) = [node.address for node in graph.resources if node.arguments is kept]
+    assert all(address in node.depends_on for node in graph.resources if node.address.type == "aws_instance")
+    alone = compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path)
+    assert of_type(alone, "aws_ec2_subnet_cidr_reservation") == {}
+
+
 def test_no_secret_and_no_look_up(tmp_path: Path) -> None:
     graph = compiled(TASK, tmp_path)
     assert not any(node.address.type.startswith("data.") for node in graph.resources)

@@ -1,7 +1,7 @@
 """The compiled Terraform in the hands of the released AWS provider, against a pretended account: a whole life in one story.
 
-Needs the provider in a mirror (SKYC_PROVIDER_MIRROR); counted as skipped otherwise. moto has no placement groups and no spot
-machines; those are planned and made by the simulator. What else it does otherwise than EC2 is in `moto_repairs`.
+Needs the provider in a mirror (SKYC_PROVIDER_MIRROR); counted as skipped otherwise. moto's placement groups are
+fakes (`moto_gangs`). What it does otherwise than EC2 is in `moto_repairs`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from skyc.providers.registry import meanings
 from skyc.providers.retry import Schedule
 from skyc.runtime.mirror import with_mirror
 from tests.aws.conftest import at, compiled
+from tests.lengths import takes_minutes
 from tests.simulator.real_provider import SOURCE, mirror, version
 
 TASK = """\
@@ -50,9 +51,9 @@ class Site:
         self.home, self.directory = folder, folder / "site"
         self.directory.mkdir()
 
-    def write(self, team: str) -> None:
+    def write(self, team: str, task: str = TASK, deployment: DeploymentId = DEMO) -> None:
         versions = FrozenMap({SOURCE: version()})
-        graph = compiled(TASK.replace("TEAM", team), self.home, deployment=str(DEMO), versions=versions)
+        graph = compiled(task.replace("TEAM", team), self.home, deployment=str(deployment), versions=versions)
         _, text = synth(at(graph), cache=self.home / "cache")
         (self.directory / "cdk.tf.json").write_text(text)
 
@@ -131,6 +132,60 @@ def test_a_whole_life(tmp_path: Path, account: Any) -> None:
     assert sum("resources that hold no data" in line for line in said) == 1
     site.apply(file)
     assert inventory.observe(DEMO, ("us-east-1",)) == ()
+
+
+@takes_minutes
+@pytest.mark.terraform
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("machine", "cards"), [("c7i.48xlarge", 1), ("p4d.24xlarge", 4)])
+def test_machines_with_adapters(tmp_path: Path, account: Any, machine: str, cards: int) -> None:
+    """As EC2 takes them: interfaces in the template alone, no address by itself for several (`moto_repairs` refuses the rest)."""
+    import boto3
+
+    mirror()
+    site, ec2, mine = Site(tmp_path), account("ec2"), DeploymentId(f"fast-{cards}")
+    fast = f"name: train\nresources:\n  infra: aws/us-east-1/use1-az1\n  instance_type: {machine}\n  network_tier: best\n"
+    fast += "  labels: {team: TEAM}\nnum_nodes: 2\nrun: echo hi\n"
+    inventory = Inventory(Account(boto3.Session(), Schedule(pauses=(0.1,))), pause=lambda seconds: None)
+    site.write("research", fast, mine)
+    file, _, shown = site.plan()
+    gives = "aws_launch_template.main, aws_launch_template.main_head" if cards == 1 else "aws_eip.main-0, aws_eip.main-1"
+    assert f"gives a public address: {gives}" in _cautions(shown)
+    site.apply(file)
+    nodes = AwsProvider().nodes(site.terraform.outputs())
+    assert nodes[0].ip == "10.64.16.10" and all(node.address for node in nodes)
+    for node in nodes:
+        here = [{"Name": "attachment.instance-id", "Values": [node.id]}]
+        found = ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"]
+        assert sorted(row["InterfaceType"] for row in found) == ["efa", *["efa-only"] * (cards - 1)]
+        assert all({"Key": "skyc-deployment", "Value": str(mine)} in row["TagSet"] for row in found)
+        (primary,) = [row for row in found if row["InterfaceType"] == "efa"]
+        assert primary["PrivateIpAddress"] == node.ip and primary["Association"]["PublicIp"] == node.address
+    # All that is found by tag is in the state, and nothing is to be done again: not after the state has seen the addresses, nor while
+    # the machines are stopped and after they were.
+    seen = inventory.observe(mine, ("us-east-1",))
+    assert {item.id for item in seen} <= state_ids(site.directory / "terraform.tfstate")
+    assert site.plan()[1] == {}
+    machines = [node.id for node in nodes]
+    ec2.stop_instances(InstanceIds=machines)
+    assert site.plan()[1] == {}
+    ec2.start_instances(InstanceIds=machines)
+    assert site.plan()[1] == {}
+    # A machine that is gone comes back alone, at its addresses; its interfaces went with it.
+    ec2.terminate_instances(InstanceIds=machines[:1])
+    late = {} if cards == 1 else {"aws_eip.main-0": ["update"]}
+    file, changes, _ = site.plan()
+    assert changes == {"aws_instance.main-0": ["create"], **late}
+    site.apply(file)
+    again = AwsProvider().nodes(site.terraform.outputs())
+    assert again[0].id != nodes[0].id and again[1].id == nodes[1].id and again[0].ip == nodes[0].ip
+    assert cards == 1 or [node.address for node in again] == [node.address for node in nodes], "an Elastic IP stays"
+    ours = [{"Name": "tag:skyc-deployment", "Values": [str(mine)]}]
+    assert len(ec2.describe_network_interfaces(Filters=ours)["NetworkInterfaces"]) == 2 * cards
+    site.apply(site.plan(destroy=True)[0])
+    assert inventory.observe(mine, ("us-east-1",)) == ()
+    left = ec2.describe_network_interfaces(Filters=ours)["NetworkInterfaces"], ec2.describe_addresses(Filters=ours)["Addresses"]
+    assert left == ([], [])
 
 
 def _cautions(shown: dict[str, Any]) -> list[str]:

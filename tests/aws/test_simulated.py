@@ -43,11 +43,18 @@ def test_a_spot_gang_is_made_changed_and_removed(site: Site, tmp_path: Path) -> 
     assert site.changes() == {}
     site.write(compiled(GANG.replace("research", "platform"), tmp_path, offline=True))
     assert site.changes() == {"aws_instance.main-0": ["update"], "aws_instance.main-1": ["update"]}
-    # Another type is another machine, and nothing else.
+    # Another type is another machine, and nothing else: at the same addresses, as long as it has several network cards too.
+    replaced = {
+        "aws_instance.main-0": ["delete", "create"],
+        "aws_instance.main-1": ["delete", "create"],
+        "aws_launch_template.main": ["update"],
+        "aws_launch_template.main_head": ["update"],
+    }
+    site.write(compiled(GANG.replace("p4d.24xlarge", "g6e.48xlarge"), tmp_path, offline=True))
+    moved = {"aws_eip.main-0": ["update"], "aws_eip.main-1": ["update"]}
+    assert site.changes() == {**replaced, **moved}
     site.write(compiled(GANG.replace("p4d.24xlarge", "g5.48xlarge"), tmp_path, offline=True))
-    changes = site.changes()
-    assert changes.pop("aws_launch_template.main") == ["update"]
-    assert changes == {"aws_instance.main-0": ["delete", "create"], "aws_instance.main-1": ["delete", "create"]}
+    assert site.changes() == {**replaced, "aws_eip.main-0": ["delete"], "aws_eip.main-1": ["delete"]}
     assert site.apply().ok and site.changes() == {}
     assert site.apply(destroy=True).ok
     assert not site.world.resources()

@@ -87,22 +87,30 @@ def changed(graph: ResourceGraph, address: str, **arguments: Any) -> ResourceGra
     return replace(graph, resources=nodes)
 
 
-def placed(kind: InstanceType) -> tuple[Task, GroupPlacement]:
-    """One node of it, with the best disk it takes."""
+def placed(
+    kind: InstanceType,
+    *,
+    nodes: int = 1,
+    network: str | None = None,
+    zone: str | None = None,
+    market: Market = Market.ON_DEMAND,
+    image: str | None = None,
+) -> tuple[Task, GroupPlacement]:
+    """One node of it, or more, with the best disk it takes."""
     origin = SpecPath(("resources",))
     tier = "best" if size_of(kind.name).premium else "medium"
-    request = ResourceRequest(origin=origin, disk_tier=tier)
-    group = NodeGroup(name=GroupName("main"), origin=origin, num_nodes=1, requests=(request,), ordered=False, run="true")
+    request = ResourceRequest(origin=origin, disk_tier=tier, network_tier=network, image_id=image)
+    group = NodeGroup(name=GroupName("main"), origin=origin, num_nodes=nodes, requests=(request,), ordered=False, run="true")
     task = Task(id=TaskId("sample"), origin=origin, groups=(group,), setup="", envs=FrozenMap(), secrets=(), workdir=None)
     placement = GroupPlacement(
         task=task.id,
         group=group.name,
         provider="azure",
         region="eastus",
-        zone=None,
+        zone=zone,
         instance_type=kind.name,
-        market=Market.ON_DEMAND,
-        num_nodes=1,
+        market=market,
+        num_nodes=nodes,
         shape=NodeShape(cpus=kind.cpus, memory_gb=kind.memory_gb, accelerators=kind.accelerators),
         hourly=None,
         hours=Decimal(1),

@@ -78,6 +78,7 @@ def leave(arm: FakeArm, deployment: str) -> str:
     arm.put(f"{network}/publicIPAddresses/train-main-0-ip", deployment, ipConfiguration=inner)
     arm.put(f"{network}/networkInterfaces/train-main-0-nic", deployment, virtualMachine=machine)
     arm.put(f"{compute}/proximityPlacementGroups/main", deployment, virtualMachines=[machine])
+    arm.put(f"{compute}/availabilitySets/fast", deployment, virtualMachines=[machine])
     arm.put(
         f"{compute}/virtualMachines/train-main-0",
         deployment,
@@ -144,6 +145,7 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, arm: FakeArm, order: 
     provider = AzureProvider()
     found = provider.observe(DEPLOYMENT, home=tmp_path)
     assert sorted(item.type for item in found) == [
+        "azurerm_availability_set",
         "azurerm_linux_virtual_machine",
         "azurerm_nat_gateway",
         "azurerm_network_interface",
@@ -234,7 +236,7 @@ def test_a_state_tells_where_to_look_when_the_variable_names_another_place(
     group = leave(arm, DEPLOYMENT)
     place(tmp_path, state=f'{{"resources": [{{"id": "{group}"}}]}}')
     monkeypatch.delenv("ARM_SUBSCRIPTION_ID")
-    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 10
+    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 11
 
 
 @pytest.mark.parametrize("lacking", ["ARM_SUBSCRIPTION_ID", "AZURE_ACCESS_TOKEN"])
@@ -344,7 +346,7 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, arm: FakeArm) -> None:
     leave(arm, DEPLOYMENT)
     place(tmp_path)
     arm.server.faults.append(("/resourcegroups", Reply(status=429, headers={"Retry-After": "0"})))
-    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 10
+    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 11
 
 
 def test_an_account_is_never_removed_with_data_in_it(tmp_path: Path, arm: FakeArm) -> None:

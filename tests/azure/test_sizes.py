@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from skyc.compiler.ir import InstanceType, Market
 from skyc.providers.azure.images import image_of
 from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.provider import AzureProvider
-from skyc.providers.azure.sizes import accelerated, has_nvme, size_of
+from skyc.providers.azure.sizes import accelerated, has_infiniband, has_nvme, size_of
 from tests.azure.conftest import context, of_type, placed
 
 
@@ -182,3 +184,45 @@ def test_a_zone_that_was_asked_for_holds_machine_and_address(kinds: tuple[Instan
     assert graph is not None
     assert of_type(graph, "azurerm_linux_virtual_machine")["main-0"]["zone"] == "2"
     assert of_type(graph, "azurerm_public_ip")["main-0"]["zones"] == ("2",)
+
+
+HPC = "microsoft-dsvm:ubuntu-hpc:2204:latest"
+
+
+def test_who_has_infiniband(kinds: tuple[InstanceType, ...]) -> None:
+    found = {kind.name for kind in kinds if has_infiniband(kind.name)}
+    assert {"Standard_HB120-16rs_v3", "Standard_HX176rs", "Standard_NC24rs_v3", "Standard_ND96isr_H100_v5"} <= found
+    assert all(name.startswith(("Standard_H", "Standard_N")) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "joined", "warned"),
+    [
+        ("Standard_ND96isr_H100_v5", {}, True, ""),
+        ("Standard_HB120rs_v3", {"image": HPC}, True, ""),
+        # Plain Ubuntu: the network is there, and perhaps no driver.
+        ("Standard_HB120rs_v3", {}, True, HPC),
+        ("Standard_ND96isr_H100_v5", {"market": Market.SPOT}, False, "use_spot"),
+        ("Standard_ND96isr_H100_v5", {"zone": "eastus-2"}, False, "infra"),
+        ("Standard_D4s_v5", {}, False, ""),
+        ("Standard_ND96isr_H100_v5", {"nodes": 1}, False, ""),
+        ("Standard_ND96isr_H100_v5", {"network": None}, False, ""),
+    ],
+)
+def test_infiniband_joins_the_machines_of_one_availability_set(
+    kinds: tuple[InstanceType, ...], tmp_path: Path, name: str, asked: dict[str, Any], joined: bool, warned: str
+) -> None:
+    kind = next(kind for kind in kinds if kind.name == name)
+    task, placement = placed(kind, **{"nodes": 2, "network": "best", **asked})
+    graph, said = lower(task, (placement,), context(tmp_path))
+    assert graph is not None and check_graph(graph, None) == ()
+    sets = of_type(graph, "azurerm_availability_set")
+    assert bool(sets) is joined
+    for machine in of_type(graph, "azurerm_linux_virtual_machine").values():
+        assert ("availability_set_id" in machine) is joined
+        close = not joined and placement.num_nodes > 1 and asked.get("network", "best") == "best"
+        assert ("proximity_placement_group_id" in machine) is close
+        boot = base64.b64decode(str(machine["custom_data"])).decode()
+        assert ("LimitMEMLOCK=infinity" in boot) is joined
+    hints = [item.hint or "" for item in said if item.slug == "no-fast-network"]
+    assert [warned in hint for hint in hints] == ([True] if warned else [])

@@ -9,6 +9,7 @@ from tests.filetests.stage_runners import ACCESS, PROVIDERS
 
 from skyc.compiler.diagnostics import Severity, SourceFile
 from skyc.compiler.ir import DeploymentId, NodeRuntime
+from skyc.compiler.optimize.explain import why_not
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 
@@ -61,3 +62,42 @@ def test_a_budget_that_only_a_priced_target_keeps_is_shown_there(tmp_path: Path)
     assert dear.placement is not None
     assert {item.provider for item in dear.placement.placements} == {"lambda"}
     assert "cannot-compile-yet" in {found.slug for found in dear.diagnostics}
+
+
+def test_what_a_target_refuses_to_make_is_taken_elsewhere(tmp_path: Path) -> None:
+    text = "name: t\nresources: {accelerators: V100, use_spot: false}\nrun: echo hi\n"
+    made = compiled(tmp_path, text, "azure", "gcp")
+    assert made.placement is not None and not made.failed
+    assert {item.provider for item in (*made.placement.placements, *made.placement.fallbacks)} == {"azure"}
+    (note,) = [found for found in made.diagnostics if found.slug == "cannot-be-made"]
+    assert note.severity is Severity.NOTE
+    assert "gcp/us-central1" in note.detail and "no image with a driver for V100" in note.detail and "azure/" in note.detail
+    (left_out,) = [row for row in made.placement.rejections if row.reason == "cannot-be-made"]
+    assert left_out.count > 10 and "`gcp`" in left_out.detail
+    assert made.candidates is not None
+    answers = why_not(made.graph, made.candidates, made.placement, made.sources, "gcp", {}) if made.graph is not None else ()
+    assert "cannot-be-made" in {hindrance.reason for hindrance in answers[0].hindrances}
+
+
+def test_an_image_of_ones_own_is_made_where_it_is_cheapest(tmp_path: Path) -> None:
+    text = "name: t\nresources: {accelerators: V100, image_id: projects/mine/global/images/volta}\nrun: echo hi\n"
+    made = compiled(tmp_path, text, "azure", "gcp")
+    assert made.placement is not None and not made.failed
+    assert made.placement.placements[0].provider == "gcp"
+
+
+def test_where_nothing_else_is_left_the_refusal_is_the_error(tmp_path: Path) -> None:
+    made = compiled(tmp_path, "name: t\nresources: {infra: gcp, accelerators: V100}\nrun: echo hi\n", "azure", "gcp")
+    assert made.placement is not None
+    assert made.placement.placements[0].provider == "gcp"
+    (wrong,) = [found for found in made.diagnostics if found.severity is Severity.ERROR]
+    assert wrong.slug == "unsupported-here" and "V100" in wrong.detail
+    assert "cannot-be-made" not in {found.slug for found in made.diagnostics}
+
+
+def test_only_the_market_that_is_refused_is_left_out(tmp_path: Path) -> None:
+    """Azure has no burstable machines as spot ones; on demand they stay."""
+    text = "name: t\nresources: {infra: azure/eastus, instance_type: Standard_B2s, use_spot: SPOT}\nrun: echo hi\n"
+    spot, both = (compiled(tmp_path, text.replace("SPOT", word), "azure") for word in ("true", "null"))
+    assert {found.slug for found in spot.diagnostics if found.severity is Severity.ERROR}
+    assert both.placement is not None and not both.failed

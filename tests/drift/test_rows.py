@@ -197,6 +197,34 @@ def test_nothing_in_another_spelling_is_no_drift() -> None:
     assert rows(type_, {"virtual_machine_id": "vm"}, {"virtual_machine_id": "other"}, table=azure)
 
 
+def test_interfaces_of_a_template_in_another_spelling_are_no_drift() -> None:
+    """With several of them they are compared as a list. Seen with the released provider."""
+    cards = [{"network_card_index": card, "interface_type": "efa-only"} for card in range(2)]
+    before = {"network_interfaces": [{**card, "ipv4_addresses": None} for card in cards]}
+    after = {"network_interfaces": [{**card, "ipv4_addresses": []} for card in cards]}
+    assert rows("aws_launch_template", before, after) == ()
+    after["network_interfaces"][1]["interface_type"] = "efa"
+    (row,) = rows("aws_launch_template", before, after)
+    assert row.drift is DriftClass.SECURITY
+
+
+def test_an_address_of_ours_is_no_drift_of_the_machine_that_has_it() -> None:
+    """The state has seen the machine before it had the address, which is a resource of the same plan."""
+    bare = {"id": "i-1", "public_ip": "", "public_dns": "", "associate_public_ip_address": False}
+    with_one = {"id": "i-1", "public_ip": "192.0.2.1", "public_dns": "a.test", "associate_public_ip_address": True}
+    ours = {"aws_eip": [{"public_ip": "192.0.2.2", "public_dns": "b.test"}, {"public_ip": "192.0.2.1", "public_dns": "a.test"}]}
+    assert rows("aws_instance", bare, with_one, others=ours) == ()
+    # An address that none of ours is, one that was another before, and one that is gone are drift.
+    for before, after, others in (
+        (bare, with_one, {"aws_eip": ours["aws_eip"][:1]}),
+        (bare, with_one, {}),
+        (bare, {**with_one, "public_ip": "192.0.2.2"}, ours),
+        ({**with_one, "public_ip": "192.0.2.2"}, with_one, ours),
+        (with_one, bare, ours),
+    ):
+        assert "public_ip" in {row.path for row in rows("aws_instance", before, after, others=others)}
+
+
 def test_a_machine_that_is_gone_needs_no_row_of_its_node() -> None:
     node = node_row(SITE, "aws_instance.x", "train-main-0", "gone", origin=None, place="", meant=False)
     gone = rows("aws_instance", {"id": "i-1"}, None)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,11 @@ def recovered(skyc: Skyc, task: str) -> None:
     """After any fault: the next apply works, exactly one node exists, and destroy leaves nothing."""
     done = skyc("apply", task, "-y")
     assert "hello from 0" in done.out, done.both
+    leaves_nothing(skyc)
+
+
+def leaves_nothing(skyc: Skyc) -> None:
+    """Exactly one node exists, the one of the state, and destroy leaves nothing."""
     assert len(skyc.processes("skyc.runtime.node.supervisor")) == 1
     state = json.loads((skyc.home / "deployments/hello/sites/hello.local/terraform.tfstate").read_text())
     known = [i["attributes"]["id"] for block in state["resources"] for i in block["instances"]]
@@ -72,29 +78,27 @@ def victims(skyc: Skyc, apply: Background, victim: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("step", [pytest.param("plan", marks=takes_minutes), "apply", "job"])
-def test_one_interrupt(skyc: Skyc, step: str) -> None:
-    """Ctrl-C once, at each step: a clear word, exit 130, and the next apply goes on."""
-    task = skyc.task("hello", HELLO if step != "job" else HELLO.replace("run: ", "run: sleep 3 && "))
+def test_one_interrupt(skyc: Skyc) -> None:
+    """Ctrl-C once, at each step of one apply after the other: a clear word, exit 130, and the next apply goes on."""
+    task = skyc.task("hello", HELLO.replace("run: ", "run: sleep 3 && "))
+    if LONG:
+        interrupted(skyc, task, "the plan", lambda apply: "planning" in apply.text)
+    interrupted(skyc, task, "a node in the making", lambda apply: creating(skyc))
+    assert "goes on" in interrupted(skyc, task, "the job", lambda apply: "running hello" in apply.text)
+    assert "hello from 0" in skyc("logs", "-f", "hello").out
+    assert "succeeded" in skyc("apply", task, "-y").both
+    leaves_nothing(skyc)
+
+
+def interrupted(skyc: Skyc, task: str, what: str, when: Callable[[Background], bool]) -> str:
+    """What an apply says that is interrupted then."""
     apply = skyc.start("apply", task, "-y")
-    if step == "plan":
-        skyc.wait_for("the plan", 60, lambda: "planning" in apply.text)
-    elif step == "apply":
-        skyc.wait_for("a node in the making", 90, lambda: creating(skyc))
-    else:
-        skyc.wait_for("the job", 90, lambda: "running hello" in apply.text)
+    skyc.wait_for(what, 90, lambda: when(apply))
     os.kill(apply.pid, signal.SIGINT)
     # A shell shows 130 for both: where the interrupt hits an import, Python itself ends by the signal after our message.
     assert apply.wait(120) in (130, -signal.SIGINT), apply.text
     assert "interrupted" in apply.text
-    if step == "job":
-        assert "goes on" in apply.text
-        assert "hello from 0" in skyc("logs", "-f", "hello").out
-        assert "succeeded" in skyc("apply", task, "-y").both
-        skyc("destroy", "hello", "-y")
-        assert skyc.processes() == []
-    else:
-        recovered(skyc, task)
+    return apply.text
 
 
 @takes_minutes

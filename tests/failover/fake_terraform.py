@@ -36,6 +36,7 @@ REFUSALS = {
     FaultKind.QUOTA: "quota",
     FaultKind.THROTTLED: "throttled",
     FaultKind.DENIED: "denied",
+    FaultKind.ADDRESS_IN_USE: "address-in-use",
 }
 Row = dict[str, Any]
 
@@ -272,7 +273,8 @@ def _changes(wanted: dict[str, Row], known: dict[str, Row]) -> Iterator[tuple[st
             yield address, ["create"]
             continue
         same = _without_plan(known[address]["attributes"]["$raw"]) == _without_plan(json.dumps(row["arguments"]))
-        moved = type_ in REPLACED_BY and bool(_needs(row) & fresh)
+        # Its arguments are not known before what they name is there. What it only waits for changes nothing of it.
+        moved = type_ in REPLACED_BY and bool(_named(row) & fresh)
         if known[address].get("status") == "tainted" or (type_ in REPLACED_BY and not same) or moved:
             fresh.add(address)
             yield address, ["delete", "create"]
@@ -290,7 +292,11 @@ def _without_plan(raw: str) -> Row:
 
 
 def _needs(row: Row) -> set[str]:
-    return set(row["depends_on"]) | {text.rpartition(".")[0] for text in _refs(row["arguments"])}
+    return set(row["depends_on"]) | _named(row)
+
+
+def _named(row: Row) -> set[str]:
+    return {text.rpartition(".")[0] for text in _refs(row["arguments"])}
 
 
 def _refs(value: Any) -> Iterator[str]:

@@ -28,13 +28,18 @@ from skyc.runtime.session import Session
 from skyc.runtime.state import StateStore
 
 WITHIN = {
-    "aws_subnet": ("aws_route_table_association", "subnet_id"),
-    "aws_route_table": ("aws_route", "route_table_id"),
-    "aws_vpc": ("aws_default_security_group", "vpc_id"),
-    "aws_iam_role": ("aws_iam_role_policy", "role"),
+    "aws_subnet": ("subnet_id", ("aws_route_table_association", "aws_ec2_subnet_cidr_reservation")),
+    "aws_route_table": ("route_table_id", ("aws_route",)),
+    "aws_vpc": ("vpc_id", ("aws_default_security_group",)),
+    "aws_iam_role": ("role", ("aws_iam_role_policy",)),
 }
 """What goes with a resource, as it does at AWS."""
-IN_TABLES = ("aws_route", "aws_route_table_association")
+HELD = {
+    "aws_route": "route_table_id",
+    "aws_route_table_association": "route_table_id",
+    "aws_ec2_subnet_cidr_reservation": "subnet_id",
+}
+"""Types without tags, and by which argument they are found."""
 
 
 class SimulatedAws(AwsProvider):
@@ -60,9 +65,9 @@ class SimulatedAws(AwsProvider):
     def observe(self, deployment: DeploymentId, *, home: Path) -> tuple[OwnedResource, ...]:
         everything = World(home).resources()
         mine = [item for item in everything if (item.attributes.get("tags") or {}).get(DEPLOYMENT_TAG) == deployment]
-        # As the real inventory does: what a table holds has no tags, and would be in the way of its successor.
-        tables = {item.id for item in mine if item.type == "aws_route_table"}
-        mine += [item for item in everything if item.type in IN_TABLES and item.attributes.get("route_table_id") in tables]
+        # As the real inventory does: what tables and subnets hold has no tags, and would be in the way of its successor.
+        holders = {item.id for item in mine if item.type in ("aws_route_table", "aws_subnet")}
+        mine += [item for item in everything if item.attributes.get(HELD.get(item.type, "")) in holders]
         found = [
             OwnedResource(id=item.id, type=item.type, name=item.id, deployment=deployment)
             for item in mine
@@ -74,9 +79,10 @@ class SimulatedAws(AwsProvider):
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         with World(home).changing() as contents:
             contents.resources.pop(f"{resource.type}/{resource.id}", None)
-            kind, name = WITHIN.get(resource.type, ("", ""))
-            for inner in [item for item in contents.of_type(kind) if item.attributes.get(name) == resource.id]:
-                del contents.resources[inner.key]
+            name, kinds = WITHIN.get(resource.type, ("", ()))
+            for kind in kinds:
+                for inner in [item for item in contents.of_type(kind) if item.attributes.get(name) == resource.id]:
+                    del contents.resources[inner.key]
 
 
 @dataclass

@@ -54,7 +54,7 @@ TRAIN, MAIN = TaskId("train"), GroupName("main")
 @pytest.fixture
 def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """With the fake Terraform, or with the real one where a test asks for both."""
-    monkeypatch.setattr(failover, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(failover, "PAUSES", dict.fromkeys(failover.PAUSES, (0.0, 0.0)))
     if getattr(request, "param", "fake") == "fake":
         fake_terraform.install(monkeypatch)
     with opened(tmp_path / "home") as account:
@@ -189,6 +189,28 @@ def test_a_missing_permission_ends_it_at_once(account: Account) -> None:
     assert account.world.resources() == ()
     assert [row[1] for row in tried(account)] == ["failed", "failed"]
     assert [row[0] for row in tried(account)] == places[:2]
+
+
+def test_the_address_of_a_head_that_still_ends_is_waited_for(account: Account) -> None:
+    """A spot head was taken away; while it shuts down, EC2 gives its address to nobody."""
+    places = names(account)
+    account.up(TASK)
+    (lost,) = [item for item in account.world.resources("aws_instance") if item.attributes.get("private_ip")]
+    with account.world.changing() as contents:
+        del contents.resources[lost.key]
+    account.faults("fault: address-in-use, type: aws_instance, times: 2")
+    account.up(TASK)
+    assert len(account.machines()) == 2
+    assert {row[:2] for row in tried(account)} == {(places[0], "up")}
+    assert any("what it needs is still in use (InvalidIPAddress.InUse); trying again" in line for line in account.lines())
+
+    destroy(account.session, "train", confirm=None)
+    account.faults("fault: address-in-use, type: aws_instance, after: 1")
+    said = refused(account).diagnostics[0]
+    assert (said.slug, len(account.machines())) == ("still-in-use", 1)
+    account.faults()
+    account.up(TASK)
+    assert len(account.machines()) == 2
 
 
 def test_throttling_is_waited_out(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""A real two-node Ray cluster on loopback with token authentication, shared by the tests of this folder.
+"""A real two-node Ray cluster on loopback with token authentication, shared by the tests of a file.
 
 A test may kill parts of it: the next test gets a new one. Whatever the cluster starts, in whatever session, is this process's
 descendant (child subreaper), so teardown finds and kills all of it.
@@ -263,8 +263,9 @@ class Holder:
         self.cluster = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def holder() -> Iterator[Holder]:
+    """Ends with its tests: two idle nodes take a sixth of a processor for as long as they stand."""
     prctl = ctypes.CDLL(None).prctl
     prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     held = Holder()

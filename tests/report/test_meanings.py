@@ -80,7 +80,9 @@ LETS_OUT = (
 )
 RIGHTS = ("iam_role", "profile_policy", "service_policy", "role_assignment", "_iam_member", "claim_rule")
 PUBLIC = {
+    "aws_eip": "{",
     "aws_instance": '"associate_public_ip_address": true',
+    "aws_launch_template": '"associate_public_ip_address": "true"',
     "google_compute_instance": '"access_config"',
     "azurerm_public_ip": "{",
     "ibm_is_floating_ip": "{",

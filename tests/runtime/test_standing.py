@@ -193,7 +193,7 @@ def test_many_may_keep_one_log_at_once_and_keep_it_as_it_is(session: Session) ->
 
     def keep() -> None:
         try:
-            for _ in range(20):
+            for _ in range(5):
                 save_log(session, DIGITS, cluster, record.id)
         except BaseException as failure:
             failures.append(failure)

@@ -86,6 +86,11 @@ AWS_RESOURCES: dict[str, dict[str, Any]] = {
         "availability_zone_id": "use1-az1",
         "tags": TAGS,
     },
+    "aws_ec2_subnet_cidr_reservation.head": {
+        "subnet_id": ref("aws_subnet.a"),
+        "cidr_block": "10.0.1.10/32",
+        "reservation_type": "explicit",
+    },
     "aws_internet_gateway.out": {"vpc_id": ref("aws_vpc.net"), "tags": TAGS},
     "aws_route_table.out": {"vpc_id": ref("aws_vpc.net"), "tags": TAGS},
     "aws_route.out": {

@@ -46,6 +46,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "tag": {"key": "skyc-deployment", "value": "demo", "propagate_at_launch": True},
     },
     "aws_placement_group.gang": {"name": "demo", "strategy": "cluster", "tags": TAGS},
+    "aws_eip.node": {"domain": "vpc", "tags": TAGS},
     "aws_spot_instance_request.node": {
         "ami": "ami-0123456789abcdef0",
         "instance_type": "g5.xlarge",

@@ -15,6 +15,8 @@ from ..making import ROOT, Cloud, Making, Refusal
 ACCOUNT = "123456789012"
 
 PREFIXES = {
+    "aws_ec2_subnet_cidr_reservation": "scr-",
+    "aws_eip": "eipalloc-",
     "aws_instance": "i-",
     "aws_internet_gateway": "igw-",
     "aws_launch_template": "lt-",
@@ -52,6 +54,7 @@ NEWER = frozenset(
 
 ARNS = {
     "aws_autoscaling_group": "autoscaling:{region}:{account}:autoScalingGroup:{uuid}:autoScalingGroupName/{id}",
+    "aws_eip": "ec2:{region}:{account}:elastic-ip/{id}",
     "aws_iam_instance_profile": "iam::{account}:instance-profile/{id}",
     "aws_iam_role": "iam::{account}:role/{id}",
     "aws_instance": "ec2:{region}:{account}:instance/{id}",
@@ -72,6 +75,8 @@ ARNS = {
 CALLS = {
     "aws_autoscaling_group": ("Auto Scaling", "CreateAutoScalingGroup"),
     "aws_default_security_group": ("EC2", "DescribeSecurityGroups"),
+    "aws_ec2_subnet_cidr_reservation": ("EC2", "CreateSubnetCidrReservation"),
+    "aws_eip": ("EC2", "AllocateAddress"),
     "aws_iam_instance_profile": ("IAM", "CreateInstanceProfile"),
     "aws_iam_role": ("IAM", "CreateRole"),
     "aws_iam_role_policy": ("IAM", "PutRolePolicy"),
@@ -103,6 +108,8 @@ CALLS = {
 PHRASES = {
     "aws_autoscaling_group": "creating Auto Scaling Group ({name})",
     "aws_default_security_group": "reading Default Security Group",
+    "aws_ec2_subnet_cidr_reservation": "creating EC2 Subnet CIDR Reservation",
+    "aws_eip": "creating EC2 EIP",
     "aws_iam_instance_profile": "creating IAM Instance Profile ({name})",
     "aws_iam_role": "creating IAM Role ({name})",
     "aws_iam_role_policy": "putting IAM Role ({role}) Policy ({name})",
@@ -213,7 +220,9 @@ def fact(making: Making, name: str) -> Any:
         case "private_dns" | "public_dns":
             return f"ip-{making.private_ip('private_ip').replace('.', '-')}.{region}.compute.internal"
         case "subnet_id" if making.type == "aws_instance":
-            return f"subnet-{making.hex(17, 'default')}"
+            return _interface(making).get("subnet_id") or f"subnet-{making.hex(17, 'default')}"
+        case "private_ip" if making.type == "aws_instance":
+            return _interface(making).get("private_ip_address") or None
         case "bucket_domain_name" | "bucket_regional_domain_name":
             return f"{making.id}.s3.{region}.amazonaws.com"
         case "security_group_rule_id":
@@ -232,7 +241,7 @@ def zones(making: Making) -> tuple[str, ...]:
         return (given, by_id) if by_id else (given,)
     if by_id and by_id[-1].isdigit():
         return (f"{region}{chr(ord('a') + int(by_id[-1]) - 1)}", by_id)
-    subnets = making.known("vpc_zone_identifier") or [making.known("subnet_id")]
+    subnets = making.known("vpc_zone_identifier") or [making.known("subnet_id") or _interface(making).get("subnet_id")]
     found = [making.world.find(subnet, "aws_subnet") for subnet in subnets if subnet]
     names = [
         str(subnet.attributes.get(key)) for subnet in found if subnet for key in ("availability_zone", "availability_zone_id")
@@ -244,11 +253,22 @@ def size(making: Making) -> str:
     given = making.text("instance_type")
     if given:
         return given
+    return str(_template(making).get("instance_type") or "")
+
+
+def _template(making: Making) -> dict[str, Any]:
+    """What the launch template of a machine says."""
     for template in making.known("launch_template") or ():
         found = making.world.find(template.get("id") or template.get("name"), "aws_launch_template")
         if found is not None:
-            return str(found.attributes.get("instance_type") or "")
-    return ""
+            return dict(found.attributes)
+    return {}
+
+
+def _interface(making: Making) -> dict[str, Any]:
+    """The primary interface in it, if it names one."""
+    found: list[dict[str, Any]] = _template(making).get("network_interfaces") or [{}]
+    return found[0]
 
 
 def refuse(fault: str, making: Making, about: str) -> Refusal:
@@ -283,6 +303,8 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
             status, code, message = 503, errors.THROTTLED, "Request limit exceeded."
             if service != "EC2":
                 status, code, message = 400, errors.THROTTLED_ELSEWHERE, "Rate exceeded"
+        case "address-in-use":
+            status, code, message = 400, errors.ADDRESS_IN_USE, f"Address {making.text('private_ip')} is in use."
         case "denied":
             status = 403
             action = about or f"{service.lower().replace(' ', '')}:{PERMISSIONS.get(operation, operation)}"

@@ -14,6 +14,7 @@ NETWORK, COMPUTE, STORAGE = "Microsoft.Network", "Microsoft.Compute", "Microsoft
 
 PATHS = {
     "azurerm_application_security_group": (NETWORK, "applicationSecurityGroups"),
+    "azurerm_availability_set": (COMPUTE, "availabilitySets"),
     "azurerm_linux_virtual_machine": (COMPUTE, "virtualMachines"),
     "azurerm_linux_virtual_machine_scale_set": (COMPUTE, "virtualMachineScaleSets"),
     "azurerm_nat_gateway": (NETWORK, "natGateways"),
