@@ -42,11 +42,13 @@ CODES = {
     "InstanceLimitExceeded": Meaning(FailureKind.QUOTA, Reach.MACHINE_IN_REGION),
     "AddressLimitExceeded": _REGION,
     "InternetGatewayLimitExceeded": _REGION,
+    "NatGatewayLimitExceeded": _REGION,
     "RouteTableLimitExceeded": _REGION,
     "SecurityGroupLimitExceeded": _REGION,
     "SubnetLimitExceeded": _REGION,
     "VolumeLimitExceeded": _REGION,
     "MaxIOPSLimitExceeded": _REGION,
+    "VpcEndpointLimitExceeded": _REGION,
     "VpcLimitExceeded": _REGION,
     # IAM's word for all of its limits; those that a user can have raised are the account's.
     "LimitExceeded": Meaning(FailureKind.QUOTA, Reach.PROVIDER, re.compile(r"quota for \w+PerAccount")),

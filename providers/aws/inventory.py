@@ -36,6 +36,7 @@ class _Kind:
     operation: str
     rows: str
     id: str
+    filters: str = "Filters"
 
 
 _KINDS = {
@@ -43,6 +44,7 @@ _KINDS = {
     "internet-gateway": _Kind("aws_internet_gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
     "key-pair": _Kind("aws_key_pair", "describe_key_pairs", "KeyPairs", "KeyName"),
     "launch-template": _Kind("aws_launch_template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "natgateway": _Kind("aws_nat_gateway", "describe_nat_gateways", "NatGateways", "NatGatewayId", "Filter"),
     "network-interface": _Kind(
         "aws_network_interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
     ),
@@ -54,6 +56,7 @@ _KINDS = {
     ),
     "subnet": _Kind("aws_subnet", "describe_subnets", "Subnets", "SubnetId"),
     "volume": _Kind("aws_ebs_volume", "describe_volumes", "Volumes", "VolumeId"),
+    "vpc-endpoint": _Kind("aws_vpc_endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
     "vpc": _Kind("aws_vpc", "describe_vpcs", "Vpcs", "VpcId"),
 }
 _IN_USE = {"network-interface": "Status", "volume": "State"}
@@ -92,9 +95,12 @@ class Inventory:
                 yield owned("aws_instance", row["InstanceId"], _named(row))
         for name in sorted(kinds & set(_KINDS)):
             kind = _KINDS[name]
-            for row in self.account.pages("ec2", region, kind.operation, kind.rows, Filters=chosen):
+            for row in self.account.pages("ec2", region, kind.operation, kind.rows, **{kind.filters: chosen}):
                 # A network's own group goes with it, and a disk or an interface in use with its machine.
                 if row.get("GroupName") == "default" or row.get(_IN_USE.get(name, ""), "available") != "available":
+                    continue
+                # A gateway is listed for an hour after it has gone.
+                if str(row.get("State")).lower() in _LISTED_ONLY:
                     continue
                 yield owned(kind.type, row[kind.id], _named(row))
                 if name == "route-table":
@@ -182,18 +188,25 @@ class Inventory:
                 self._delete("ec2", region, "delete_vpc", VpcId=id_)
             case "aws_subnet":
                 self._end(self._inside(region, "subnet-id", id_), region)
+                self._end_gateways(region, lambda row: row["SubnetId"] == id_)
                 self._drop_interfaces("subnet-id", id_, region)
                 self._delete_subnet(id_, region)
             case "aws_security_group":
                 self._end(self._inside(region, "instance.group-id", id_), region)
                 self._drop_interfaces("group-id", id_, region)
                 self._delete("ec2", region, "delete_security_group", GroupId=id_)
-            case "aws_eip":
-                self._release(id_, region)
             case "aws_vpc_security_group_rule":
                 self._delete_rule(id_, region)
             case "aws_internet_gateway":
                 self._delete_gateway(id_, region)
+            case "aws_nat_gateway":
+                self._end_gateways(region, lambda row: row["NatGatewayId"] == id_)
+            case "aws_eip":
+                # It cannot go before the gateway that has it.
+                self._end_gateways(region, lambda row: id_ in {at.get("AllocationId") for at in row["NatGatewayAddresses"]})
+                self._release(id_, region)
+            case "aws_vpc_endpoint":
+                self._delete_endpoint(id_, region)
             case "aws_route_table":
                 self._delete_table(id_, region)
             case "aws_route":
@@ -233,6 +246,28 @@ class Inventory:
                 self.pause(3.0)
                 waited += 3.0
 
+    def _end_gateways(self, region: str, those: Callable[[Row], bool]) -> None:
+        """Delete NAT gateways and wait until they are gone: until then their address and their subnet cannot go."""
+        found = self.account.pages("ec2", region, "describe_nat_gateways", "NatGateways")
+        ids = [row["NatGatewayId"] for row in found if row["State"] not in _LISTED_ONLY and those(row)]
+        for id_ in ids:
+            self._delete("ec2", region, "delete_nat_gateway", NatGatewayId=id_)
+        waited = 0.0
+        while ids and waited < GONE_SECONDS:
+            rows = self.account.pages("ec2", region, "describe_nat_gateways", "NatGateways")
+            there = {row["NatGatewayId"] for row in rows if row["State"] not in _LISTED_ONLY}
+            ids = [id_ for id_ in ids if id_ in there]
+            if ids:
+                self.pause(3.0)
+                waited += 3.0
+
+    def _delete_endpoint(self, id_: str, region: str) -> None:
+        done = self._delete("ec2", region, "delete_vpc_endpoints", VpcEndpointIds=[id_])
+        for row in (done or {}).get("Unsuccessful", ()):
+            code = str(row.get("Error", {}).get("Code"))
+            if not code.endswith(".NotFound"):
+                raise Answered(f"EC2 does not delete {id_} ({code})", code)
+
     def _drop_interfaces(self, filter_: str, id_: str, region: str) -> None:
         """Those that a launch which failed left behind: no machine has them, and they keep what they are in."""
         alone = [{"Name": filter_, "Values": [id_]}, {"Name": "status", "Values": ["available"]}]
@@ -241,8 +276,11 @@ class Inventory:
 
     def _empty_network(self, id_: str, region: str) -> None:
         self._end(self._inside(region, "vpc-id", id_), region)
+        self._end_gateways(region, lambda row: row["VpcId"] == id_)
         self._drop_interfaces("vpc-id", id_, region)
         here = [{"Name": "vpc-id", "Values": [id_]}]
+        for row in self.account.pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=here):
+            self._delete_endpoint(row["VpcEndpointId"], region)
         for row in self.account.pages("ec2", region, "describe_security_groups", "SecurityGroups", Filters=here):
             if row["GroupName"] != "default":
                 self._delete("ec2", region, "delete_security_group", GroupId=row["GroupId"])
@@ -269,10 +307,11 @@ class Inventory:
 
     def _delete_gateway(self, id_: str, region: str) -> None:
         found = self._delete("ec2", region, "describe_internet_gateways", InternetGatewayIds=[id_])
-        for row in (found or {}).get("InternetGateways", ()):
-            for attachment in row["Attachments"]:
-                self._end(self._inside(region, "vpc-id", attachment["VpcId"]), region)
-                self._delete("ec2", region, "detach_internet_gateway", InternetGatewayId=id_, VpcId=attachment["VpcId"])
+        networks = [joined["VpcId"] for row in (found or {}).get("InternetGateways", ()) for joined in row["Attachments"]]
+        self._end_gateways(region, lambda row: row["VpcId"] in networks)
+        for vpc in networks:
+            self._end(self._inside(region, "vpc-id", vpc), region)
+            self._delete("ec2", region, "detach_internet_gateway", InternetGatewayId=id_, VpcId=vpc)
         self._delete("ec2", region, "delete_internet_gateway", InternetGatewayId=id_)
 
     def _delete_table(self, id_: str, region: str) -> None:
@@ -336,6 +375,8 @@ _SIMPLE = {
     "aws_network_interface": ("delete_network_interface", "NetworkInterfaceId"),
     "aws_placement_group": ("delete_placement_group", "GroupName"),
 }
+_LISTED_ONLY = frozenset({"deleted", "failed"})
+"""States of gateways and endpoints that are no more, or never were, and cost nothing."""
 _GONE = frozenset({"NoSuchBucket", "NoSuchEntity", "NoSuchTagSet", "NoSuchUpload"})
 
 

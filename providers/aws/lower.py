@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
 from ...compiler.ir import (
+    Addresses,
     FrozenMap,
     GroupPlacement,
     NodeGroup,
@@ -79,10 +80,10 @@ def lower(
 
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
-    alone = sum(group.group.num_nodes for group in groups) == 1
-    made = network(
-        site, [group.placement.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]), alone=alone
-    )
+    zones = [group.placement.zone for group in groups]
+    # The head is the first machine of the first group.
+    others = [group.placement.zone for group in groups if group is not groups[0] or group.group.num_nodes > 1]
+    made = network(site, zones, sorted(opened.items(), key=lambda item: item[0]), others=others)
     # ForceNew: key_name, public_key.
     key = site.tagged("aws_key_pair", "login", {"key_name": site.name, "public_key": site.context.access.login_key})
     rights = identity(site, task)
@@ -150,7 +151,8 @@ def _about_place(group: Group) -> Iterator[Diagnostic]:
 
 def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Diagnostic]:
     """Said of the account's quota where it would end an apply half-way."""
-    if context.network is not None and not context.network.public:
+    if context.public is not Addresses.ALL:
+        # One at most, and the gateway's.
         return
     wanted = [group for group in groups if has_late_address(group)]
     count = sum(group.group.num_nodes for group in wanted)
@@ -160,7 +162,7 @@ def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Dia
             f"`{field}` on `{PROVIDER}`: a machine with several network cards gets its public address as an Elastic IP, and {count} are"
             f" needed. An account has {efa.FREE_ADDRESSES} per region unless it asked for more."
         )
-        hint = "have the quota `EC2-VPC Elastic IPs` raised, or name a network of yours with `public: false`"
+        hint = "have the quota `EC2-VPC Elastic IPs` raised, or write `public: head` in config.yaml"
         yield warning("many-addresses", "The account may not have enough addresses", detail, subject=field, hint=hint)
 
 

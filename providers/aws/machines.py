@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING
 
 from ...compiler.ir import (
+    Addresses,
     FrozenMap,
     GroupPlacement,
     Market,
@@ -31,7 +32,8 @@ from ..rented.nodes import boot_of, devices, node_name, output
 from . import efa
 from .facts import DISK_GB, HIGH_SIZES, OPENS
 from .images import ROOT_DEVICE
-from .network import Network, head_address
+from .network import Network
+from .ranges import head_address
 from .resources import Site, ref
 
 HIGH_IOPS = 7_000
@@ -124,17 +126,19 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         packed = site.tagged("aws_placement_group", name, {"name": label, "strategy": "cluster"}, label=label)
         yield packed, None
     template = _template(site, group, shared, name, label)
-    yield template, None
     heads = template
-    if has_adapters(group) and group.first_rank == 0 and shared.network.fixed:
-        # An address stands with its interface, in the template. No group has an underscore in its name.
+    apart = shared.network.fixed or shared.network.public is Addresses.HEAD
+    yield template, None
+    if has_adapters(group) and group.first_rank == 0 and apart:
+        # Addresses and the subnet stand with the interface, in the template. No group has an underscore in its name.
         label = short(f"{site.name}-{name}_head", _MOST_NAME)
-        heads = _template(site, group, shared, f"{name}_head", label, head_address(group.placement.zone))
+        heads = _template(site, group, shared, f"{name}_head", label, head=True)
         yield heads, None
     for index in range(group.group.num_nodes):
-        node = _instance(site, group, shared, template if index else heads, packed, index)
-        public: Value = ref(node, "public_ip") if shared.network.public else ""
-        if has_late_address(group) and shared.network.public:
+        is_head = group.first_rank == 0 and index == 0
+        node = _instance(site, group, shared, heads if is_head else template, packed, index)
+        public: Value = ref(node, "public_ip") if shared.network.is_public(head=is_head) else ""
+        if has_late_address(group) and public:
             label = node_name(shared.task.id, group.group.name, index)
             late = efa.address(site, node, label, group.request.origin, shared.network.way_out)
             yield late, None
@@ -156,7 +160,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         )
 
 
-def _template(site: Site, group: Group, shared: Shared, name: str, label: str, private_ip: str | None = None) -> ResourceNode:
+def _template(site: Site, group: Group, shared: Shared, name: str, label: str, *, head: bool = False) -> ResourceNode:
     # Every change makes a new version, and a new version replaces the instances: neither labels nor the plan's tag stand here.
     lasting: dict[str, Value] = {
         key: tag for key, tag in tags(site.context, label).items() if key in (DEPLOYMENT_TAG, SITE_TAG)
@@ -177,10 +181,10 @@ def _template(site: Site, group: Group, shared: Shared, name: str, label: str, p
         # On the instance there may be no word of subnet, groups and addresses then.
         arguments["network_interfaces"] = efa.interfaces(
             group.placement.instance_type,
-            shared.network.subnets[group.placement.zone],
+            shared.network.head_subnet if head else shared.network.subnets[group.placement.zone],
             ref(shared.network.group),
-            public=shared.network.public,
-            private_ip=private_ip,
+            public=shared.network.is_public(head=head),
+            private_ip=head_address(group.placement.zone) if head and shared.network.fixed else None,
         )
         tagged.append("network-interface")
     arguments["tag_specifications"] = tuple(
@@ -217,13 +221,14 @@ def _instance(
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
     boot = _boot(name, group, site, head)
+    public = shared.network.is_public(head=is_head)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
         # ForceNew from here: subnet_id, private_ip, key_name, associate_public_ip_address, instance_market_options,
         # placement_group; and user_data because of the line after it.
         "key_name": ref(shared.key, "key_name"),
-        "user_data": _first_boot(shared, boot),
+        "user_data": _first_boot(shared, boot, public=public),
         "user_data_replace_on_change": True,
         # A machine that shuts itself down costs nothing any more.
         "instance_initiated_shutdown_behavior": "terminate",
@@ -231,9 +236,9 @@ def _instance(
     }
     if not has_adapters(group):
         arguments |= {
-            "subnet_id": shared.network.subnets[placement.zone],
-            # There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address.
-            "associate_public_ip_address": shared.network.public,
+            "subnet_id": shared.network.head_subnet if is_head else shared.network.subnets[placement.zone],
+            # SSH comes in and packages come through the machine's own address, or the head and the network's way out.
+            "associate_public_ip_address": public,
             "vpc_security_group_ids": (ref(shared.network.group),),
         }
         if is_head and shared.network.fixed:
@@ -251,14 +256,14 @@ def _instance(
         label=name,
         labels=dict(group.request.labels),
         origin=group.request.origin,
-        after=shared.network.way_out,
+        after=shared.network.way_out if is_head else (*shared.network.way_out, *shared.network.inside),
     )
     return node if has_adapters(group) else replace(node, ignore_changes=(*node.ignore_changes, *GONE_WHILE_STOPPED))
 
 
 GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 """A stopped machine has no public address, which the provider reads as if it had been made without one, and would replace the machine
-(hashicorp/terraform-provider-aws#33775). It is the same for all of ours."""
+(hashicorp/terraform-provider-aws#33775). What it says is in the first boot too."""
 
 
 def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
@@ -273,9 +278,9 @@ def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
     )
 
 
-def _first_boot(shared: Shared, boot: Boot) -> Value:
+def _first_boot(shared: Shared, boot: Boot, *, public: bool) -> Value:
     """It says that there is no public address, since the argument that does is not looked at again (GONE_WHILE_STOPPED)."""
-    after = "" if shared.network.public else "# no public address\n"
+    after = "" if public else "# no public address\n"
     if boot.head != UNKNOWN_HEAD:
         return user_data(boot) + after
     return told(boot, Ref(shared.head, "private_ip"), after=after)

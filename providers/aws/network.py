@@ -1,12 +1,12 @@
 """A site's network: its own VPC, one subnet per zone in use, a way out, and a firewall that is closed by default. Or the user's own
-network, in which only the firewall is made.
+network, in which only the firewall is made. Where the head alone has a public address, the others have subnets of their own, whose way
+out is a NAT gateway (`inside.py`).
 
 Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the cluster itself.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,47 +15,33 @@ from ...compiler.ir import Addresses, ResourceAddress, ResourceNode, SpecPath, V
 from ..base import ExistingNetwork
 from ..rented.networks import IdForm
 from ..rented.ports import SSH, PortRange
+from .inside import inside
+from .ranges import CIDR, head_address, zone_range
 from .resources import Site, ref
-
-CIDR = ipaddress.IPv4Network("10.64.0.0/16")
-"""Of every site. Sites are not joined, so they may share it."""
-_SUBNETS = tuple(CIDR.subnets(new_prefix=20))
-_FIRST_HOST = 10
-"""AWS keeps the first four addresses of a subnet."""
+from .subnets import in_order, subnet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     resources: tuple[ResourceNode, ...]
     subnets: dict[str | None, Value]
-    """Zone → the id of its subnet."""
+    """Zone → the id of the subnet for its machines, but the head where that has a public address alone."""
+    head_subnet: Value
     fixed: bool
     """The ranges are skyc's, so the head has an address that is known before anything exists."""
-    public: bool
-    """Machines have an address outside of it."""
+    public: Addresses
+    """Which machines have an address outside of it."""
     group: ResourceNode
     """The nodes' security group."""
     way_out: tuple[ResourceAddress, ...]
     """What must be there before a machine boots, which fetches packages and takes an address, and go after it: a gateway cannot be taken
     from a network with public addresses in use."""
+    inside: tuple[ResourceAddress, ...] = ()
+    """What besides must be there before a machine without a public address boots: the head does not wait for a NAT gateway."""
 
-
-def zone_number(zone: str | None) -> int:
-    """The number at the end of a zone id (`use1-az4` → 4); 0 when AWS chooses the zone.
-
-    A subnet's range follows from its zone alone: another zone coming into use moves no subnet, since a new range replaces it.
-    """
-    match = re.search(r"-az(\d+)$", zone or "")
-    return int(match[1]) if match else 0
-
-
-def zone_range(zone: str | None) -> ipaddress.IPv4Network:
-    return _SUBNETS[zone_number(zone) % len(_SUBNETS)]
-
-
-def head_address(zone: str | None) -> str:
-    """The head's address, fixed so that every other machine knows it before anything exists, and a new head has it again."""
-    return str(zone_range(zone)[_FIRST_HOST])
+    def is_public(self, *, head: bool) -> bool:
+        """Whether a machine, the head or another, has an address outside of it."""
+        return self.public is Addresses.ALL or (head and self.public is Addresses.HEAD)
 
 
 def ssh_ranges(ssh_from: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +67,8 @@ def existing(
         resources=(group, *rules),
         subnets={zone: own.subnet(zone) for zone in zones},
         fixed=False,
-        public=site.context.public is not Addresses.NONE,
+        head_subnet=own.subnet(zones[0]),
+        public=site.context.public,
         group=group,
         way_out=_egress(rules),
     )
@@ -102,10 +89,14 @@ def _egress(nodes: Sequence[ResourceNode]) -> tuple[ResourceAddress, ...]:
 
 
 def network(
-    site: Site, zones: Sequence[str | None], ports: Sequence[tuple[PortRange, SpecPath]], *, alone: bool = False
+    site: Site,
+    zones: Sequence[str | None],
+    ports: Sequence[tuple[PortRange, SpecPath]],
+    *,
+    others: Sequence[str | None] = (),
 ) -> Network:
-    """`zones`: of the groups, the head's first. `ports`: what the task opens, each with the place in its file. `alone`: the head is the
-    only machine, so that nobody could take its address."""
+    """`zones`: of the groups, the head's first. `ports`: what the task opens, each with the place in its file. `others`: zones of the
+    machines beside the head; with none, nobody could take its address."""
     if site.context.network is not None:
         return existing(site, site.context.network, zones, ports)
     # ForceNew: cidr_block.
@@ -122,24 +113,27 @@ def network(
     group = _group(site, ref(vpc))
     subnets: dict[str | None, ResourceNode] = {}
     joined: list[ResourceNode] = []
-    for zone in sorted(set(zones), key=lambda zone: (zone is not None, zone)):
-        # ForceNew: cidr_block, availability_zone_id. By id, since a zone's name means another place in every account.
-        where: dict[str, Value] = {"vpc_id": ref(vpc), "cidr_block": str(zone_range(zone)), "map_public_ip_on_launch": False}
-        if zone is not None:
-            where["availability_zone_id"] = zone
-        label = zone or "any"
-        subnets[zone] = site.tagged("aws_subnet", label, where, label=f"{site.name}-{label}")
-        association: dict[str, Value] = {"subnet_id": ref(subnets[zone]), "route_table_id": ref(table)}
-        joined.append(site.untagged("aws_route_table_association", label, association))
+    head_only = site.context.public is Addresses.HEAD
+    for zone in in_order(zones[:1] if head_only else zones):
+        subnets[zone], association = subnet(site, vpc, table, zone, zone_range(zone), zone or "any")
+        joined.append(association)
+    head_subnet = subnets[zones[0]]
+    way = inside(site, vpc, table, zones[0], others) if head_only and others else None
     rules = tuple(_rules(site, group, ports))
-    kept = () if alone else (_kept_for_head(site, subnets[zones[0]], zones[0]),)
+    # Alone in its subnet nobody takes the head's address.
+    kept = () if head_only or not others else (_kept_for_head(site, head_subnet, zones[0]),)
+    made = (vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *kept, *rules)
+    if way is not None:
+        made, subnets = (*made, *way.resources), dict(way.subnets)
     return Network(
-        resources=(vpc, gateway, table, closed, route, group, *subnets.values(), *joined, *kept, *rules),
-        subnets={zone: ref(subnet) for zone, subnet in subnets.items()},
+        resources=made,
+        subnets={zone: ref(found) for zone, found in subnets.items()},
+        head_subnet=ref(head_subnet),
         fixed=True,
-        public=True,
+        public=site.context.public,
         group=group,
         way_out=_egress((route, *joined, *kept, *rules)),
+        inside=_egress(way.joined) if way is not None else (),
     )
 
 

@@ -96,6 +96,7 @@ PLAIN = frozenset(
         "aws_autoscaling_group",
         "aws_ec2_subnet_cidr_reservation",
         "aws_internet_gateway",
+        "aws_nat_gateway",
         "aws_placement_group",
         "aws_route",
         "aws_route_table",

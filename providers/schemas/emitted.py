@@ -36,6 +36,7 @@ AWS = SchemaOrigin(
         "route",
         "route_table_association",
         "internet_gateway",
+        "nat_gateway",
         "vpc_endpoint",
         "eip",
         "security_group",

@@ -4,6 +4,8 @@
 - A machine whose groups came with its network interface has none.
 - Changing any other attribute of a machine takes its groups away.
 - The description of a rule that names a group is forgotten.
+- Tags call a NAT gateway otherwise, and a list of gateways looks at no tags.
+- An endpoint whose route went with its table cannot go any more.
 - A machine that is gone keeps its private address, so that no other can be made there.
 - A launch template's network interfaces are not made, and no machine has several network cards.
 - An Elastic IP has another type among tags than EC2's.
@@ -36,7 +38,7 @@ def _attach(backend: Any, machine: Any, row: dict[str, Any]) -> None:
 
 def repair(patch: pytest.MonkeyPatch) -> None:
     from moto.ec2 import utils
-    from moto.ec2.models import instances, launch_templates, security_groups
+    from moto.ec2.models import instances, launch_templates, nat_gateways, security_groups, vpcs
 
     made = launch_templates.LaunchTemplateVersion.__init__
 
@@ -83,6 +85,24 @@ def repair(patch: pytest.MonkeyPatch) -> None:
             subnet.del_subnet_ip(address)
         return before
 
+    listed = nat_gateways.NatGatewayBackend.describe_nat_gateways
+
+    def gateways(self: Any, filters: Any, nat_gateway_ids: Any) -> list[Any]:
+        wanted = {name.removeprefix("tag:"): values for name, values in (filters or {}).items() if name.startswith("tag:")}
+        tags = {item.id: {tag["key"]: tag["value"] for tag in item.get_tags()} for item in self.nat_gateways.values()}
+        found = listed(self, filters, nat_gateway_ids)
+        return [item for item in found if all(tags[item.id].get(name) in values for name, values in wanted.items())]
+
+    unlinked = vpcs.VPCBackend.delete_vpc_endpoints
+
+    def endpoints(self: Any, vpce_ids: list[str] | None = None) -> None:
+        for found in (self.vpc_end_points[id_] for id_ in vpce_ids or () if id_ in self.vpc_end_points):
+            found.route_table_ids = [id_ for id_ in found.route_table_ids if id_ in self.route_tables]
+        unlinked(self, vpce_ids)
+
+    patch.setattr(vpcs.VPCBackend, "delete_vpc_endpoints", endpoints)
+    patch.setattr(nat_gateways.NatGatewayBackend, "describe_nat_gateways", gateways)
+    patch.setitem(utils.EC2_PREFIX_TO_RESOURCE, "nat", "natgateway")
     patch.setitem(utils.EC2_PREFIX_TO_RESOURCE, "eipalloc", "elastic-ip")
     patch.setattr(instances.Instance, "terminate", ended)
     patch.setattr(launch_templates.LaunchTemplateVersion, "__init__", version)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skyc.compiler.ir import Accelerator, FrozenMap, Ref, ResourceAddress
+from skyc.compiler.ir import Accelerator, Addresses, FrozenMap, Ref, ResourceAddress
 from skyc.providers.aws import efa
 from skyc.providers.aws.lower import check_graph
 from skyc.providers.aws.provider import AwsProvider
@@ -136,19 +136,36 @@ def test_more_addresses_than_an_account_has_are_said() -> None:
     assert "many-addresses" not in fast(FOUR, A100, nodes=5)[1]
     assert "many-addresses" in fast(FOUR, A100, nodes=6)[1]
     assert "many-addresses" not in fast(ONE, nodes=6)[1]
-    private = ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"}), public=False)
-    assert "many-addresses" not in fast(FOUR, A100, nodes=6, context=replace(CONTEXT, network=private))[1]
+    for public in (Addresses.HEAD, Addresses.NONE):
+        assert "many-addresses" not in fast(FOUR, A100, nodes=6, context=replace(CONTEXT, public=public))[1]
 
 
 def test_in_a_network_of_the_users_the_head_is_as_the_others() -> None:
-    own = ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"}), public=False)
-    graph, _ = fast(FOUR, A100, context=replace(CONTEXT, network=own))
+    own = replace(
+        CONTEXT, network=ExistingNetwork(id="vpc-1", subnets=FrozenMap({"use1-az1": "subnet-1"})), public=Addresses.NONE
+    )
+    graph, _ = fast(FOUR, A100, context=own)
     kinds = types(graph)
     (template,) = kinds["aws_launch_template"]
     assert "aws_eip" not in kinds and template["network_interfaces"][0]["subnet_id"] == "subnet-1"
     assert {row["address"] for row in graph.outputs["nodes"]} == {""}
-    graph, _ = fast(ONE, context=replace(CONTEXT, network=own))
+    graph, _ = fast(ONE, context=own)
     assert types(graph)["aws_launch_template"][0]["network_interfaces"][0]["associate_public_ip_address"] == "false"
+
+
+@pytest.mark.parametrize("machine", [ONE, FOUR])
+def test_a_head_that_alone_has_an_address_is_in_another_subnet_than_the_others(machine: str) -> None:
+    graph, _ = fast(machine, A100 if machine == FOUR else (), context=replace(CONTEXT, public=Addresses.HEAD))
+    rows = {str(node.address): node.arguments for node in graph.resources}
+    head, others = (rows[f"aws_launch_template.main{name}"]["network_interfaces"][0] for name in ("_head", ""))
+    assert (str(head["subnet_id"]), str(others["subnet_id"])) == (
+        "${aws_subnet.use1-az1.id}",
+        "${aws_subnet.inside-use1-az1.id}",
+    )
+    late = [name for name in rows if name.startswith("aws_eip.") and name != "aws_eip.nat"]
+    assert late == (["aws_eip.main-0"] if machine == FOUR else [])
+    addresses = [row["address"] for row in graph.outputs["nodes"]]
+    assert addresses[0] != "" and set(addresses[1:]) == {""}
 
 
 @pytest.mark.parametrize(

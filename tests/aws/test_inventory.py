@@ -46,6 +46,15 @@ def leave(account: Any, deployment: str, *, network: str) -> None:
         RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway["InternetGatewayId"]
     )
     ec2.associate_route_table(RouteTableId=table["RouteTableId"], SubnetId=subnet)
+    address = ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", deployment))["AllocationId"]
+    ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address, TagSpecifications=tagged("natgateway", deployment))
+    ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName=f"com.amazonaws.{REGION}.s3",
+        VpcEndpointType="Gateway",
+        RouteTableIds=[table["RouteTableId"]],
+        TagSpecifications=tagged("vpc-endpoint", deployment),
+    )
     group = ec2.create_security_group(
         GroupName="nodes", Description="d", VpcId=vpc, TagSpecifications=tagged("security-group", deployment)
     )["GroupId"]
@@ -89,11 +98,13 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, account: Any, backwar
     assert sorted(item.type for item in found) == [
         "aws_ec2_subnet_cidr_reservation",
         "aws_eip",
+        "aws_eip",
         "aws_iam_instance_profile",
         "aws_iam_role",
         "aws_instance",
         "aws_internet_gateway",
         "aws_key_pair",
+        "aws_nat_gateway",
         "aws_network_interface",
         "aws_route",
         "aws_route_table",
@@ -101,6 +112,7 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, account: Any, backwar
         "aws_security_group",
         "aws_subnet",
         "aws_vpc",
+        "aws_vpc_endpoint",
     ]
     others = provider.observe(DeploymentId(f"{name}-other"), home=tmp_path)
     for item in sorted(found, key=lambda item: item.id, reverse=backwards):

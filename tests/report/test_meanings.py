@@ -74,7 +74,7 @@ def found(sites: tuple[ChangeSet, ...]) -> list[Caution]:
 
 
 LETS_OUT = (
-    *("aws_route.out", "aws_vpc_security_group_egress_rule.all", "ibm_is_security_group_rule.all-out"),
+    *("aws_route.inside", "aws_route.out", "aws_vpc_security_group_egress_rule.all", "ibm_is_security_group_rule.all-out"),
     # A second fence behind the first, and a rule that closes.
     *("ibm_is_network_acl.nodes", "azurerm_network_security_rule.closed"),
 )

@@ -17,6 +17,12 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "route_table_ids": [ref("aws_route_table.out")],
         "tags": TAGS,
     },
+    "aws_eip.nat": {"domain": "vpc", "tags": TAGS},
+    "aws_nat_gateway.nat": {
+        "allocation_id": ref("aws_eip.nat", "allocation_id"),
+        "subnet_id": ref("aws_subnet.a"),
+        "tags": TAGS,
+    },
     "aws_default_security_group.none": {"vpc_id": ref("aws_vpc.net"), "tags": TAGS},
     "aws_vpc_security_group_egress_rule.all": {
         "security_group_id": ref("aws_security_group.nodes"),
@@ -46,7 +52,6 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "tag": {"key": "skyc-deployment", "value": "demo", "propagate_at_launch": True},
     },
     "aws_placement_group.gang": {"name": "demo", "strategy": "cluster", "tags": TAGS},
-    "aws_eip.node": {"domain": "vpc", "tags": TAGS},
     "aws_spot_instance_request.node": {
         "ami": "ami-0123456789abcdef0",
         "instance_type": "g5.xlarge",

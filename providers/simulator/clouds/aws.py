@@ -20,6 +20,7 @@ PREFIXES = {
     "aws_instance": "i-",
     "aws_internet_gateway": "igw-",
     "aws_launch_template": "lt-",
+    "aws_nat_gateway": "nat-",
     "aws_route_table": "rtb-",
     "aws_route_table_association": "rtbassoc-",
     "aws_security_group": "sg-",
@@ -84,6 +85,7 @@ CALLS = {
     "aws_internet_gateway": ("EC2", "CreateInternetGateway"),
     "aws_key_pair": ("EC2", "ImportKeyPair"),
     "aws_launch_template": ("EC2", "CreateLaunchTemplate"),
+    "aws_nat_gateway": ("EC2", "CreateNatGateway"),
     "aws_placement_group": ("EC2", "CreatePlacementGroup"),
     "aws_route": ("EC2", "CreateRoute"),
     "aws_route_table": ("EC2", "CreateRouteTable"),
@@ -117,6 +119,7 @@ PHRASES = {
     "aws_internet_gateway": "creating EC2 Internet Gateway",
     "aws_key_pair": "importing EC2 Key Pair ({key_name})",
     "aws_launch_template": "creating EC2 Launch Template ({name})",
+    "aws_nat_gateway": "creating EC2 NAT Gateway",
     "aws_placement_group": "creating EC2 Placement Group ({name})",
     "aws_route": "creating Route in Route Table ({route_table_id})",
     "aws_route_table": "creating Route Table",
@@ -158,11 +161,12 @@ TAKEN = {
 }
 
 HOLDERS = {
+    "aws_eip": frozenset({"aws_nat_gateway"}),
     "aws_iam_role": frozenset({"aws_iam_instance_profile", "aws_iam_role_policy"}),
     "aws_placement_group": frozenset({"aws_instance"}),
     "aws_route_table": frozenset({"aws_route_table_association"}),
     "aws_security_group": frozenset({"aws_instance", "aws_spot_instance_request"}),
-    "aws_subnet": frozenset({"aws_instance", "aws_spot_instance_request"}),
+    "aws_subnet": frozenset({"aws_instance", "aws_nat_gateway", "aws_spot_instance_request"}),
     "aws_vpc": frozenset({"aws_internet_gateway", "aws_route_table", "aws_security_group", "aws_subnet"}),
 }
 
@@ -219,6 +223,8 @@ def fact(making: Making, name: str) -> Any:
             return {"aws_instance": "running", "aws_spot_instance_request": "active"}.get(making.type, "available")
         case "private_dns" | "public_dns":
             return f"ip-{making.private_ip('private_ip').replace('.', '-')}.{region}.compute.internal"
+        case "allocation_id" if making.type == "aws_eip":
+            return making.id
         case "subnet_id" if making.type == "aws_instance":
             return _interface(making).get("subnet_id") or f"subnet-{making.hex(17, 'default')}"
         case "private_ip" if making.type == "aws_instance":
