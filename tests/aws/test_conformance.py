@@ -13,10 +13,6 @@ class TestAws(ProviderConformance):
     def make_provider(self) -> Provider:
         return AwsProvider()
 
-    # Not implemented: in a network of skyc's own every machine has an address here.
-    test_a_head_alone_can_have_an_address = pytest.mark.xfail(strict=True, reason="aws: no NAT gateway is made yet")(
-        ProviderConformance.test_a_head_alone_can_have_an_address
-    )
     # Not implemented: nodes are not logged in to yet, so nothing can be put on them.
     test_a_whole_life = pytest.mark.skip(reason="aws: no machine to log in to without an account")(
         ProviderConformance.test_a_whole_life
