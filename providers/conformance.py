@@ -26,6 +26,7 @@ from ..compiler.diagnostics import Diagnostic, Severity, SkycError, has_errors
 from ..compiler.ir import (
     BUCKET_FACTS,
     AcceleratorRequest,
+    Addresses,
     Bound,
     DeploymentId,
     FailureKind,
@@ -203,6 +204,23 @@ class ProviderConformance(CatalogConformance):
         after = {node.address: canonical(node.arguments) for node in large.resources}
         assert before.items() <= after.items(), "growing a group changes nodes that were there before"
 
+    def test_a_head_alone_can_have_an_address(self, tmp_path: Path) -> None:
+        """The others are reached through it, and with one node nothing is made for what is not there."""
+        provider = self.make_provider()
+        if Capability.HEAD_ADDRESS not in provider.capabilities:
+            return
+
+        def rows(num_nodes: int, public: Addresses) -> tuple[set[str], list[bool]]:
+            graph, said = self._lower(tmp_path, self.example_task(tmp_path), num_nodes, public=public)
+            assert graph is not None and not has_errors(said), said
+            nodes = graph.outputs["nodes"]
+            assert isinstance(nodes, tuple)
+            reached = [row["address"] != "" for row in nodes if isinstance(row, FrozenMap)]
+            return {str(node.address) for node in graph.resources}, reached
+
+        assert rows(3, Addresses.HEAD)[1] == [True, False, False] and rows(3, Addresses.ALL)[1] == [True] * 3
+        assert rows(1, Addresses.HEAD) == rows(1, Addresses.ALL)
+
     def test_no_outputs_are_no_nodes(self) -> None:
         assert self.make_provider().nodes({}) == (), "a site without outputs has nodes"
 
@@ -293,11 +311,13 @@ class ProviderConformance(CatalogConformance):
 
         return NodeRuntime(python=f"{sys.version_info.major}.{sys.version_info.minor}")
 
-    def _lower(self, home: Path, task: Task, num_nodes: int = 1) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
+    def _lower(
+        self, home: Path, task: Task, num_nodes: int = 1, *, public: Addresses = Addresses.ALL
+    ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         provider = self.make_provider()
         task = replace(task, groups=tuple(replace(group, num_nodes=num_nodes) for group in task.groups))
         context = self._context(home, SiteId(f"{task.id}.{provider.name}"))
-        return provider.lower(task, self._placements(provider.catalog(home=home), task), context)
+        return provider.lower(task, self._placements(provider.catalog(home=home), task), replace(context, public=public))
 
     def _context(self, home: Path, site: SiteId) -> LowerContext:
         return LowerContext(

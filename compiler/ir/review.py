@@ -78,6 +78,8 @@ class Opening:
     """Texts (or `true`) that open it; for REACH also every range that is a good part of the world. Empty, and not REACH: any value."""
     when: FrozenMap[str] = field(default_factory=FrozenMap)
     """Path → the text it has to have too. What a plan does not tell is taken to be so."""
+    unless: FrozenMap[str] = field(default_factory=FrozenMap)
+    """Path → the text, or `*` for any, with which it opens nothing. What a plan does not tell is no text."""
     ports: tuple[str, ...] = ()
     """Paths of the ports it opens."""
 

@@ -40,7 +40,7 @@ _RISKS = {Exposure.REACH: Risk.REACH, Exposure.DATA: Risk.DATA}
 def cautions_of(
     rows: tuple[ChangeRow, ...], groups: tuple[GroupRow, ...], meanings: Meanings, *, environment: str
 ) -> tuple[Caution, ...]:
-    """The gravest first, then by subject. Public addresses are one caution for all machines: every rented one has one."""
+    """The gravest first, then by subject. Public addresses are one caution for all machines that get one."""
     found = [caution for row in rows for caution in _of_change(row, meanings.get(row.change.type, NOTHING))]
     found = _together(found, {row.name for row in rows if _holds_nothing(row, meanings)})
     addresses = [row.name for row in rows if _gets_address(row.change, meanings.get(row.change.type, NOTHING))]
@@ -122,6 +122,8 @@ def _opens(change: ResourceChange, opening: Opening) -> bool:
         told = _told(change, path)
         if told is not None and wanted not in told:
             return False
+    if any(value in ("*", told) for path, value in opening.unless.items() for told in _told(change, path) or ()):
+        return False
     if not opening.path:
         return change.action is Action.CREATE
     after = _told(change, opening.path)

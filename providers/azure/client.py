@@ -26,6 +26,7 @@ VERSIONS = {
     "microsoft.compute/virtualmachines": "2024-03-01",
     "microsoft.managedidentity/userassignedidentities": "2023-01-31",
     "microsoft.network/applicationsecuritygroups": "2024-05-01",
+    "microsoft.network/natgateways": "2024-05-01",
     "microsoft.network/networkinterfaces": "2024-05-01",
     "microsoft.network/networksecuritygroups": "2024-05-01",
     "microsoft.network/publicipaddresses": "2024-05-01",

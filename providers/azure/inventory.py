@@ -41,6 +41,7 @@ _TYPES = {
         "azurerm_user_assigned_identity",
         "Microsoft.ManagedIdentity/userAssignedIdentities",
     ),
+    "microsoft.network/natgateways": ("azurerm_nat_gateway", "Microsoft.Network/natGateways"),
     "microsoft.network/networkinterfaces": ("azurerm_network_interface", "Microsoft.Network/networkInterfaces"),
     "microsoft.network/networksecuritygroups": ("azurerm_network_security_group", "Microsoft.Network/networkSecurityGroups"),
     "microsoft.network/publicipaddresses": ("azurerm_public_ip", "Microsoft.Network/publicIPAddresses"),
@@ -142,7 +143,11 @@ class Inventory:
             case "microsoft.network/networkinterfaces":
                 users = [properties.get("virtualMachine")]
             case "microsoft.network/publicipaddresses":
-                users = [_above(properties.get("ipConfiguration"), "/ipConfigurations/")]
+                users = [_above(properties.get("ipConfiguration"), "/ipConfigurations/"), properties.get("natGateway")]
+            case "microsoft.network/natgateways":
+                users = []
+                for subnet in _rows(properties, "subnets"):
+                    self._take_from(str(subnet.get("id")), "natGateway")
             case "microsoft.network/virtualnetworks":
                 users = [
                     _above(used, "/ipConfigurations/")
@@ -158,7 +163,8 @@ class Inventory:
                 # On interfaces it is where the network is the user's. A subnet that has it is ours.
                 users = list(_rows(properties, "networkInterfaces"))
                 for subnet in _rows(properties, "subnets"):
-                    self._leave_open(str(subnet.get("id")))
+                    # Addresses of the Standard kind let nothing in without one.
+                    self._take_from(str(subnet.get("id")), "networkSecurityGroup")
             case "microsoft.managedidentity/userassignedidentities":
                 users = []
                 self._take_roles(id_, properties)
@@ -182,11 +188,11 @@ class Inventory:
         if isinstance(disk, str):
             self.arm.delete(written(disk))
 
-    def _leave_open(self, id_: str) -> None:
-        """Take a subnet's security group away. Addresses of the Standard kind let nothing in without one."""
+    def _take_from(self, id_: str, what: str) -> None:
+        """Take its security group, or its NAT gateway, away from a subnet."""
         subnet = self.arm.get(id_)
         if subnet is not None:
-            properties = {name: value for name, value in _properties(subnet).items() if name != "networkSecurityGroup"}
+            properties = {name: value for name, value in _properties(subnet).items() if name != what}
             self.arm.put(id_, {**subnet, "properties": properties})
 
     def _take_roles(self, id_: str, properties: Row) -> None:

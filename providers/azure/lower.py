@@ -90,7 +90,7 @@ def lower(
 
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
-    made = network(site, sorted(opened.items(), key=lambda item: item[0]))
+    made = network(site, sum(group.group.num_nodes for group in groups), sorted(opened.items(), key=lambda item: item[0]))
     rights = identity(site, task)
     shared = Shared(
         task=task,

@@ -1,4 +1,4 @@
-"""A group's machines: for each node a public address, a network interface and a virtual machine.
+"""A group's machines: for each node a public address where it has one, a network interface and a virtual machine.
 
 Contract: pure. A scale set would hide the single node, which is what the runtime replaces and a reviewer looks for.
 """
@@ -25,7 +25,7 @@ from ...compiler.ir import (
 from ..rented import nodes
 from ..rented.cloud_init import UNBOUND_MEMORY, USER, ray_settings, user_data
 from ..rented.names import short
-from ..rented.networks import UNKNOWN_HEAD, told
+from ..rented.networks import UNKNOWN_HEAD, has_address, told
 from .facts import DISK_GB, DISK_SIZES, OPENS
 from .images import Image
 from .network import HEAD, Network
@@ -123,7 +123,8 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         packed = site.placed("azurerm_proximity_placement_group", name, {"name": short(name, 80)})
         yield packed, None
     for index in range(group.group.num_nodes):
-        address = _address(site, group, shared, index) if shared.network.public else None
+        reached = has_address(site.context, is_head=_is_head(group, index))
+        address = _address(site, group, shared, index) if reached else None
         interface = _interface(site, group, shared, address, index)
         joined = tuple(_joined(site, group, shared, interface, index))
         machine = _machine(site, group, shared, (interface, *joined), packed, index)
@@ -134,7 +135,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
 
 
 def _address(site: Site, group: Group, shared: Shared, index: int) -> ResourceNode:
-    """There is no NAT gateway of ours: SSH comes in and packages come through the machine's own address."""
+    """SSH comes in through it, and packages too where there is no NAT gateway."""
     name = machine_name(shared.task, group, index)
     # ForceNew: name, sku, zones.
     arguments: dict[str, Value] = {"name": f"{name}-ip", "sku": "Standard", "allocation_method": "Static"}
@@ -233,7 +234,7 @@ def _machine(
         arguments,
         labels=dict(group.request.labels),
         origin=group.request.origin,
-        after=tuple(node.address for node in (*joined, *shared.rights[1:])),
+        after=tuple(node.address for node in (*joined, *shared.rights[1:])) + shared.network.way_out,
     )
 
 

@@ -1,5 +1,5 @@
-"""A site's network: its own, with one subnet and a firewall that is closed by default. Or the user's own network, in which nothing is
-made: the firewall is put on each machine's interface, beside what the subnet has.
+"""A site's network: its own, with one subnet, a firewall that is closed by default, and a NAT gateway where machines have no addresses.
+Or the user's own network, in which nothing is made: the firewall is put on each machine's interface, beside what the subnet has.
 
 Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the machines themselves: the subnet's own
 addresses, or in a network of the user's, which is shared, the members of an application security group.
@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import Diagnostic, warning
-from ...compiler.ir import Addresses, FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import EVERY_ZONE, ExistingNetwork
-from ..rented.networks import IdForm
+from ..rented.networks import IdForm, has_address, needs_way_out
 from ..rented.ports import SSH, PortRange
 from .resources import GROUP, Site, ref
 
@@ -31,6 +31,8 @@ HEAD = str(SUBNET[-2])
 addresses from the low end, so a worker that is made first never takes this one."""
 CLUSTER, OPEN_SSH, OPEN_PORTS, CLOSED = 100, 200, 300, 4096
 """Priorities; 4096 is the last, before Azure's own rules."""
+OUT_ADDRESS = "out"
+"""Name of the NAT gateway's address. A machine's ends in `-ip`."""
 INTERNET = "Internet"
 """Azure's word for all addresses outside of the network."""
 
@@ -60,8 +62,8 @@ class Network:
     """Zone → its subnet; EVERY_ZONE: of all that are not named."""
     firewall: tuple[ResourceAddress, ...]
     """What must be there before an interface is, and go after it."""
-    public: bool = True
-    """Machines have an address outside of it."""
+    way_out: tuple[ResourceAddress, ...] = ()
+    """What must be there before a machine boots, which fetches packages, and go after it."""
     joins: Joins | None = None
     """None: the firewall is the subnet's, and the head's address is HEAD."""
 
@@ -69,10 +71,10 @@ class Network:
         return self.subnets.get(zone or EVERY_ZONE, next(iter(self.subnets.values())))
 
 
-def network(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
-    """`ports`: what the task opens, each with the place in its file, sorted."""
+def network(site: Site, nodes: int, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    """`ports`: what the task opens, each with the place in its file, sorted. `nodes`: how many the site has."""
     own = site.context.network
-    return _own(site, ports) if own is None else _existing(site, own, ports)
+    return _own(site, nodes, ports) if own is None else _existing(site, own, ports)
 
 
 def strangers(own: ExistingNetwork) -> Iterator[str]:
@@ -90,19 +92,21 @@ def _existing(site: Site, own: ExistingNetwork, ports: Sequence[tuple[PortRange,
         source={"source_application_security_group_ids": inside},
         destination={"destination_application_security_group_ids": inside},
         # Azure's word for the internet leaves out what comes through a peering or a gateway, as it does where no address is public.
-        everybody=INTERNET if site.context.public is not Addresses.NONE else "*",
+        everybody=INTERNET if has_address(site.context, is_head=True) else "*",
     )
     rules = tuple(_rules(site, firewall, nodes, ports))
     return Network(
         resources=(members, firewall, *rules),
         subnets=FrozenMap(own.subnets),
         firewall=tuple(sorted((rule.address for rule in rules), key=str)),
-        public=site.context.public is not Addresses.NONE,
         joins=Joins(firewall=firewall, members=members),
     )
 
 
-def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+def _own(site: Site, nodes: int, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    leads_out = needs_way_out(site.context, nodes)
+    # Blob storage, beside the NAT gateway, which is paid by what goes through it. Only what is in the region goes this way.
+    near: dict[str, Value] = {"service_endpoints": ("Microsoft.Storage",)} if leads_out else {}
     # ForceNew of all here: name, resource_group_name, location.
     net = site.placed("azurerm_virtual_network", "site", {"name": "network", "address_space": (CIDR,)})
     subnet = site.untagged(
@@ -115,6 +119,7 @@ def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
             "address_prefixes": (str(SUBNET),),
             # A machine whose address was forgotten reaches nothing, where Azure would lend it one of nobody's.
             "default_outbound_access_enabled": False,
+            **near,
         },
     )
     firewall = site.placed("azurerm_network_security_group", "nodes", {"name": "nodes"})
@@ -126,11 +131,35 @@ def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
         # Never in force without the rule that closes it.
         after=tuple(rule.address for rule in rules if rule.arguments["access"] == "Deny"),
     )
+    way_out = tuple(_way_out(site, subnet)) if leads_out else ()
     return Network(
-        resources=(net, subnet, firewall, *rules, association),
+        resources=(net, subnet, firewall, *rules, association, *way_out),
         subnets=FrozenMap[Value]({EVERY_ZONE: ref(subnet)}),
         firewall=tuple(sorted((association.address, *(rule.address for rule in rules)), key=str)),
+        way_out=tuple(node.address for node in way_out if node.address.type.endswith("_association")),
     )
+
+
+def _way_out(site: Site, subnet: ResourceNode) -> Iterator[ResourceNode]:
+    """A NAT gateway with an address of its own. All machines of the subnet go out through it, the head too, whose own address is then for
+    who comes in (learn.microsoft.com/azure/nat-gateway/nat-overview). It has no zone: one for each zone would need a subnet for each, and
+    machines without a zone have none to name; Azure then puts it into a zone of its choice."""
+    # ForceNew: name, sku, zones.
+    address = site.placed("azurerm_public_ip", "out", {"name": OUT_ADDRESS, "sku": "Standard", "allocation_method": "Static"})
+    gateway = site.placed("azurerm_nat_gateway", "out", {"name": "out", "sku_name": "Standard"})
+    addressed = site.untagged(
+        "azurerm_nat_gateway_public_ip_association",
+        "out",
+        {"nat_gateway_id": ref(gateway), "public_ip_address_id": ref(address)},
+    )
+    served = site.untagged(
+        "azurerm_subnet_nat_gateway_association",
+        "out",
+        {"subnet_id": ref(subnet), "nat_gateway_id": ref(gateway)},
+        # A gateway without an address would lead nowhere.
+        after=(addressed.address,),
+    )
+    yield from (address, gateway, addressed, served)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

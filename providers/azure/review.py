@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...compiler.ir import Exposure, FrozenMap, Meaning, Meanings, Opening
+from .network import OUT_ADDRESS
 
 _EVERYBODY = frozenset({"*", "Any", "Internet"})
 """Azure's words for all addresses."""
@@ -66,8 +67,11 @@ MEANINGS: Meanings = FrozenMap(
         "azurerm_linux_virtual_machine_scale_set": _MACHINE,
         "azurerm_network_security_group": _rules("security_rule."),
         "azurerm_network_security_rule": _rules(),
-        # The address that an interface may have.
-        "azurerm_public_ip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),), says=("allocation_method", "sku")),
+        # The address that an interface may have. Nobody comes in through that of a NAT gateway.
+        "azurerm_public_ip": Meaning(
+            openings=(Opening(exposure=Exposure.ADDRESS, unless=FrozenMap({"name": OUT_ADDRESS})),),
+            says=("allocation_method", "sku"),
+        ),
         "azurerm_resource_group": Meaning(data="everything in it", says=("name", "location")),
         "azurerm_role_assignment": Meaning(grants=("role_definition_name", "role_definition_id", "scope", "principal_id")),
         "azurerm_storage_account": Meaning(

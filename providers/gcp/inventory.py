@@ -1,7 +1,8 @@
 """What a deployment has at Google Cloud, found by its labels and descriptions and removed without a state.
 
 Contract: `observe` lists what a Terraform state would hold, under the ids it would have there. Machines and disks are found by label;
-networks, firewall rules, subnetworks, placement policies and service accounts have none and say in their description whose they are.
+networks, firewall rules, subnetworks, routers, placement policies and service accounts have none and say in their description whose they
+are. Cloud NAT is a part of its router and goes with it.
 A disk in use goes with its machine and is not listed. `remove` also removes what of the deployment is inside a network, a subnetwork or
 a policy, since those cannot go before; what is somebody else's there stays, and the removal then fails.
 
@@ -14,7 +15,7 @@ by the mark in their name: another home may use the same deployment's name in th
 A network of the user's is never listed: it says nothing of us. What of ours is in it does: the firewall rules, which lie in the project of
 a shared network, and there only rules of sites known here count, since many share it; the head's address, which has labels.
 
-Permissions: `list` and `delete` of `compute.instances`, `disks`, `addresses`, `networks`, `subnetworks`, `firewalls` and
+Permissions: `list` and `delete` of `compute.instances`, `disks`, `addresses`, `networks`, `subnetworks`, `firewalls`, `routers` and
 `resourcePolicies`, and of `iam.serviceAccounts`; for buckets `storage.buckets.list` and `delete`, `storage.objects.list` and `delete`,
 and of `storage.multipartUploads` `list` and `abort`.
 """
@@ -33,7 +34,7 @@ from .client import Cloud
 INSTANCE, DISK, ADDRESS = "google_compute_instance", "google_compute_disk", "google_compute_address"
 NETWORK, SUBNETWORK = "google_compute_network", "google_compute_subnetwork"
 FIREWALL, POLICY, ACCOUNT = "google_compute_firewall", "google_compute_resource_policy", "google_service_account"
-BUCKET = "google_storage_bucket"
+ROUTER, BUCKET = "google_compute_router", "google_storage_bucket"
 Row = dict[str, Any]
 
 
@@ -74,7 +75,12 @@ class Inventory:
         yield from ((ADDRESS, row) for row in self._labelled(deployment, project, "addresses"))
         described = [(NETWORK, "global/networks"), (FIREWALL, "global/firewalls")]
         for region in regions:
-            described += [(SUBNETWORK, f"regions/{region}/subnetworks"), (POLICY, f"regions/{region}/resourcePolicies")]
+            here = f"regions/{region}"
+            described += [
+                (SUBNETWORK, f"{here}/subnetworks"),
+                (POLICY, f"{here}/resourcePolicies"),
+                (ROUTER, f"{here}/routers"),
+            ]
         for type_, path in described:
             for row in self.cloud.rows(f"projects/{project}/{path}"):
                 if describes(row.get("description"), deployment):
@@ -123,6 +129,10 @@ class Inventory:
         for row in list(self._labelled(deployment, project, "instances")):
             if resource.id in _used(row) or _id(row["selfLink"]) in users:
                 self.cloud.delete(_id(row["selfLink"]))
+        if resource.type in (NETWORK, SUBNETWORK):
+            for row in list(self.cloud.everywhere(project, "routers")):
+                if resource.id in _joined(row) and describes(row.get("description"), deployment):
+                    self.cloud.delete(_id(row["selfLink"]))
         if resource.type != NETWORK:
             return
         rows = [*self.cloud.rows(f"projects/{project}/global/firewalls"), *self.cloud.everywhere(project, "subnetworks")]
@@ -140,3 +150,9 @@ def _used(machine: Row) -> set[str]:
     """Ids of the networks, subnetworks and policies a machine uses."""
     links = [interface.get(key) for interface in machine.get("networkInterfaces", ()) for key in ("network", "subnetwork")]
     return {_id(link) for link in (*links, *machine.get("resourcePolicies", ())) if link}
+
+
+def _joined(router: Row) -> set[str]:
+    """Ids of the network a router is in, and of the subnetworks its NAT serves."""
+    served = [subnetwork.get("name") for nat in router.get("nats", ()) for subnetwork in nat.get("subnetworks", ())]
+    return {_id(link) for link in (router.get("network"), *served) if link}

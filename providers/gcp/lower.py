@@ -72,7 +72,8 @@ def lower(
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
     head = groups[0].placement
-    made = network(site, zone_of(head.region, head.zone), sorted(opened.items(), key=lambda item: item[0]))
+    nodes_in_all = sum(group.group.num_nodes for group in groups)
+    made = network(site, zone_of(head.region, head.zone), nodes_in_all, sorted(opened.items(), key=lambda item: item[0]))
     rights = identity(site, task)
     shared = Shared(task=task, network=made, account=rights[0] if rights else None)
     resources = [*made.resources, *rights]

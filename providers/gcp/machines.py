@@ -26,7 +26,7 @@ from ...compiler.ir import (
 from ..rented.cloud_init import user_data
 from ..rented.images import Image
 from ..rented.names import description
-from ..rented.networks import UNKNOWN_HEAD, told
+from ..rented.networks import UNKNOWN_HEAD, has_address, told
 from ..rented.nodes import boot_of, node_name, output, whole
 from .facts import DISK_GB, OPENS
 from .network import Network
@@ -151,21 +151,27 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
                 id=ref(node, "instance_id"),
                 ip=ref(node, "network_interface[0].network_ip"),
                 # Without one it is reached at its address in the network.
-                address=ref(node, "network_interface[0].access_config[0].nat_ip") if shared.network.public else "",
+                address=ref(node, "network_interface[0].access_config[0].nat_ip")
+                if has_address(site.context, is_head=_is_head(group, index))
+                else "",
             ),
         )
 
 
+def _is_head(group: Group, index: int) -> bool:
+    return group.first_rank == 0 and index == 0
+
+
 def _instance(site: Site, group: Group, shared: Shared, policy: ResourceNode | None, index: int) -> ResourceNode:
     placement = group.placement
-    is_head = group.first_rank == 0 and index == 0
+    reached = has_address(site.context, is_head=_is_head(group, index))
     # ForceNew: name, zone, description, boot_disk, guest_accelerator, scheduling's model.
     arguments: dict[str, Value] = {
         "name": site.called(f"{group.group.name}-{index}"),
         "zone": zone_of(placement.region, placement.zone),
         "machine_type": placement.instance_type,
         "tags": shared.network.tags,
-        "metadata": _metadata(site, group, shared, index, is_head),
+        "metadata": _metadata(site, group, shared, index),
         "scheduling": _scheduling(group),
         "boot_disk": FrozenMap[Value](
             {
@@ -178,7 +184,7 @@ def _instance(site: Site, group: Group, shared: Shared, policy: ResourceNode | N
                 ),
             }
         ),
-        "network_interface": _interface(shared, group, is_head),
+        "network_interface": _interface(shared, group, index, public=reached),
     }
     devices = tuple(
         FrozenMap[Value]({"type": ATTACHED[device.name], "count": whole(device.count)})
@@ -201,13 +207,14 @@ def _instance(site: Site, group: Group, shared: Shared, policy: ResourceNode | N
         labels=group.labels,
         origin=group.request.origin,
     )
-    return replace(node, ignore_changes=(*node.ignore_changes, *AS_MADE), depends_on=shared.network.firewall)
+    before = shared.network.firewall if reached else (*shared.network.firewall, *shared.network.way_out)
+    return replace(node, ignore_changes=(*node.ignore_changes, *AS_MADE), depends_on=before)
 
 
-def _metadata(site: Site, group: Group, shared: Shared, index: int, is_head: bool) -> Value:
+def _metadata(site: Site, group: Group, shared: Shared, index: int) -> Value:
     name = node_name(shared.task.id, group.group.name, index)
     head = shared.network.head
-    known = None if is_head else head if isinstance(head, str) else UNKNOWN_HEAD
+    known = None if _is_head(group, index) else head if isinstance(head, str) else UNKNOWN_HEAD
     boot = boot_of(name, group.arch, group.placement.shape, site.context, known, OPENS)
     boot = replace(boot, login_key=site.context.access.login_key, files=AGENT)
     # The login key is part of the first boot and not of the metadata: whether that is looked at is a setting of the project (OS Login).
@@ -243,12 +250,12 @@ def _shielded(group: Group) -> Value:
     return FrozenMap[Value]({"enable_integrity_monitoring": True, "enable_secure_boot": signed, "enable_vtpm": True})
 
 
-def _interface(shared: Shared, group: Group, is_head: bool) -> Value:
+def _interface(shared: Shared, group: Group, index: int, *, public: bool) -> Value:
     given: dict[str, Value] = {"subnetwork": shared.network.subnet(zone_of(group.placement.region, group.placement.zone))}
-    if shared.network.public:
-        # There is no NAT of ours: SSH comes in and packages come through the machine's own address.
+    if public:
+        # SSH comes in and packages come through it.
         given["access_config"] = FrozenMap[Value]({"network_tier": "PREMIUM"})
-    if is_head:
+    if _is_head(group, index):
         given["network_ip"] = shared.network.head
     if is_metal(group.placement.instance_type):
         given["nic_type"] = "IDPF"

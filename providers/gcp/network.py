@@ -1,5 +1,5 @@
-"""A site's network: a VPC of its own with one subnetwork, and a firewall that is closed by default. Or the user's own network, in which
-only the firewall is made, and an address kept for the head.
+"""A site's network: a VPC of its own with one subnetwork, a firewall that is closed by default, and Cloud NAT where machines have no
+addresses. Or the user's own network, in which only the firewall is made, and an address kept for the head.
 
 Contract: pure. Inbound are only SSH from the declared ranges, the ports the task declares, and the cluster itself; a VPC of skyc's own
 has no other rule, and lets everything out. Rules apply by network tag, so in a network of the user's they are about the site's machines
@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import Addresses, FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import EVERY_ZONE, ExistingNetwork
 from ..rented.names import description
-from ..rented.networks import IdForm
+from ..rented.networks import IdForm, needs_way_out
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -26,8 +26,9 @@ CIDR = ipaddress.IPv4Network("10.64.0.0/20")
 HEAD_ADDRESS = str(CIDR[-16])
 """Fixed, so that every other machine knows it before anything exists, and a new head has it again. Google gives addresses from the
 low end of the range, so that no other machine of the site takes it first; the last two are Google's own."""
-
-
+NAT_PORTS = 1024
+"""Connections of one machine to one place at a time. Google's 64 are few for what fetches packages in parallel, since each stays taken
+for two minutes after its end; so many leave 63 machines to one address of the NAT."""
 OURS, REST = 900, 901
 """Priorities in a network of the user's. A rule that says none has 1000."""
 _PROJECT = r"projects/(?P<project>[a-z][a-z0-9.:-]*)"
@@ -48,21 +49,21 @@ class Network:
     """Zone → its subnetwork; EVERY_ZONE: of all that are not named."""
     head: str | Ref
     """The head's address: known before anything exists, or that of a resource."""
-    public: bool
-    """Machines have an address outside of it."""
     tags: tuple[str, ...]
     """The nodes' network tags."""
     firewall: tuple[ResourceAddress, ...] = ()
     """What must be there before a machine is, and go after it: in a network with rules of somebody else's."""
+    way_out: tuple[ResourceAddress, ...] = ()
+    """What must be there before a machine without an address boots, which fetches packages, and go after it."""
 
     def subnet(self, zone: str | None) -> Value:
         return self.subnets.get(zone or EVERY_ZONE, next(iter(self.subnets.values())))
 
 
-def network(site: Site, head_zone: str | None, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
-    """`ports`: what the task opens, each with the place in its file. `head_zone`: where the head is."""
+def network(site: Site, head_zone: str | None, nodes: int, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+    """`ports`: what the task opens, each with the place in its file. `head_zone`: where the head is. `nodes`: how many the site has."""
     own = site.context.network
-    return _own(site, ports) if own is None else _existing(site, own, head_zone, ports)
+    return _own(site, nodes, ports) if own is None else _existing(site, own, head_zone, ports)
 
 
 def elsewhere(own: ExistingNetwork, region: str) -> Iterator[str]:
@@ -103,13 +104,12 @@ def _existing(site: Site, own: ExistingNetwork, head_zone: str | None, ports: Se
         resources=(address, *rules),
         subnets=FrozenMap(own.subnets),
         head=ref(address, "address"),
-        public=site.context.public is not Addresses.NONE,
         tags=own.tags or (tag,),
         firewall=tuple(sorted((rule.address for rule in rules), key=str)),
     )
 
 
-def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
+def _own(site: Site, nodes: int, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     # ForceNew: name, description. Automatic subnetworks would be one in every region of the world.
     vpc = site.described(
         "google_compute_network",
@@ -132,12 +132,42 @@ def _own(site: Site, ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
     )
     tag = site.called("node")
     rules = tuple(_rules(site, _Place(network=ref(vpc), tag=tag), ports))
+    way_out = tuple(_way_out(site, vpc, subnetwork)) if needs_way_out(site.context, nodes) else ()
     return Network(
-        resources=(vpc, subnetwork, *rules),
+        resources=(vpc, subnetwork, *rules, *way_out),
         subnets=FrozenMap[Value]({EVERY_ZONE: ref(subnetwork)}),
         head=HEAD_ADDRESS,
-        public=True,
         tags=(tag,),
+        way_out=tuple(node.address for node in way_out if node.address.type == "google_compute_router_nat"),
+    )
+
+
+def _way_out(site: Site, vpc: ResourceNode, subnetwork: ResourceNode) -> Iterator[ResourceNode]:
+    """Cloud NAT, which is a part of a router. What has an address of its own does not use it, and Google's own services, Cloud Storage
+    among them, are reached beside it (`private_ip_google_access`)."""
+    # ForceNew: name, network, region.
+    router = site.described(
+        "google_compute_router", "out", {"name": site.called("out"), "network": ref(vpc), "region": site.region}
+    )
+    yield router
+    # ForceNew: name, router, region.
+    yield site.plain(
+        "google_compute_router_nat",
+        "out",
+        {
+            "name": site.called("out"),
+            "router": ref(router, "name"),
+            "region": site.region,
+            # As many as the ports below need.
+            "nat_ip_allocate_option": "AUTO_ONLY",
+            "source_subnetwork_ip_ranges_to_nat": "LIST_OF_SUBNETWORKS",
+            "subnetwork": (FrozenMap[Value]({"name": ref(subnetwork), "source_ip_ranges_to_nat": ("PRIMARY_IP_RANGE",)}),),
+            "min_ports_per_vm": NAT_PORTS,
+            # A port may serve connections to several places at once.
+            "enable_endpoint_independent_mapping": False,
+            # Connections that found no port, and nothing else: logs are charged by their size.
+            "log_config": FrozenMap[Value]({"enable": True, "filter": "ERRORS_ONLY"}),
+        },
     )
 
 

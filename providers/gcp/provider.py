@@ -45,7 +45,7 @@ class GcpProvider(RentedProvider):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return RENTED | {Capability.BUCKET}
+        return RENTED | {Capability.BUCKET, Capability.HEAD_ADDRESS}
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext

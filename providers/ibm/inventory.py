@@ -48,6 +48,7 @@ _COLLECTIONS = {
     "ibm_is_floating_ip": "floating_ips",
     "ibm_is_instance": "instances",
     "ibm_is_network_acl": "network_acls",
+    "ibm_is_public_gateway": "public_gateways",
     "ibm_is_security_group": "security_groups",
     "ibm_is_subnet": "subnets",
     "ibm_is_virtual_network_interface": "virtual_network_interfaces",
@@ -58,10 +59,15 @@ _INSIDE = (
     "ibm_is_instance",
     "ibm_is_virtual_network_interface",
     "ibm_is_subnet",
+    "ibm_is_public_gateway",
     "ibm_is_security_group",
     "ibm_is_network_acl",
 )
 """In the order in which they can be removed."""
+
+
+_ADDRESSED = ("ibm_is_virtual_network_interface", "ibm_is_public_gateway")
+"""What has a floating IP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +99,18 @@ class Inventory:
         networks = {row["id"]: row for row in self.account.rows(region, "vpcs") if self._carries(row, deployment)}
         for row in networks.values():
             yield owned("ibm_is_vpc", row)
-        interfaces: set[str] = set()
+        holding: set[str] = set()
         for type_ in _INSIDE if networks else ():
             for row in self._within(region, type_, set(networks)):
                 if row["id"] not in _own_parts(networks[row["vpc"]["id"]]):
-                    interfaces |= {row["id"]} if type_ == "ibm_is_virtual_network_interface" else set()
+                    holding |= {row["id"]} if type_ in _ADDRESSED else set()
                     yield owned(type_, row)
         for type_, row in self._in_groups(region, deployment, set(networks)):
-            interfaces |= {row["id"]} if type_ == "ibm_is_virtual_network_interface" else set()
+            holding |= {row["id"]} if type_ == "ibm_is_virtual_network_interface" else set()
             yield owned(type_, row)
         for row in self.account.rows(region, "floating_ips"):
             bound = (row.get("target") or {}).get("id")
-            if bound in interfaces or self._named_and_carries(row, deployment):
+            if bound in holding or self._named_and_carries(row, deployment):
                 yield owned("ibm_is_floating_ip", row)
         for row in self.account.rows(region, "volumes"):
             if not row.get("volume_attachments") and self._named_and_carries(row, deployment):
@@ -216,6 +222,17 @@ class Inventory:
                             )
                         self._empty(region, "ibm_is_virtual_network_interface", row["id"])
                         self._end(region, "ibm_is_virtual_network_interface", [row["id"]])
+            case "ibm_is_floating_ip":
+                # A public gateway never lets go of its address.
+                bound = _id_of((self.account.row(region, f"floating_ips/{id_}") or {}).get("target"))
+                if bound is not None and self.account.row(region, f"public_gateways/{bound}") is not None:
+                    self._empty(region, "ibm_is_public_gateway", bound)
+                    self._end(region, "ibm_is_public_gateway", [bound])
+            case "ibm_is_public_gateway":
+                # It goes when no subnet goes out through it.
+                for row in list(self.account.rows(region, "subnets")):
+                    if _id_of(row.get("public_gateway")) == id_:
+                        self.account.delete(region, f"subnets/{row['id']}/public_gateway")
             case "ibm_is_network_acl":
                 for row in list(self.account.rows(region, "subnets")):
                     if _id_of(row.get("network_acl")) == id_:

@@ -81,7 +81,8 @@ def lower(
 
 def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[ResourceNode], list[Value]]:
     opened = {range_: group.request.origin.child("ports") for group in groups for range_ in ports.declared((group.request,))}
-    made = network(site, [group.zone for group in groups], sorted(opened.items(), key=lambda item: item[0]))
+    zones = [group.zone for group in groups for _ in range(group.group.num_nodes)]
+    made = network(site, zones, sorted(opened.items(), key=lambda item: item[0]))
     rights = identity(site, task)
     shared = Shared(
         task=task,

@@ -1,4 +1,4 @@
-"""A group's machines: for each node an interface of its own, a floating IP on it, and the instance that boots with both.
+"""A group's machines: for each node an interface of its own, a floating IP on it where it has one, and the instance that boots with both.
 
 Contract: pure. The interface outlives the machine: a node that is replaced has its addresses again. It also has its floating IP
 before the machine boots, which fetches packages in its first minute. The head's interface is made first, so that no other one is
@@ -26,7 +26,7 @@ from ...compiler.ir import (
     Value,
 )
 from ..rented.cloud_init import user_data
-from ..rented.networks import UNKNOWN_HEAD, told
+from ..rented.networks import UNKNOWN_HEAD, has_address, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, OPENS
 from .network import Network, head_address, zone_of
@@ -91,7 +91,8 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
         label = f"{group.group.name}-{index}"
         interface = _interface(site, group, shared, label, is_head=group.first_rank == 0 and index == 0)
         yield interface, None
-        public = _floating(site, group, interface, label) if shared.network.public else None
+        reached = has_address(site.context, is_head=group.first_rank == 0 and index == 0)
+        public = _floating(site, group, interface, label) if reached else None
         if public is not None:
             yield public, None
         node = _instance(site, group, shared, interface, public, index)

@@ -1,13 +1,14 @@
-"""A site's network: its own VPC, one subnet per zone in use, and two firewalls that are closed by default. Or the user's own VPC, in which
-only the security group is made.
+"""A site's network: its own VPC, one subnet per zone in use, two firewalls that are closed by default, and public gateways where machines
+have no addresses. Or the user's own VPC, in which only the security group is made.
 
 Contract: pure. The security group, which knows connections, admits SSH from the declared ranges, the ports the task declares, and
 the nodes among themselves. The subnets' network ACL knows single packets only: it repeats that, and has to admit what may be an
 answer, which is anything to a port above 1023. The VPC's own default group and ACL lose all their rules, so that what is put into
 them reaches nothing.
 
-IBM's VPC speaks IPv4 only. There is no public gateway: SSH has to come in, so each machine has a floating IP, and what has one
-reaches the internet through it.
+IBM's VPC speaks IPv4 only. SSH has to come in, so machines have floating IPs, and what has one reaches the internet through it. Where the
+head alone has one, a public gateway on the subnet of every zone with others leads these out; buckets are reached beside it, at their
+endpoint within IBM's network.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.ir import Addresses, FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
+from ...compiler.ir import FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import ExistingNetwork
-from ..rented.networks import IdForm
+from ..rented.networks import IdForm, needs_way_out
 from ..rented.ports import SSH, PortRange
 from .resources import Site, ref
 
@@ -49,12 +50,10 @@ class Network:
     """Zone → the id of its subnet."""
     fixed: bool
     """The ranges are skyc's, so the head has an address that is known before anything exists."""
-    public: bool
-    """Machines have an address outside of it."""
     group: ResourceNode
     """The nodes' security group."""
     way_out: tuple[ResourceAddress, ...]
-    """What must be there before a machine boots, which fetches packages."""
+    """What must be there before a machine boots, which fetches packages, and go after it."""
 
 
 def zone_of(region: str, zone: str | None) -> str:
@@ -79,7 +78,7 @@ def ipv4(ranges: Sequence[str]) -> tuple[str, ...]:
 
 
 def network(site: Site, zones: Sequence[str], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:
-    """`ports`: what the task opens, each with the place in its file."""
+    """`zones`: each node's, the head's first. `ports`: what the task opens, each with the place in its file."""
     own = site.context.network
     return _own(site, zones, ports) if own is None else _existing(site, own, zones, ports)
 
@@ -92,7 +91,6 @@ def _existing(site: Site, own: ExistingNetwork, zones: Sequence[str], ports: Seq
         vpc=own.id,
         subnets={zone: own.subnet(zone) for zone in zones},
         fixed=False,
-        public=site.context.public is not Addresses.NONE,
         group=group,
         way_out=_outbound(rules),
     )
@@ -144,14 +142,32 @@ def _own(site: Site, zones: Sequence[str], ports: Sequence[tuple[PortRange, Spec
             },
         )
     rules = tuple(_rules(site, group, ports))
+    others = sorted(set(zones[1:])) if needs_way_out(site.context, len(zones)) else []
+    gateways = [node for zone in others for node in _way_out(site, vpc, subnets[zone], zone)]
+    attached = tuple(node.address for node in gateways if node.address.type == "ibm_is_subnet_public_gateway_attachment")
     return Network(
-        resources=(vpc, acl, group, *prefixes, *subnets.values(), *rules),
+        resources=(vpc, acl, group, *prefixes, *subnets.values(), *rules, *gateways),
         vpc=ref(vpc),
         subnets={zone: ref(subnet) for zone, subnet in subnets.items()},
         fixed=True,
-        public=True,
         group=group,
-        way_out=_outbound(rules),
+        way_out=_outbound(rules) + attached,
+    )
+
+
+def _way_out(site: Site, vpc: ResourceNode, subnet: ResourceNode, zone: str) -> Iterator[ResourceNode]:
+    """A public gateway and the subnet's going out through it. Its address is a resource too: IBM does not say that one it gives itself goes
+    with the gateway. The subnet does not name the gateway: the provider leaves it where it is when the name goes, and IBM removes none that
+    is somewhere. ForceNew: vpc, zone; subnet."""
+    called = site.named(zone, "out")
+    address = site.tagged("ibm_is_floating_ip", f"out-{zone}", {"name": called, "zone": zone})
+    outside: Value = FrozenMap[Value]({"id": ref(address)})
+    gateway = site.tagged(
+        "ibm_is_public_gateway", zone, {"name": called, "vpc": ref(vpc), "zone": zone, "floating_ip": outside}
+    )
+    yield from (address, gateway)
+    yield site.untagged(
+        "ibm_is_subnet_public_gateway_attachment", zone, {"subnet": ref(subnet), "public_gateway": ref(gateway)}
     )
 
 

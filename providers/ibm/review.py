@@ -14,7 +14,10 @@ MEANINGS: Meanings = FrozenMap(
         # Who may be the profile.
         "ibm_iam_trusted_profile_claim_rule": Meaning(grants=("type", "conditions.claim", "conditions.value")),
         "ibm_iam_trusted_profile_policy": _POLICY,
-        "ibm_is_floating_ip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),)),
+        "ibm_is_floating_ip": Meaning(
+            # A public gateway's names its zone, a machine's what it is on. Nobody comes in through the first.
+            openings=(Opening(exposure=Exposure.ADDRESS, unless=FrozenMap({"zone": "*"})),),
+        ),
         "ibm_is_instance": Meaning(
             data="boot volume, without a snapshot",
             size="boot_volume.size",
@@ -49,6 +52,7 @@ PLAIN = frozenset(
         "ibm_is_security_group",
         "ibm_is_ssh_key",
         "ibm_is_subnet",
+        "ibm_is_subnet_public_gateway_attachment",
         "ibm_is_vpc_address_prefix",
     }
 )

@@ -1,5 +1,5 @@
 """Networks of the user's: what of one can be wrong for a placement, said at the configuration's own line; and the head's address where
-skyc does not give it.
+skyc does not give it. And which machines have an address outside of their network.
 
 Contract: pure. Nothing is looked up, so ids are checked by their form alone.
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import Diagnostic, error
-from ...compiler.ir import Joined, Ref
-from ..base import EVERY_ZONE, ExistingNetwork
+from ...compiler.ir import Addresses, Joined, Ref
+from ..base import EVERY_ZONE, ExistingNetwork, LowerContext
 from .cloud_init import Boot, user_data
 
 UNKNOWN_HEAD = "head.invalid"
@@ -31,6 +31,17 @@ class IdForm:
     """A subnet spans the zones of its region."""
     tags: bool = False
     """Firewall rules apply by marks that machines carry (`ExistingNetwork.tags`)."""
+
+
+def has_address(context: LowerContext, *, is_head: bool) -> bool:
+    """Whether a machine gets an address outside of its network."""
+    return is_head if context.public is Addresses.HEAD else context.public is Addresses.ALL
+
+
+def needs_way_out(context: LowerContext, nodes: int) -> bool:
+    """Whether a network of skyc's own needs a way out for machines without an address. A network of the user's has one already.
+    nodes: of the site."""
+    return context.network is None and context.public is Addresses.HEAD and nodes > 1
 
 
 def problems(

@@ -127,6 +127,7 @@ IBM = SchemaOrigin(
         "is_network_acl",
         "is_subnet",
         "is_public_gateway",
+        "is_subnet_public_gateway_attachment",
         "is_security_group",
         "is_security_group_rule",
         "is_ssh_key",

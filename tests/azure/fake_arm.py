@@ -178,7 +178,15 @@ class FakeArm:
         if kind == "microsoft.network/networksecuritygroups":
             nets = [row["properties"].get("networkSecurityGroup") for id_, row in self.things.items() if "/subnets/" in id_]
             return any(net and net["id"].lower() == path for net in nets)
-        users = [properties.get("virtualMachine"), properties.get("ipConfiguration"), row.get("managedBy")]
+        if kind == "microsoft.network/natgateways":
+            nets = [row["properties"].get("natGateway") for id_, row in self.things.items() if "/subnets/" in id_]
+            return any(net and net["id"].lower() == path for net in nets)
+        users = [
+            properties.get("virtualMachine"),
+            properties.get("ipConfiguration"),
+            properties.get("natGateway"),
+            row.get("managedBy"),
+        ]
         return any(users) or bool(in_subnets) or bool(properties.get("virtualMachines"))
 
 

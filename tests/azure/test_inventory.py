@@ -70,7 +70,9 @@ def leave(arm: FakeArm, deployment: str) -> str:
         deployment,
         subnets=[{"id": f"{ROOT}/{subnet}", "properties": {"ipConfigurations": [inner]}}],
     )
-    arm.put(subnet, None, networkSecurityGroup={"id": firewall}, addressPrefix="10.64.0.0/20")
+    gateway = arm.put(f"{network}/natGateways/out", deployment, subnets=[{"id": f"{ROOT}/{subnet}"}])
+    arm.put(f"{network}/publicIPAddresses/out", deployment, natGateway={"id": gateway})
+    arm.put(subnet, None, networkSecurityGroup={"id": firewall}, natGateway={"id": gateway}, addressPrefix="10.64.0.0/20")
     # A subnet is a part of its network, which lists do not name.
     del arm.listed[f"{ROOT}/{subnet}".lower()]
     arm.put(f"{network}/publicIPAddresses/train-main-0-ip", deployment, ipConfiguration=inner)
@@ -145,9 +147,11 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, arm: FakeArm, order: 
     assert sorted(item.type for item in found) == [
         "azurerm_availability_set",
         "azurerm_linux_virtual_machine",
+        "azurerm_nat_gateway",
         "azurerm_network_interface",
         "azurerm_network_security_group",
         "azurerm_proximity_placement_group",
+        "azurerm_public_ip",
         "azurerm_public_ip",
         "azurerm_resource_group",
         "azurerm_user_assigned_identity",
@@ -232,7 +236,7 @@ def test_a_state_tells_where_to_look_when_the_variable_names_another_place(
     group = leave(arm, DEPLOYMENT)
     place(tmp_path, state=f'{{"resources": [{{"id": "{group}"}}]}}')
     monkeypatch.delenv("ARM_SUBSCRIPTION_ID")
-    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 9
+    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 11
 
 
 @pytest.mark.parametrize("lacking", ["ARM_SUBSCRIPTION_ID", "AZURE_ACCESS_TOKEN"])
@@ -342,7 +346,7 @@ def test_a_busy_service_is_asked_again(tmp_path: Path, arm: FakeArm) -> None:
     leave(arm, DEPLOYMENT)
     place(tmp_path)
     arm.server.faults.append(("/resourcegroups", Reply(status=429, headers={"Retry-After": "0"})))
-    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 9
+    assert len(AzureProvider().observe(DEPLOYMENT, home=tmp_path)) == 11
 
 
 def test_an_account_is_never_removed_with_data_in_it(tmp_path: Path, arm: FakeArm) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 from skyc.compiler.buckets import MARK, place_buckets
 from skyc.compiler.candidates import candidates
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, has_errors
-from skyc.compiler.ir import DeploymentId, Infra, NodeGroup, ResourceGraph, ResourceRequest, Task, TaskGraph
+from skyc.compiler.ir import Addresses, DeploymentId, Infra, NodeGroup, ResourceGraph, ResourceRequest, Task, TaskGraph
 from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
 from skyc.compiler.pipeline import capabilities_of
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import site_json
+from skyc.providers.base import NetworkChoice
 from tests.filetests.stage_runners import ACCESS, HOME, IMAGES, MACHINES, PROVIDERS, RUNTIME
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,7 +61,9 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def lowered(example: str, cloud: str) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
+def lowered(
+    example: str, cloud: str, public: Addresses = Addresses.ALL
+) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """An example's graphs at a cloud, buckets first; none with the errors where it cannot be made there."""
     source = SourceFile(path=example, text=(EXAMPLES / example).read_text())
     spec, sources, said = parse(source)
@@ -84,6 +87,7 @@ def lowered(example: str, cloud: str) -> tuple[tuple[ResourceGraph, ...], tuple[
         sources=sources,
         access=lambda _: ACCESS,
         images=IMAGES,
+        networks={(cloud, PLACES[cloud].region): NetworkChoice(public=public)},
     )
     buckets = place_buckets(graph, plan, PROVIDERS, catalog, deployment=deployment, mark=MARK)
     graphs, said = lower(graph, plan, how, buckets=buckets)
@@ -109,9 +113,9 @@ def _request(request: ResourceRequest, place: Place, cloud: str) -> ResourceRequ
     return replace(request, infra=infra, instance_type=place.large if many else place.small, cpus=None, memory_gb=None)
 
 
-def modules(example: str, cloud: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def modules(example: str, cloud: str, public: Addresses = Addresses.ALL) -> Iterator[tuple[str, dict[str, Any]]]:
     """Site → its root module, as synth writes it (`test_golden` compares)."""
-    for graph in lowered(example, cloud)[0]:
+    for graph in lowered(example, cloud, public)[0]:
         site = json.loads(site_json(graph))
         resources: dict[str, dict[str, Any]] = {}
         for made in site["resources"]:

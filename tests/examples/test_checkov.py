@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from skyc.compiler.ir import Addresses
 from tests.checkov import findings, golden
 from tests.examples.compiled import modules, names
 from tests.ibm.policy import findings as ibm_findings
@@ -75,8 +76,10 @@ MUTANTS = {
 
 
 def compiled(cloud: str) -> dict[str, str]:
-    """Every site of every example at a cloud."""
-    return {f"example-{site}": json.dumps(module) for example in names() for site, module in modules(example, cloud)}
+    """Every site of every example at a cloud, and one where the head alone has a public address."""
+    found = {f"example-{site}": json.dumps(module) for example in names() for site, module in modules(example, cloud)}
+    head = modules("two-nodes.yaml", cloud, Addresses.HEAD)
+    return found | {f"example-head-{site}": json.dumps(module) for site, module in head}
 
 
 def open_to_all(text: str) -> str:
@@ -117,8 +120,8 @@ def test_every_finding_has_a_reason(tmp_path: Path) -> None:
 
 def test_every_example_keeps_our_policy_for_ibm() -> None:
     checked = 0
-    for example in names():
-        for site, module in modules(example, "ibm"):
+    for example, public in (*((name, Addresses.ALL) for name in names()), ("two-nodes.yaml", Addresses.HEAD)):
+        for site, module in modules(example, "ibm", public):
             found = ibm_findings(module, ("203.0.113.0/24",))
             if site.startswith("_storage."):
                 found = {text for text in found if not text.startswith("missing: ")}

@@ -57,6 +57,12 @@ def leave(google: FakeGoogle, deployment: str, project: str = "mine") -> None:
     subnet = google.add(f"projects/{project}/regions/{REGION}/subnetworks/{deployment}", description=said, network=network)
     for rule in ("cluster", "ssh", "port-8080"):
         google.add(f"projects/{project}/global/firewalls/{deployment}-{rule}", description=said, network=network)
+    google.add(
+        f"projects/{project}/regions/{REGION}/routers/{deployment}-out",
+        description=said,
+        network=network,
+        nats=[{"name": "out", "subnetworks": [{"name": subnet}]}],
+    )
     policy = google.add(f"projects/{project}/regions/{REGION}/resourcePolicies/{deployment}", description=said)
     for index in range(3):
         google.add(
@@ -99,6 +105,7 @@ def test_what_is_left_is_found_and_removed(tmp_path: Path, google: FakeGoogle, b
         *["google_compute_instance"] * 3,
         "google_compute_network",
         "google_compute_resource_policy",
+        "google_compute_router",
         "google_compute_subnetwork",
         "google_service_account",
     ]
@@ -142,7 +149,7 @@ def test_another_project_is_found_in_the_state(tmp_path: Path, google: FakeGoogl
     state = {"resources": [{"instances": [{"attributes": {"id": "projects/other.example:before/global/networks/left"}}]}]}
     place(tmp_path, "left", json.dumps(state))
     found = GcpProvider().observe(DeploymentId("left"), home=tmp_path)
-    assert {item.detail for item in found} == {"other.example:before"} and len(found) == 11
+    assert {item.detail for item in found} == {"other.example:before"} and len(found) == 12
 
 
 def test_where_nothing_was_made_nobody_is_asked(tmp_path: Path, bare: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ COLLECTIONS = (
     "floating_ips",
     "instances",
     "network_acls",
+    "public_gateways",
     "security_groups",
     "subnets",
     "virtual_network_interfaces",
@@ -197,6 +198,10 @@ class FakeCloud:
             return 200, row
         if id_ in self.ending:
             return 204, None
+        if parts[2:] == ["public_gateway"]:
+            return (204, None) if rows[id_].pop("public_gateway", None) else (404, {})
+        if parts[0] == "floating_ips" and (rows[id_].get("target") or {}).get("id") in self.rows["public_gateways"]:
+            return 409, {"errors": [{"code": "floating_ip_in_use"}]}
         if any(self._uses(row, id_) for name, other in self.rows.items() for row in other.values() if name != "floating_ips"):
             return 409, {"errors": [{"code": "in_use"}]}
         if parts[0] in SLOW:

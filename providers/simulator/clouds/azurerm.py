@@ -56,6 +56,7 @@ ACTIONS = {
 }
 
 HOLDERS = {
+    "azurerm_nat_gateway": frozenset({"azurerm_subnet_nat_gateway_association"}),
     "azurerm_network_interface": frozenset({"azurerm_linux_virtual_machine"}),
     "azurerm_application_security_group": frozenset({"azurerm_network_interface_application_security_group_association"}),
     "azurerm_network_security_group": frozenset(

@@ -54,7 +54,7 @@ HOLDERS = {
     "google_compute_instance_template": frozenset({"google_compute_instance_group_manager"}),
     "google_compute_network": frozenset({"google_compute_firewall", "google_compute_router", "google_compute_subnetwork"}),
     "google_compute_resource_policy": frozenset({"google_compute_instance"}),
-    "google_compute_subnetwork": frozenset({"google_compute_instance"}),
+    "google_compute_subnetwork": frozenset({"google_compute_instance", "google_compute_router_nat"}),
 }
 
 MACHINES = frozenset({"google_compute_instance", "google_compute_instance_group_manager"})

@@ -23,13 +23,16 @@ PERMISSIONS = {
     "ibm_is_security_group": "is.security-group.security-group.create",
     "ibm_is_ssh_key": "is.key.key.create",
     "ibm_is_subnet": "is.subnet.subnet.create",
+    "ibm_is_subnet_public_gateway_attachment": "is.subnet.subnet.operate",
     "ibm_is_virtual_network_interface": "is.virtual-network-interface.virtual-network-interface.create",
     "ibm_is_vpc": "is.vpc.vpc.create",
 }
 
 HOLDERS = {
+    "ibm_is_floating_ip": frozenset({"ibm_is_public_gateway"}),
     "ibm_is_network_acl": frozenset({"ibm_is_subnet"}),
     "ibm_is_placement_group": frozenset({"ibm_is_instance"}),
+    "ibm_is_public_gateway": frozenset({"ibm_is_subnet", "ibm_is_subnet_public_gateway_attachment"}),
     "ibm_is_security_group": frozenset({"ibm_is_instance", "ibm_is_virtual_network_interface"}),
     "ibm_is_subnet": frozenset({"ibm_is_instance", "ibm_is_virtual_network_interface"}),
     "ibm_is_virtual_network_interface": frozenset({"ibm_is_instance"}),
@@ -65,6 +68,8 @@ def identity(making: Making) -> str:
             return f"{whose}/{making.uuid()}"
         case "ibm_iam_authorization_policy":
             return making.uuid()
+        case "ibm_is_subnet_public_gateway_attachment":
+            return making.text("subnet")
         case "ibm_is_vpc_address_prefix":
             return f"{making.text('vpc')}/r006-{making.uuid()}"
         case "ibm_is_security_group_rule":
