@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...compiler.ir import ResourceAddress, ResourceNode
 from .ranges import GATEWAY, inside_range
-from .resources import Site, ref
+from .resources import NAT, USE_TAG, Site, ref
 from .subnets import in_order, subnet
 
 
@@ -29,7 +29,7 @@ def inside(site: Site, vpc: ResourceNode, public: ResourceNode, head_zone: str |
     """`public`: the table of the way out that needs public addresses. `zones`: where there are machines without one."""
     front, at_front = subnet(site, vpc, public, head_zone, GATEWAY, "nat")
     # ForceNew: domain.
-    address = site.tagged("aws_eip", "nat", {"domain": "vpc"}, label=f"{site.name}-nat")
+    address = site.tagged("aws_eip", "nat", {"domain": "vpc"}, label=f"{site.name}-nat", labels={USE_TAG: NAT})
     # It needs the way out itself. ForceNew: allocation_id, subnet_id.
     gateway = site.tagged(
         "aws_nat_gateway",

@@ -25,6 +25,12 @@ OFFLINE: FrozenMap[Value] = FrozenMap(
 """For a plan that asks nobody. These are no credentials of anybody's."""
 
 
+USE_TAG = "skyc-use"
+NAT = "nat"
+"""Value of USE_TAG on an address that is a NAT gateway's, so that nobody reaches a machine there: a plan does not tell otherwise whose it
+is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One task in one region."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...compiler.ir import Exposure, FrozenMap, Meaning, Meanings, Opening
+from .resources import NAT, USE_TAG
 
 _PUBLIC_ADDRESS = Opening(exposure=Exposure.ADDRESS, path="associate_public_ip_address", values=frozenset({"true"}))
 _MACHINE = Meaning(
@@ -32,7 +33,7 @@ _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "re
 MEANINGS: Meanings = FrozenMap(
     {
         "aws_default_security_group": _GROUP,
-        "aws_eip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS),)),
+        "aws_eip": Meaning(openings=(Opening(exposure=Exposure.ADDRESS, unless=FrozenMap({f"tags.{USE_TAG}": NAT})),)),
         "aws_iam_instance_profile": Meaning(grants=("role",), says=("role",)),
         "aws_iam_role": Meaning(
             policies=("assume_role_policy", "inline_policy.policy"),

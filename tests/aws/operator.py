@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from skyc.compiler.ir import DeploymentId, FrozenMap, ResourceGraph, holds_storage
+from skyc.compiler.ir import Addresses, DeploymentId, FrozenMap, ResourceGraph, holds_storage
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform import Terraform, find_engine
 from skyc.providers.aws.client import Account
 from skyc.providers.aws.inventory import Inventory
 from skyc.providers.aws.power import Ec2Switch
-from skyc.providers.base import OwnedResource
+from skyc.providers.base import NetworkChoice, OwnedResource
 from skyc.providers.rented.names import DEPLOYMENT_TAG
 from skyc.providers.retry import Schedule, SourceFailure
 from skyc.runtime.mirror import with_mirror
@@ -43,7 +43,7 @@ class Life(enum.Enum):
     MACHINES = "machines"
     """A burstable machine with an identity."""
     GANG = "gang"
-    """Two spot machines close together, with adapters on several network cards, and so Elastic IPs."""
+    """Two spot machines close together, with adapters on several network cards, the head alone with a public address."""
     BUCKETS = "buckets"
 
 
@@ -227,7 +227,9 @@ class Operator:
             yield
 
     def _apply(self, task: str) -> None:
-        found = lowered(task, self.folder, deployment=DEPLOYMENT, versions=FrozenMap({SOURCE: version()}))
+        chosen = NetworkChoice(public=Addresses.HEAD if self.life is Life.GANG else Addresses.ALL)
+        versions = FrozenMap({SOURCE: version()})
+        found = lowered(task, self.folder, deployment=DEPLOYMENT, versions=versions, networks={("aws", REGION): chosen})
         (graph,) = (graph for graph in found if holds_storage(graph.site) is (self.life is Life.BUCKETS))
         _, text = synth(_keyless(at(graph)), cache=self.cache)
         (self.directory / "cdk.tf.json").write_text(text)

@@ -49,17 +49,6 @@ CODE = (
 
 UNPROVEN = {
     "iam:CreateServiceLinkedRole": "EC2 makes the role itself for the account's first spot machine; moto has no such roles",
-    **{
-        f"ec2:{name}": "no life here has a site whose head alone has a public address"
-        for name in (
-            "CreateNatGateway",
-            "CreateVpcEndpoint",
-            "DeleteNatGateway",
-            "DeleteVpcEndpoints",
-            "DescribePrefixLists",
-            "ModifyVpcEndpoint",
-        )
-    },
 }
 """Actions that no life here can show to be needed, with the reason. docs/aws.md says the same."""
 TOLERATED = {

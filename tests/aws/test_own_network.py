@@ -11,12 +11,13 @@ import pytest
 
 from skyc.compiler.diagnostics import SkycError, SourceFile, Span
 from skyc.compiler.ir import Addresses, DeploymentId, FrozenMap, Joined, NodeRuntime, Ref, ResourceGraph
+from skyc.compiler.ir.catalog import CatalogPart
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.compiler.synth import terraform_value
 from skyc.providers.aws.lower import check_graph
 from skyc.providers.aws.provider import AwsProvider
-from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice, Provider
+from skyc.providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider
 from skyc.providers.gcp.provider import GcpProvider
 from skyc.providers.local.client import LocalProvider
 from skyc.runtime.networks import read_networks
@@ -165,7 +166,21 @@ def test_what_is_no_network_of_aws_is_said_at_its_line(tmp_path: Path, own: Exis
     assert why in said.detail and said.span == SPAN and made.graphs == ()
 
 
-PROVIDERS: dict[str, Provider] = {"aws": AwsProvider(), "gcp": GcpProvider(), "local": LocalProvider()}
+class Unable(AwsProvider):
+    """Machines go into networks of the user's there, and all of them have an address or none."""
+
+    name = "unable"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return super().capabilities - {Capability.HEAD_ADDRESS}
+
+    def catalog(self, *, home: Path) -> CatalogPart:
+        # The shipped one lies beside the class that is asked.
+        return AwsProvider().catalog(home=home)
+
+
+PROVIDERS: dict[str, Provider] = {"aws": AwsProvider(), "gcp": GcpProvider(), "local": LocalProvider(), "unable": Unable()}
 
 
 def test_networks_are_read_from_the_configuration(tmp_path: Path) -> None:
@@ -227,9 +242,9 @@ networks:
         ("networks: {aws: {us-east-1: {public: false}}}", "`networks.aws.us-east-1.public`"),
         ("networks: {aws: {public: false}}", "`networks.aws.public`"),
         ("networks: {aws: {us-east-1: {public: head, tags: [a]}}}", "Exactly one"),
-        ("networks: {gcp: {public: head}}", "`aws` can give one"),
+        ("networks: {unable: {public: head}}", "`aws`, `gcp` can give one"),
         ("networks: {aws: {us-esat-1: {vpc: v, subnet: s}}}", "no region"),
-        ("networks: {local: {local: {vpc: v, subnet: s}}}", "`aws`, `gcp` can"),
+        ("networks: {local: {local: {vpc: v, subnet: s}}}", "`aws`, `gcp`, `unable` can"),
     ],
 )
 def test_what_is_no_network_is_said(tmp_path: Path, text: str, where: str) -> None:

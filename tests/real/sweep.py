@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from skyc.compiler.ir import DeploymentId
 from skyc.providers.aws.client import Account, session_here
@@ -59,18 +58,39 @@ def _tagged(deployment: DeploymentId, region: str) -> Iterator[str]:
 
 
 def _has_ended(account: Account, region: str, arn: str) -> bool:
-    """A machine, and its disk, keep their tags for an hour after they ended."""
+    """A machine, its disk and its interface, and a NAT gateway, keep their tags for an hour after they ended."""
     kind, _, id_ = arn.rpartition(":")[2].partition("/")
-    asked: dict[str, tuple[str, str, Any]] = {
-        "instance": (
-            "describe_instances",
-            "Reservations",
-            {"instance-state-name": ["pending", "running", "stopping", "stopped"]},
-        ),
-        "volume": ("describe_volumes", "Volumes", {}),
-    }
-    if kind not in asked:
+    if kind not in _ENDING:
         return False
-    operation, rows, states = asked[kind]
-    filters = [{"Name": f"{kind}-id", "Values": [id_]}, *({"Name": name, "Values": values} for name, values in states.items())]
-    return not account.call("ec2", region, operation, Filters=filters)[rows]
+    operation, rows, states, parameter, name = _ENDING[kind]
+    filters = [{"Name": name, "Values": [id_]}, *({"Name": name, "Values": list(values)} for name, values in states.items())]
+    return not account.call("ec2", region, operation, **{parameter: filters})[rows]
+
+
+_ENDING: dict[str, tuple[str, str, dict[str, tuple[str, ...]], str, str]] = {
+    "instance": (
+        "describe_instances",
+        "Reservations",
+        {"instance-state-name": ("pending", "running", "stopping", "stopped")},
+        "Filters",
+        "instance-id",
+    ),
+    "natgateway": (
+        "describe_nat_gateways",
+        "NatGateways",
+        {"state": ("pending", "available", "deleting")},
+        "Filter",
+        "nat-gateway-id",
+    ),
+    # One in use is its machine's, which is asked about by itself.
+    "network-interface": (
+        "describe_network_interfaces",
+        "NetworkInterfaces",
+        {"status": ("available",)},
+        "Filters",
+        "network-interface-id",
+    ),
+    "volume": ("describe_volumes", "Volumes", {}, "Filters", "volume-id"),
+}
+"""Kind in an ARN → how to ask for those that are still there: operation, its rows, further filters, and what the filters and the one by id
+are called."""

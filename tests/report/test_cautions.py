@@ -135,13 +135,15 @@ def test_machines_with_public_addresses_are_one_caution() -> None:
 def test_the_address_of_a_way_out_is_no_machines() -> None:
     """Nobody comes in through it."""
     found = said(
+        change(Action.CREATE, "aws_eip.nat", known("tags", None, '{"Name": "train-nat", "skyc-use": "nat"}')),
+        change(Action.CREATE, "aws_eip.main-0", known("tags", None, '{"Name": "train-main-0"}')),
         change(Action.CREATE, "azurerm_public_ip.out", known("name", None, '"out"')),
         change(Action.CREATE, "azurerm_public_ip.main-0", known("name", None, '"train-main-0-ip"')),
         change(Action.CREATE, "ibm_is_floating_ip.out-us-south-1", known("zone", None, '"us-south-1"')),
         change(Action.CREATE, "ibm_is_floating_ip.main-0", unknown("zone"), unknown("target")),
         real=True,
     )
-    assert found == ["gives a public address: azurerm_public_ip.main-0, ibm_is_floating_ip.main-0"]
+    assert found == ["gives a public address: aws_eip.main-0, azurerm_public_ip.main-0, ibm_is_floating_ip.main-0"]
 
 
 def test_spot_machines_in_production() -> None:
