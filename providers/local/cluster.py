@@ -47,12 +47,11 @@ class StartError(Exception):
 
 def choose_ports(record: NodeRecord) -> Ports:
     """Ports nobody listens on now. On a worker, `gcs` is the head's."""
-    agent, agent_grpc, runtime_env, metrics, node_manager, object_manager, gcs, dashboard, client = _free_ports(9)
+    agent, agent_grpc, runtime_env, metrics, node_manager, object_manager, gcs, dashboard = _free_ports(8)
     worker = record.head_address is not None
     return Ports(
         gcs=int(str(record.head_address).rpartition(":")[2]) if worker else gcs,
         dashboard=None if worker else dashboard,
-        client=None if worker else client,
         agent=agent,
         agent_grpc=agent_grpc,
         runtime_env=runtime_env,
@@ -109,7 +108,6 @@ def command(record: NodeRecord, ports: Ports, ray_start: Path) -> list[str]:
             "port": ports.gcs,
             "dashboard-host": LOOPBACK,
             "dashboard-port": ports.dashboard,
-            "ray-client-server-port": ports.client,
         }
     else:
         options["address"] = record.head_address

@@ -46,11 +46,10 @@ class RecordError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port a node listens on, all on 127.0.0.1. `gcs` is the head's; `dashboard` and `client` only a head has."""
+    """Every port a node listens on, all on 127.0.0.1. `gcs` is the head's; `dashboard` only a head has."""
 
     gcs: int
     dashboard: int | None
-    client: int | None
     agent: int
     agent_grpc: int
     runtime_env: int
@@ -61,7 +60,7 @@ class Ports:
     def own(self, *, head: bool) -> tuple[int, ...]:
         """Those this node itself must be able to bind."""
         ports = (self.agent, self.agent_grpc, self.runtime_env, self.metrics, self.node_manager, self.object_manager)
-        heads = (self.gcs, self.dashboard, self.client) if head else ()
+        heads = (self.gcs, self.dashboard) if head else ()
         return (*ports, *(port for port in heads if port is not None))
 
 
@@ -234,7 +233,6 @@ def _to_json(record: NodeRecord) -> JsonObject:
         else {
             "gcs": ports.gcs,
             "dashboard": ports.dashboard,
-            "client": ports.client,
             "agent": ports.agent,
             "agent_grpc": ports.agent_grpc,
             "runtime_env": ports.runtime_env,
@@ -258,7 +256,8 @@ def _from_json(data: JsonObject) -> NodeRecord:
             "labels": FrozenMap(given["labels"]),
             "devices": tuple(given["devices"]),
         },
-        ports=None if ports is None else Ports(**ports),
+        # Older records have another one.
+        ports=None if ports is None else Ports(**{name: port for name, port in ports.items() if name != "client"}),
     )
 
 

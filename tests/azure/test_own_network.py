@@ -15,6 +15,7 @@ from skyc.providers.azure.lower import check_graph, lower
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice
 from tests.azure.conftest import SUBSCRIPTION, changed, compiled, context, of_type, placed, said_of
+from tests.lengths import takes_minutes
 from tests.simulator.conftest import opened
 
 TASK = """\
@@ -144,6 +145,7 @@ def test_a_zone_without_a_subnet_is_said(tmp_path: Path) -> None:
     assert lower(task, (replace(placement, zone="eastus-2"),), where)[0] is not None
 
 
+@takes_minutes
 @pytest.mark.terraform
 @pytest.mark.timeout(300)
 def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_stopped_here_and_started_there(home: MakeHome, world: World) -> None:
     assert not world.resources()
 
 
+@takes_minutes
 def test_disks_that_lose_their_data_are_said_first(home: MakeHome, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = home("first")
     first.apply()

@@ -112,6 +112,7 @@ def no_secret_below(home: Path, secret: bytes) -> None:
             assert secret not in path.read_bytes(), path
 
 
+@takes_minutes
 def test_two_nodes_are_one_cluster(skyc: Skyc) -> None:
     """`num_nodes: 2` on this machine: both ranks run, know each other, and one failure ends the gang."""
     task = skyc.task(

@@ -13,6 +13,7 @@ from skyc.runtime.session import Session
 from tests.bucket_life import attributes, make, session_with, whole_life
 from tests.ibm.conftest import IMAGE, compilation, of_type
 from tests.ibm.fake_cloud import KEY, FakeCloud, Row, serving
+from tests.lengths import takes_minutes
 
 INFRA = "infra: ibm/us-south/us-south-1, instance_type: bx2-8x32"
 TASK = f"name: demo\nresources: {{{INFRA}}}\nstorage: {{out: {{}}}}\nrun: echo hi\n"
@@ -49,6 +50,7 @@ def session(tmp_path: Path, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -
         yield session
 
 
+@takes_minutes
 @pytest.mark.terraform
 @pytest.mark.e2e
 @pytest.mark.timeout(600)

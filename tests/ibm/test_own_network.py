@@ -17,6 +17,7 @@ from skyc.providers.ibm.lower import check_graph
 from skyc.providers.ibm.provider import IbmProvider
 from tests.ibm.conftest import TASK, changed, compilation, compiled, of_type
 from tests.ibm.policy import findings
+from tests.lengths import takes_minutes
 from tests.simulator.conftest import opened
 
 VPC = "r006-4727d842-f94f-4a2d-824a-9bc9b02c523b"
@@ -111,6 +112,7 @@ def test_a_mistake_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, slu
     assert why in found.detail and found.span == SPAN and not done.graphs
 
 
+@takes_minutes
 @pytest.mark.terraform
 @pytest.mark.timeout(300)
 def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:
