@@ -101,8 +101,8 @@ def part(facts: Facts) -> CatalogPart:
                 # The gateway, and the public address it has.
                 hourly=Decimal("0.045") + Decimal("0.005"),
                 per_gb=Decimal("0.045"),
-                price_source="aws.amazon.com/vpc/pricing, NAT gateway in us-east-1; its public IPv4 address as any other",
-                as_of="2024-02-01",
+                price_source="cloudburn.io/blog/aws-nat-gateway-pricing, US East; its public IPv4 address as any other",
+                as_of="2026-02-24",
             ),
         ),
         disk_gb=DISK_GB,

@@ -118,8 +118,8 @@ def part(facts: Facts) -> CatalogPart:
                 # The gateway, and the public address it has.
                 hourly=Decimal("0.045") + Decimal("0.005"),
                 per_gb=Decimal("0.045"),
-                price_source="azure.microsoft.com/pricing/details/azure-nat-gateway; its public IPv4 address as any other",
-                as_of="2024-02-01",
+                price_source="c3x.dev/resources/azure/azurerm_nat_gateway; its public IPv4 address as any other",
+                as_of="2026-07-01",
             ),
         ),
         disk_gb=DISK_GB,
