@@ -157,7 +157,10 @@ def _addresses(entry: _Entry, target: str, providers: Mapping[str, Provider], *,
             _refuse(entry, why, f"write `{PUBLIC}: head`, or name a network of yours that you reach")
         return Addresses.NONE
     if text != Addresses.HEAD.value:
-        _refuse(entry, "It is `true`, `false` or `head`.")
+        hint = _meant(text, ("true", "false", Addresses.HEAD.value)) or f"write `{PUBLIC}: head`"
+        _refuse(
+            entry, "It is `true`, `false` or `head`: whether all machines have a public address, none, or the head alone.", hint
+        )
     able = sorted(name for name, provider in providers.items() if Capability.HEAD_ADDRESS in provider.capabilities)
     if target not in able:
         who = ", ".join(f"`{name}`" for name in able) or "no target"

@@ -254,3 +254,4 @@ def test_what_is_no_network_is_said(tmp_path: Path, text: str, where: str) -> No
     (said,) = caught.value.diagnostics
     assert said.slug == "bad-network" and where in said.detail
     assert said.span is not None and said.span.line == 1
+    assert "haed" not in text or said.hint == "did you mean `head`?"
