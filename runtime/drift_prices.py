@@ -11,7 +11,7 @@ from ..compiler.diagnostics import SkycError
 from ..compiler.drift.rows import Prices
 from ..compiler.ir import Accelerator, RateKind, task_of
 from ..compiler.ir.catalog import ANY_REGION, CatalogPart, dollars
-from ..compiler.optimize.costs import disk_monthly, per_hour
+from ..compiler.optimize.rates import disk_monthly, per_hour
 from .applied import AppliedModule
 from .buckets import region_of
 from .records import SiteRecord

@@ -1,12 +1,10 @@
-"""What one candidate of a group costs and takes, as columns for choosing and as cost lines for people.
+"""What one candidate of a group costs and takes, as columns for choosing.
 
-Contract: pure. Both forms follow the same formulas: columns hold whole nano-dollars as floats (exact below 2**53), lines are Decimal.
-A month is 730 hours, as the providers' own price lists count.
+Contract: pure. Columns hold whole nano-dollars as floats (exact below 2**53), of the same rates that the lines for people have (`lines`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -18,9 +16,6 @@ from ..ir import (
     Candidate,
     CandidateSet,
     Catalog,
-    CostLine,
-    FrozenMap,
-    GroupPlacement,
     Market,
     NodeGroup,
     NodeShape,
@@ -29,22 +24,20 @@ from ..ir import (
     Task,
 )
 from ..ir.accelerators import asked, matching
-from ..ir.catalog import ANY_REGION, NANO, RATE, UNKNOWN, AddressRate, CatalogPart, DiskRate, GatewayRate
+from ..ir.catalog import RATE, UNKNOWN, CatalogPart
 from ..match import types_with
 from ..node_shape import node_shape
 from .atlas import Atlas, nano
+from .rates import address_count, address_hourly, disk_hourly, gateway_hourly, is_first
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MONTH = Decimal(730)
-"""Hours in a month of a price list."""
 RESTART_HOURS = Decimal("0.1")
 """Assumed hours from an interruption until the job computes again: noticing, another machine, the restore."""
 ENDLESS = Decimal(30)
 LONGEST_HOURS = Decimal(100_000)
 """A run that is interrupted some e^30 times before it is done is never done; it counts as one of eleven years."""
-DEFAULT_TIER = "medium"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -251,10 +244,10 @@ def _beside_rows(task: Task, group: NodeGroup, request: ResourceRequest, catalog
         if region not in known:
             count = address_count(task, group, catalog, part, region)
             address, spot = (
-                _address_hourly(part, region, market) if count else Decimal(0) for market in (Market.ON_DEMAND, Market.SPOT)
+                address_hourly(part, region, market) if count else Decimal(0) for market in (Market.ON_DEMAND, Market.SPOT)
             )
             saved = 0.0 if address is None or spot is None else float(nano(address) - nano(spot))
-            disk, gateway = _disk_hourly(request, part, region), _gateway_hourly(task, group, catalog, part, region)
+            disk, gateway = disk_hourly(request, part, region), gateway_hourly(task, group, catalog, part, region)
             each = catalog.public(part.provider, region) is not Addresses.HEAD
             known[region] = (
                 nano(disk or Decimal(0)) + (nano(address or Decimal(0)) if each else 0.0),
@@ -265,97 +258,6 @@ def _beside_rows(task: Task, group: NodeGroup, request: ResourceRequest, catalog
             )
         values.append(known[region])
     return numpy.array(values).reshape(-1, 5)
-
-
-def disk_gb(request: ResourceRequest, part: CatalogPart) -> Decimal:
-    """GiB of disk that are charged per node; 0 where machines have their own."""
-    return Decimal(0) if part.rates.disk_gb is None else request.disk_gb or part.rates.disk_gb
-
-
-def _disk_hourly(request: ResourceRequest, part: CatalogPart, region: str) -> Decimal | None:
-    size = disk_gb(request, part)
-    if not size:
-        return Decimal(0)
-    rate = disk_rate(request, part, region)
-    monthly = None if rate is None else disk_monthly(rate, size)
-    return None if monthly is None else per_hour(monthly)
-
-
-def per_hour(monthly: Decimal) -> Decimal:
-    """A monthly price per hour, to the nano-dollar: columns and lines then hold the same number."""
-    return (monthly / MONTH).quantize(NANO)
-
-
-def disk_rate(request: ResourceRequest, part: CatalogPart, region: str) -> DiskRate | None:
-    tier = request.disk_tier or DEFAULT_TIER
-    rates = [rate for rate in part.rates.disks if rate.tier == tier]
-    return next((rate for name in (region, ANY_REGION) for rate in rates if rate.region == name), None)
-
-
-def disk_monthly(rate: DiskRate, size_gb: Decimal) -> Decimal | None:
-    """US dollars per month; None when unknown, or when no disk of the ladder is large enough."""
-    if rate.per_gb is not None:
-        return rate.per_gb * size_gb
-    return next((price for size, price in rate.ladder if size >= size_gb), None)
-
-
-def _address_hourly(part: CatalogPart, region: str, market: Market) -> Decimal | None:
-    rate = address_rate(part, region)
-    return Decimal(0) if rate is None else rate.at(market)
-
-
-def address_rate(part: CatalogPart, region: str) -> AddressRate | None:
-    """The rate of a public address; None where it costs nothing."""
-    return next((rate for name in (region, ANY_REGION) for rate in part.rates.addresses if rate.region == name), None)
-
-
-def is_first(task: Task, group: NodeGroup) -> bool:
-    """Whether the head is one of its nodes."""
-    return group.name == task.groups[0].name
-
-
-def address_count(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> int:
-    """How many of a group's machines have a public address, whether ports are opened or not: SSH comes in through it and packages come
-    through it."""
-    found = catalog.public(part.provider, region)
-    if found is Addresses.HEAD:
-        return 1 if is_first(task, group) else 0
-    return group.num_nodes if found is Addresses.ALL else 0
-
-
-def gateway_rate(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> GatewayRate | None:
-    """The rate of the NAT gateway that a task's site makes there; None where it makes none. It is counted with the head's group."""
-    alone = task.num_nodes == 1 or not is_first(task, group)
-    if alone or catalog.public(part.provider, region) is not Addresses.HEAD or f"{part.provider}/{region}" in catalog.owned:
-        return None
-    rates = part.rates.gateways
-    return next((rate for name in (region, ANY_REGION) for rate in rates if rate.region == name), UNPRICED)
-
-
-UNPRICED = GatewayRate(region=ANY_REGION, hourly=None, per_gb=None, price_source="no price is known", as_of="")
-
-
-def _gateway_hourly(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> Decimal | None:
-    rate = gateway_rate(task, group, catalog, part, region)
-    return Decimal(0) if rate is None else rate.of(task.num_nodes - 1)
-
-
-def gateway_notes(catalog: Catalog, placements: Iterable[GroupPlacement]) -> FrozenMap[str]:
-    """What the price of a NAT gateway leaves out: the data through it, which nobody has said the amount of."""
-    found = {(item.provider, item.region) for item in placements for line in item.lines if line.kind == "gateway"}
-    said = []
-    for provider, region in sorted(found):
-        part = catalog.part(provider)
-        rate = next((rate for name in (region, ANY_REGION) for rate in part.rates.gateways if rate.region == name), UNPRICED)
-        price = "a price that is not known" if rate.per_gb is None else f"${rate.per_gb.normalize():f}"
-        said.append(f"{price} at {provider}/{region}")
-    if not said:
-        return FrozenMap()
-    return FrozenMap(
-        {
-            "gateway": f"data through a NAT gateway costs extra, per GB {', '.join(said)}; it is in no price, as its amount is not known"
-        }
-    )
 
 
 def _calm_column(task: Task, request: ResourceRequest, part: CatalogPart) -> NDArray[Any]:
@@ -461,101 +363,3 @@ def expected_hours(task: Task, group: NodeGroup, request: ResourceRequest, part:
         return hours
     rate = request.interruption_rate if request.interruption_rate is not None else candidate.offering.interruption_rate
     return hours if rate is None else interrupted_hours(hours, rate, group.num_nodes, checkpoint_hours(task))
-
-
-def cost_lines(
-    task: Task, group: NodeGroup, request: ResourceRequest, catalog: Catalog, candidate: Candidate, hours: Decimal
-) -> tuple[CostLine, ...]:
-    """What a candidate costs over its run: machines, then disks, then addresses, then the site's gateway."""
-    offering = candidate.offering
-    part = catalog.part(offering.provider)
-    node_hours = hours * group.num_nodes
-    lines = [
-        CostLine(
-            kind="compute",
-            label=f"compute, {offering.market.value}",
-            quantity=node_hours,
-            unit="h",
-            unit_price=offering.hourly,
-            source=offering.price_source,
-            as_of=offering.as_of,
-            estimated=offering.estimated,
-        )
-    ]
-    size = disk_gb(request, part)
-    if size:
-        rate = disk_rate(request, part, offering.region)
-        monthly = None if rate is None else disk_monthly(rate, size)
-        lines.append(
-            CostLine(
-                kind="disk",
-                label="disk" if rate is None else f"disk, {size.normalize():f} GiB {rate.name}",
-                quantity=node_hours,
-                unit="h",
-                unit_price=None if monthly is None else per_hour(monthly),
-                source="no price is known" if rate is None else rate.price_source,
-                as_of="" if rate is None else rate.as_of,
-                estimated=rate is not None and _elsewhere(part, rate.region, offering.region),
-            )
-        )
-    address, count = address_rate(part, offering.region), address_count(task, group, catalog, part, offering.region)
-    if address is not None and count:
-        price = address.at(offering.market)
-        lines.append(
-            CostLine(
-                kind="address",
-                label="public address",
-                quantity=hours * count,
-                unit="h",
-                unit_price=price,
-                dearer_price=address.hourly if price != address.hourly else None,
-                source=address.price_source,
-                as_of=address.as_of,
-                estimated=_elsewhere(part, address.region, offering.region),
-            )
-        )
-    gateway = gateway_rate(task, group, catalog, part, offering.region)
-    if gateway is not None:
-        lines.append(
-            CostLine(
-                kind="gateway",
-                label="NAT gateway",
-                quantity=hours,
-                unit="h",
-                unit_price=gateway.of(task.num_nodes - 1),
-                source=gateway.price_source,
-                as_of=gateway.as_of,
-                estimated=_elsewhere(part, gateway.region, offering.region),
-            )
-        )
-    return tuple(lines)
-
-
-def _elsewhere(part: CatalogPart, rate_region: str, region: str) -> bool:
-    """Whether a rate is another region's, taken as an estimate."""
-    reference = part.rates.reference_region
-    return rate_region == ANY_REGION and reference is not None and reference != region
-
-
-def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum; None as soon as one is unknown."""
-    result = Decimal(0)
-    for amount in amounts:
-        if amount is None:
-            return None
-        result += amount
-    return result
-
-
-__all__ = [
-    "MONTH",
-    "Choices",
-    "calm_hours",
-    "checkpoint_hours",
-    "choices",
-    "cost_lines",
-    "expected_hours",
-    "gateway_notes",
-    "interrupted_hours",
-    "total",
-]

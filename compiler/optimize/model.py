@@ -123,13 +123,7 @@ def build(
     kinds = Kinds(any_rank=any_rank, timed=timed, limited=limited, held=held, last=tuple(sorted(last)))
     groups, taken, used = _group_variables(state, scarce, kinds)
     storages = storages_of(graph, found, atlas)
-    places: dict[str, int] = {}
-    for name in sorted(storages):
-        if storages[name].storage.auto:
-            variable = storage_variable(graph, storages[name].storage, found, atlas, limits=len(scarce))
-            if len(variable):
-                places[name] = len(state.variables)
-                state.variables.append(variable)
+    places = _storage_variables(state, storages, limits=len(scarce))
     flows = tuple(_flows(graph, storages))
     _join_groups(state, graph, groups)
     _join_flows(state, graph, groups, places, storages, flows)
@@ -249,6 +243,18 @@ def _with_fixed(variable: Variable, cost: NDArray[Any] | None, hours: NDArray[An
         worst=variable.worst if cost is None else variable.worst + cost[variable.place],
         moves=variable.moves if hours is None else variable.moves + hours[variable.place],
     )
+
+
+def _storage_variables(state: _Build, storages: dict[str, StoragePlace], *, limits: int) -> dict[str, int]:
+    """A variable for every Storage that the optimizer places. Name → its number."""
+    places: dict[str, int] = {}
+    for name in sorted(storages):
+        if storages[name].storage.auto:
+            variable = storage_variable(state.graph, storages[name].storage, state.found, state.atlas, limits=limits)
+            if len(variable):
+                places[name] = len(state.variables)
+                state.variables.append(variable)
+    return places
 
 
 def _flows(graph: TaskGraph, storages: dict[str, StoragePlace]) -> Iterator[Flow]:

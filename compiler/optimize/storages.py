@@ -12,8 +12,8 @@ from decimal import Decimal
 from ..ir import CandidateSet, Location, Storage, TaskGraph
 from ..ir.catalog import ANY_REGION, CatalogPart, StorageRate
 from .atlas import Atlas, nano, stepped
-from .costs import MONTH
 from .problem import Variable
+from .rates import MONTH
 
 DAY_HOURS = Decimal(24)
 

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from ..failover import GroupKey
 from ..ir import GroupPlacement, Market, PlacementPlan, Task, TaskId
-from ..optimize.costs import calm_hours, total
+from ..optimize.costs import calm_hours
+from ..optimize.rates import total
 
 Envelopes: TypeAlias = Mapping[GroupKey, tuple[GroupPlacement, ...]]
 """Group → its choice and then its fallbacks, as `failover.envelope` gives them."""

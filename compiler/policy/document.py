@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ..ir import ChangeSet, GroupPlacement, JsonObject, NodeGroup, Task
-from ..optimize.costs import MONTH, total
+from ..optimize.rates import MONTH, total
 from .amounts import envelopes_of, hourly, per_run, worst_hourly, worst_of
 from .evaluate import PolicyInput
 

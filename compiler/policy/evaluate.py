@@ -37,7 +37,7 @@ from ..ir import (
     holds_storage,
 )
 from ..ir.restriction import Bar, Patterns, matches
-from ..optimize.costs import MONTH, total
+from ..optimize.rates import MONTH, total
 from .amounts import Envelopes, envelopes_of, hourly, per_run
 from .rules import Allow, Forbid, Max, Plugin, PolicySet, Rego, Require, Rule, Thing
 from .scope import bar_for, holds_for
