@@ -12,6 +12,7 @@ from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice
 from skyc.providers.gcp.lower import check_graph
 from skyc.providers.gcp.provider import GcpProvider
 from tests.gcp.conftest import compiled, of_type
+from tests.head_addresses import addresses, bare
 from tests.lengths import takes_minutes
 from tests.simulator.conftest import opened
 
@@ -32,21 +33,6 @@ NAT = "google_compute_router_nat.out"
 def made(text: str, home: Path, own: ExistingNetwork | None = None, **options: Any) -> ResourceGraph:
     choice = NetworkChoice(existing=own, public=Addresses.HEAD)
     return compiled(text, home, networks={("gcp", "us-central1"): choice}, **options)
-
-
-def bare(graph: ResourceGraph) -> dict[str, Any]:
-    """Address → arguments, without the label of the plan: another price is another plan."""
-    return {
-        str(node.address): {name: value for name, value in node.arguments.items() if name != "labels"}
-        for node in graph.resources
-    }
-
-
-def addresses(graph: ResourceGraph) -> list[bool]:
-    """Of each node of the output, head first: whether it has one."""
-    nodes = graph.outputs["nodes"]
-    assert isinstance(nodes, tuple)
-    return [row["address"] != "" for row in nodes if isinstance(row, FrozenMap)]
 
 
 def test_the_others_have_none_and_a_way_out(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from skyc.compiler.ir import Addresses, FrozenMap, ResourceGraph
 from skyc.providers.base import ExistingNetwork, NetworkChoice
 from skyc.providers.ibm.lower import check_graph
 from skyc.providers.ibm.provider import IbmProvider
+from tests.head_addresses import addresses, bare
 from tests.ibm.conftest import compiled, of_type
 from tests.lengths import takes_minutes
 from tests.simulator.conftest import opened
@@ -37,20 +38,6 @@ WAY_OUT = (
 def made(text: str, home: Path, own: ExistingNetwork | None = None, **options: Any) -> ResourceGraph:
     choice = NetworkChoice(existing=own, public=Addresses.HEAD)
     return compiled(text, home, networks={("ibm", "us-south"): choice}, **options)
-
-
-def bare(graph: ResourceGraph) -> dict[str, Any]:
-    """Address → arguments, without tags."""
-    return {
-        str(node.address): {name: value for name, value in node.arguments.items() if name != "tags"} for node in graph.resources
-    }
-
-
-def addresses(graph: ResourceGraph) -> list[bool]:
-    """Of each node of the output, head first: whether it has one."""
-    nodes = graph.outputs["nodes"]
-    assert isinstance(nodes, tuple)
-    return [row["address"] != "" for row in nodes if isinstance(row, FrozenMap)]
 
 
 def test_the_others_have_none_and_a_way_out(tmp_path: Path) -> None:
