@@ -37,6 +37,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHOWN = 3
+_SETTLED: dict[str, Any] = {
+    "origin": SpecPath(),
+    "cpus": None,
+    "memory_gb": None,
+    "memory_per_cpu": None,
+    "accelerators": None,
+    "max_hourly_cost": None,
+    "interruption_rate": None,
+}
+"""What of a request has become a placement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,30 +70,35 @@ class Narrowing:
     buckets: Callable[[PlacementPlan], tuple[Bucket, ...]]
     met: list[Refused] = field(default_factory=list)
     found: CandidateSet | None = None
+    known: dict[object, Diagnostic | None] = field(default_factory=dict)
+    """What `_refused` was answered, with the same buckets."""
+    known_of: tuple[Bucket, ...] = ()
 
     def __call__(self, choice: PlacementPlan, found: CandidateSet) -> CandidateSet | None:
         buckets = self.buckets(choice)
-        wrong = _refused(self.graph, choice, self.how, buckets)
-        if not wrong:
-            self.found = found
-            return found
+        if buckets != self.known_of:
+            self.known, self.known_of = {}, buckets
+        wrong = _refused(self.graph, choice, self.how, buckets, self.known)
         self.met += wrong
-        return _without(self.graph, found, wrong, self.how, buckets)
+        left = _without(self.graph, found, wrong, self.how, buckets) if wrong else found
+        self.found = None if wrong else found
+        return left
 
     def notes(self, plan: PlacementPlan) -> tuple[Diagnostic, ...]:
         """What would have been better and cannot be made; nothing of nothing."""
         return _passed_over(self.met, plan) if self.found is not None else ()
 
 
-def _refused(graph: TaskGraph, plan: PlacementPlan, how: Lowering, buckets: tuple[Bucket, ...]) -> list[Refused]:
-    """The choices that cannot be made. Groups that ask for the same are asked about once."""
-    known: dict[object, Diagnostic | None] = {}
+def _refused(
+    graph: TaskGraph, plan: PlacementPlan, how: Lowering, buckets: tuple[Bucket, ...], known: dict[object, Diagnostic | None]
+) -> list[Refused]:
+    """The choices that cannot be made. Groups that ask for the same are asked about once. known: answers there are."""
     found = []
     for index, ((task, group), item) in enumerate(zip(_groups(graph), plan.placements, strict=True)):
         if Capability.LOWER not in how.providers[item.provider].capabilities:
             # Only priced: that is said by who chose it all the same.
             continue
-        key = (_asked(task, group), item.provider, item.region, item.zone, item.instance_type, item.market, item.request)
+        key = (_asked(task, group), item.location, item.instance_type, item.market, item.request, item.shape)
         if key not in known:
             known[key] = _why(task, group, item, how, buckets)
         why = known[key]
@@ -93,8 +108,9 @@ def _refused(graph: TaskGraph, plan: PlacementPlan, how: Lowering, buckets: tupl
 
 
 def _asked(task: Task, group: NodeGroup) -> tuple[object, ...]:
-    """What lowering looks at in a group, but for how many nodes there are: equal for groups that fare alike."""
-    requests = tuple(dataclasses.replace(request, origin=SpecPath()) for request in group.requests)
+    """What lowering looks at in a group, but for how many nodes there are: equal for groups that fare alike. How large a machine must be
+    it does not look at: the choice has been made."""
+    requests = tuple(dataclasses.replace(request, **_SETTLED) for request in group.requests)
     data = (task.storages, task.file_mounts, task.inputs, task.outputs, task.checkpoint)
     return (requests, data, group.num_nodes > 1)
 

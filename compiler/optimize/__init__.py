@@ -45,9 +45,10 @@ def optimize(
     """
     first: Assembly | None = None
     atlas: Atlas | None = None
+    found, ready = _glanced(graph, found, objective, _parts(found, priced), narrowed)
     while True:
-        made, model = _assembled(graph, found, objective, targets, priced, atlas)
-        atlas = model.atlas
+        made, model = _assembled(graph, found, objective, targets, priced, atlas, ready)
+        atlas, ready = model.atlas, None
         if made is None and first is None:
             return None, (nothing_satisfies(graph, model, sources, found),)
         narrower = None if made is None else narrowed(made.sketch(), found)
@@ -62,6 +63,34 @@ def optimize(
     return made.plan(), better_elsewhere(made.passed_over)
 
 
+def _glanced(
+    graph: TaskGraph,
+    found: CandidateSet,
+    objective: Objective,
+    last: tuple[int, ...],
+    narrowed: Callable[[PlacementPlan, CandidateSet], CandidateSet | None],
+) -> tuple[CandidateSet, Model | None]:
+    """The candidates without what cannot be made of what each group would take by itself, where a choice of all together takes long:
+    most that it would be made again for is among them. And the model of them, as `_chosen` makes it first; None where it is not made."""
+    if objective is Objective.TIME or len(graph.tasks) == 1:
+        return found, None
+    atlas: Atlas | None = None
+    while True:
+        model = build(graph, found, last=last, atlas=atlas)
+        atlas, problem = model.atlas, model.problem
+        if not problem.pairs or not all(map(len, problem.variables)):
+            return found, model
+        values = tuple(int(variable.cost.argmin()) for variable in problem.variables)
+        alone = Answer(values=values, value=0.0, bound=0.0, optimal=False, method="each alone")
+        made = Assembly(
+            graph=graph, found=found, model=model, answer=alone, objective=objective, in_use={}, targets=None, priced=()
+        )
+        narrower = narrowed(made.sketch(), found)
+        if narrower is None or narrower is found:
+            return found, model
+        found = narrower
+
+
 def _assembled(
     graph: TaskGraph,
     found: CandidateSet,
@@ -69,10 +98,11 @@ def _assembled(
     targets: Collection[str] | None,
     priced: Collection[str],
     atlas: Atlas | None,
+    ready: Model | None,
 ) -> tuple[Assembly | None, Model]:
-    """The best choice, ready to be put together; None where no choice keeps all limits. And the model it is of."""
+    """The best choice, ready to be put together; None where no choice keeps all limits. And the model it is of. ready: see `_glanced`."""
     last = _parts(found, priced)
-    model, answer = _best(graph, found, objective, last, atlas)
+    model, answer = _best(graph, found, objective, last, atlas, ready)
     if answer is None and last:
         # Limits that nothing keeps which can be made: shown where they are kept.
         priced = ()
@@ -103,9 +133,14 @@ def _parts(found: CandidateSet, providers: Collection[str]) -> tuple[int, ...]:
 
 
 def _best(
-    graph: TaskGraph, found: CandidateSet, objective: Objective, last: tuple[int, ...], atlas: Atlas | None
+    graph: TaskGraph,
+    found: CandidateSet,
+    objective: Objective,
+    last: tuple[int, ...],
+    atlas: Atlas | None,
+    ready: Model | None = None,
 ) -> tuple[Model, Answer | None]:
-    model, answer = _chosen(graph, found, objective, any_rank=False, last=last, atlas=atlas)
+    model, answer = _chosen(graph, found, objective, any_rank=False, last=last, atlas=atlas, ready=ready)
     ordered = any(choice.rank.any() for choice in model.choices.values())
     if answer is None and (objective is Objective.TIME or model.problem.limited or ordered):
         # What one would rather have cannot keep every limit together with the rest: now what is left, too.
@@ -114,11 +149,18 @@ def _best(
 
 
 def _chosen(
-    graph: TaskGraph, found: CandidateSet, objective: Objective, *, any_rank: bool, last: tuple[int, ...], atlas: Atlas | None
+    graph: TaskGraph,
+    found: CandidateSet,
+    objective: Objective,
+    *,
+    any_rank: bool,
+    last: tuple[int, ...],
+    atlas: Atlas | None,
+    ready: Model | None = None,
 ) -> tuple[Model, Answer | None]:
     """The best solution, and the model it is one of. Quotas take part only when the best without them breaks one."""
     timed = objective is Objective.TIME
-    model = build(graph, found, timed=timed, any_rank=any_rank, last=last, atlas=atlas)
+    model = ready or build(graph, found, timed=timed, any_rank=any_rank, last=last, atlas=atlas)
     answer = decide(model.problem, model.atlas, objective)
     if answer is None and not model.quotas:
         return model, None

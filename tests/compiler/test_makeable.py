@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.filetests.stage_runners import ACCESS, PROVIDERS
@@ -101,3 +102,42 @@ def test_only_the_market_that_is_refused_is_left_out(tmp_path: Path) -> None:
     spot, both = (compiled(tmp_path, text.replace("SPOT", word), "azure") for word in ("true", "null"))
     assert {found.slug for found in spot.diagnostics if found.severity is Severity.ERROR}
     assert both.placement is not None and not both.failed
+
+
+JOINED = """\
+name: prepare
+resources: {cpus: 4+}
+outputs: {data: 50}
+run: echo hi
+---
+name: train
+needs: prepare
+resources: {infra: INFRA, accelerators: V100, use_spot: false}
+inputs: {data: 50}
+run: echo hi
+"""
+
+
+def test_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each would take by itself is asked first: the solver is not run for what nobody could make."""
+    import skyc.compiler.optimize as stage
+
+    runs, solve = [], stage.decide
+
+    def counted(*args: Any, **named: Any) -> Any:
+        runs.append(args)
+        return solve(*args, **named)
+
+    monkeypatch.setattr(stage, "decide", counted)
+    made = compiled(tmp_path, JOINED.replace("INFRA", "'*'"), "azure", "gcp")
+    assert made.placement is not None and not made.failed, made.diagnostics
+    assert {item.task: item.provider for item in made.placement.placements}["train"] == "azure"
+    assert "cannot-be-made" in {found.slug for found in made.diagnostics} and len(runs) == 1
+
+
+def test_joined_tasks_of_which_one_cannot_be_made_anywhere(tmp_path: Path) -> None:
+    made = compiled(tmp_path, JOINED.replace("INFRA", "gcp"), "azure", "gcp")
+    assert made.placement is not None
+    wrong = [found for found in made.diagnostics if found.severity is Severity.ERROR]
+    assert [found.slug for found in wrong] == ["unsupported-here"] and "V100" in wrong[0].detail
+    assert "cannot-be-made" not in {found.slug for found in made.diagnostics}
