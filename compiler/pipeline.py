@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider
+from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider, usual_addresses
 from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
@@ -215,13 +215,18 @@ def _candidates(state: Compilation) -> Compilation:
         for place, network in networks.items()
         if network.existing is not None and EVERY_ZONE not in network.existing.subnets
     }
-    public = {place: network.public for place, network in networks.items() if network.public is not Addresses.ALL}
+    public = {name: usual_addresses(able) for name, able in capabilities_of(providers).items()}
+    # What holds anyway is left out: saying it is no other catalog.
+    usual = {place: public.get(place.split("/")[0], Addresses.ALL) for place in networks}
+    public |= {place: network.public for place, network in networks.items() if network.public is not usual[place]}
     catalog = Catalog(
         parts=parts,
         quotas=state.options.quotas,
         zones=FrozenMap(zones),
         addresses=FrozenMap(public),
-        owned=tuple(sorted(place for place in public if networks[place].existing and public[place] is Addresses.HEAD)),
+        owned=tuple(
+            sorted(place for place, network in networks.items() if network.existing and network.public is Addresses.HEAD)
+        ),
     )
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)

@@ -58,7 +58,7 @@ class Capability(enum.Enum):
     OWN_NETWORK = "own-network"
     """Its machines can be put into a network of the user's (`LowerContext.network`)."""
     HEAD_ADDRESS = "head-address"
-    """The head alone can have a public address (`Addresses.HEAD`)."""
+    """The head alone can have a public address (`Addresses.HEAD`), and has where nobody asks for more."""
     OPEN_PORTS = "open-ports"
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
@@ -120,7 +120,12 @@ class NetworkChoice:
     """What config.yaml says of the machines' network in one region. existing: the user's own; None: skyc makes one for each site."""
 
     existing: ExistingNetwork | None = None
-    public: Addresses = Addresses.ALL
+    public: Addresses = Addresses.HEAD
+
+
+def usual_addresses(able: Collection[Capability]) -> Addresses:
+    """Which machines have a public address where nobody says: as few as suffice for logging in. able: what the target can do."""
+    return Addresses.HEAD if Capability.HEAD_ADDRESS in able else Addresses.ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,7 @@ class LowerContext:
     access: Access = field(default_factory=Access)
     network: ExistingNetwork | None = None
     """The user's own network in the site's region, if one is named."""
-    public: Addresses = Addresses.ALL
+    public: Addresses = Addresses.HEAD
     """Which machines get an address outside of the network. NONE only in a network of the user's."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Machine images that config.yaml names, or the catalog knows: `<target>/<region>`, with `/gpu` for machines with devices → id."""

@@ -377,9 +377,9 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
 
 
 def _network(choice: NetworkChoice) -> str:
-    """Its id, and where not all machines have one, which have a public address."""
+    """Its id, and where it is not the head alone, which machines have a public address."""
     parts = [] if choice.existing is None else [choice.existing.id]
-    parts += [] if choice.public is Addresses.ALL else [f"public: {choice.public.value}"]
+    parts += [] if choice.public is Addresses.HEAD else [f"public: {choice.public.value}"]
     return ", ".join(parts)
 
 

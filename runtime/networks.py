@@ -2,9 +2,9 @@
 `public` says which machines get a public address.
 
     networks:
-      azure: {public: head}
+      azure: {public: true}
       aws:
-        us-west-2: {public: head}
+        us-west-2: {public: true}
         us-east-1:
           vpc: vpc-0123456789abcdef0
           subnets: {use1-az1: subnet-0123456789abcdef0, use1-az4: subnet-0fedcba9876543210}
@@ -15,9 +15,10 @@
           public: false
 
 What a cloud calls its network may be written: `vpc`, `vnet` or `network`. `subnet` is for clouds whose subnets span a region's zones.
-`public`: `true`, every machine has an address outside of the network; `head`, a site's first node alone; `false`, none, which is for
-networks of the user's, since nobody could reach machines in one that skyc makes. Beside the regions it is said for all of them, and a
-region's own word wins. `tags` (gcp): network tags by which rules of the user's own let in what is needed, instead of a firewall of ours.
+`public`: `head`, a site's first node alone has an address outside of the network, which holds where nothing is said; `true`, every machine;
+`false`, none, which is for networks of the user's, since nobody could reach machines in one that skyc makes. Beside the regions it is said
+for all of them, and a region's own word wins. `tags` (gcp): network tags by which rules of the user's own let in what is needed, instead
+of a firewall of ours.
 Ids are used as they are; nothing is looked up. A mistake has its line.
 """
 
@@ -34,7 +35,7 @@ from ..compiler.parse import read_source
 from ..compiler.parse.nearest import nearest
 from ..compiler.parse.nodes import Mapping as MappingNode
 from ..compiler.parse.nodes import Node, Scalar, Sequence, compose
-from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider
+from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider, usual_addresses
 from .access import CONFIG
 
 NAMES = ("network", "vnet", "vpc")
@@ -72,17 +73,18 @@ def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tupl
         for target in _entries(_Entry(name="networks", path="networks", span=key.span, node=value)):
             regions = _regions(target, providers, home)
             entries = _entries(target)
+            unsaid = usual_addresses(providers[target.name].capabilities)
             usual = next(
-                (_addresses(entry, target.name, providers, made=True) for entry in entries if entry.name == PUBLIC), None
+                (_addresses(entry, target.name, providers, made=True) for entry in entries if entry.name == PUBLIC), unsaid
             )
-            chosen = {region: NetworkChoice(public=usual) for region in sorted(regions)} if usual is not None else {}
+            chosen = {region: NetworkChoice(public=usual) for region in sorted(regions)}
             for region in entries:
                 if region.name == PUBLIC:
                     continue
                 if region.name not in regions:
                     _refuse(region, f"`{target.name}` has no region of this name.", _meant(region.name, regions))
-                chosen[region.name] = _choice(region, target.name, providers, usual or Addresses.ALL)
-            found |= {(target.name, name): choice for name, choice in chosen.items() if choice != NetworkChoice()}
+                chosen[region.name] = _choice(region, target.name, providers, usual)
+            found |= {(target.name, name): choice for name, choice in chosen.items() if choice != NetworkChoice(public=unsaid)}
     return found
 
 

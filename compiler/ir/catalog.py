@@ -322,13 +322,14 @@ class Catalog:
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """`<provider>/<region>` → the only zones machines can be in: those in which the user's own network there has a subnet."""
     addresses: FrozenMap[Addresses] = field(default_factory=FrozenMap)
-    """`<provider>/<region>` → which machines have a public address there, where that is not all of them."""
+    """`<provider>/<region>` or `<provider>` → which machines have a public address there, where that is not all of them; the region's own
+    word wins."""
     owned: tuple[str, ...] = ()
     """`<provider>/<region>`, sorted: those of them where machines go into a network of the user's, in which no gateway is made."""
 
     def public(self, provider: str, region: str) -> Addresses:
         """Which machines have a public address there."""
-        return self.addresses.get(f"{provider}/{region}", Addresses.ALL)
+        return self.addresses.get(f"{provider}/{region}", self.addresses.get(provider, Addresses.ALL))
 
     @property
     def digest(self) -> str:

@@ -33,7 +33,7 @@ from ..ir import (
 from ..ir.catalog import UNKNOWN, PriceStep
 from .atlas import Atlas, stepped, transfer_hours
 from .costs import calm_hours, expected_hours
-from .lines import cost_lines, gateway_notes
+from .lines import cost_lines, network_notes
 from .model import Flow, Model, traffic_share
 from .problem import Answer, finish_hours
 from .rank import Ranked, nearly_used, rank
@@ -362,7 +362,7 @@ class Assembly:
         notes = {f"{task.id}.hours": "assumed: the task gives no `hours`" for task in self.graph.tasks if task.hours_assumed}
         if any(line.estimated for line in lines):
             notes["prices"] = "some are estimates: derived, of another region, or years old; `--format json` says which"
-        notes |= gateway_notes(self.found.catalog, placements)
+        notes |= network_notes(self.found.catalog, placements)
         for name, where in self.model.storages.items():
             if where.storage.auto and name not in self.model.storage_variables:
                 notes[f"storage {name}"] = "no place for it is known within its `infra`; it is not placed and not priced"

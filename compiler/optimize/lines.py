@@ -5,10 +5,11 @@ Contract: pure. Lines hold the numbers of the columns (`costs`) in Decimal, with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from ..ir import Candidate, Catalog, CostLine, FrozenMap, GroupPlacement, NodeGroup, ResourceRequest, Task
+from ..ir import Candidate, Catalog, CostLine, FrozenMap, GroupPlacement, NodeGroup, ResourceRequest, Task, TaskId
 from ..ir.catalog import ANY_REGION, CatalogPart
 from .rates import address_count, address_rate, disk_gb, disk_monthly, disk_rate, gateway_price, gateway_rate, per_hour
 
@@ -99,7 +100,24 @@ def _elsewhere(part: CatalogPart, rate_region: str, region: str) -> bool:
     return rate_region == ANY_REGION and reference is not None and reference != region
 
 
-def gateway_notes(catalog: Catalog, placements: Iterable[GroupPlacement]) -> FrozenMap[str]:
+def network_notes(catalog: Catalog, placements: Sequence[GroupPlacement]) -> FrozenMap[str]:
+    """What machines without a public address reach out through, as far as a reviewer has to know."""
+    return FrozenMap({**_gateway_note(catalog, placements), **_way_out_note(catalog, placements)})
+
+
+def _way_out_note(catalog: Catalog, placements: Sequence[GroupPlacement]) -> dict[str, str]:
+    """In a network of the user's skyc makes no gateway, and looks for none."""
+    nodes = Counter[tuple[TaskId, str]]()
+    for item in placements:
+        nodes[item.task, f"{item.provider}/{item.region}"] += item.num_nodes
+    found = sorted({place for (_, place), count in nodes.items() if count > 1 and place in catalog.owned})
+    if not found:
+        return {}
+    text = "all nodes but the head have no public address and reach out through what your network has, such as a NAT gateway"
+    return {"way-out": f"in {', '.join(found)} {text}; without one say `public: true` beside it in config.yaml"}
+
+
+def _gateway_note(catalog: Catalog, placements: Sequence[GroupPlacement]) -> dict[str, str]:
     """What the price of a NAT gateway leaves out: the data through it, which nobody has said the amount of."""
     found = {(item.provider, item.region) for item in placements for line in item.lines if line.kind == "gateway"}
     said = []
@@ -108,9 +126,8 @@ def gateway_notes(catalog: Catalog, placements: Iterable[GroupPlacement]) -> Fro
         price = "a price that is not known" if rate.per_gb is None else f"${rate.per_gb.normalize():f}"
         said.append(f"{price} at {provider}/{region}")
     if not said:
-        return FrozenMap()
-    return FrozenMap(
-        {
-            "gateway": f"data through a NAT gateway costs extra, per GB {', '.join(said)}; it is in no price, as its amount is not known"
-        }
-    )
+        return {}
+    prices = ", ".join(said)
+    return {
+        "gateway": f"data through a NAT gateway costs extra, per GB {prices}; it is in no price, as its amount is not known"
+    }

@@ -84,7 +84,7 @@ PACKAGES = ("ibverbs-providers", "libfabric-bin", "libfabric1")
 """Ubuntu's own, for its plain image: libfabric with the provider `efa`, the library it speaks to the driver with, and `fi_info`. The
 driver is part of Ubuntu's kernel for AWS."""
 _PATIENT = FrozenMap({"/etc/apt/apt.conf.d/80-skyc": 'Acquire::Retries "10";\n'})
-"""A machine whose address comes after it has started is not on the internet yet when it first wants a package."""
+"""Who is not on the internet yet when it first wants a package."""
 
 
 def interfaces(
@@ -141,7 +141,7 @@ def packages(*, own: bool, accelerated: bool) -> tuple[str, ...]:
 
 
 def files(*, own: bool, accelerated: bool, late: bool) -> FrozenMap[str]:
-    """Path → content of what the first boot writes. late: the machine's address comes after it has started."""
+    """Path → content of what the first boot writes. late: its address, or the network's way out, comes after the machine has started."""
     # A job that asks for the fast network fails loudly where libfabric would take TCP. Elsewhere the driver is not known to be there.
     chosen = ("Environment=FI_PROVIDER=efa",) if accelerated and not own else ()
     patient = _PATIENT if late and packages(own=own, accelerated=accelerated) else {}

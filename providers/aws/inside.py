@@ -22,7 +22,7 @@ class Inside:
     subnets: Mapping[str | None, ResourceNode]
     """Zone → its subnet."""
     joined: tuple[ResourceNode, ...]
-    """What a machine that boots there needs beside its subnet."""
+    """What a machine that boots there needs beside its subnet. The first boot waits for the way out."""
 
 
 def inside(site: Site, vpc: ResourceNode, public: ResourceNode, head_zone: str | None, zones: Sequence[str | None]) -> Inside:
@@ -61,7 +61,8 @@ def inside(site: Site, vpc: ResourceNode, public: ResourceNode, head_zone: str |
     return Inside(
         resources=(front, at_front, address, gateway, table, route, past, *(made for made, _ in found.values()), *joined),
         subnets={zone: made for zone, (made, _) in found.items()},
-        joined=(route, past, *joined),
+        # Not the route: a gateway takes minutes to make, in which machines boot already, or are found to be out of stock.
+        joined=(past, *joined),
     )
 
 

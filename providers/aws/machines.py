@@ -237,8 +237,8 @@ def _instance(
     name = node_name(shared.task.id, group.group.name, index)
     is_head = group.first_rank == 0 and index == 0
     head = None if is_head else head_address(shared.head_zone) if shared.network.fixed else UNKNOWN_HEAD
-    boot = _boot(name, group, site, head)
     public = shared.network.is_public(head=is_head)
+    boot = _boot(name, group, site, head, public=public)
     arguments: dict[str, Value] = {
         "launch_template": FrozenMap[Value]({"id": ref(template), "version": ref(template, "latest_version")}),
         "instance_type": placement.instance_type,
@@ -284,7 +284,7 @@ GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 (hashicorp/terraform-provider-aws#33775). What it says is in the first boot too."""
 
 
-def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
+def _boot(name: str, group: Group, site: Site, head: str | None, *, public: bool) -> Boot:
     boot = boot_of(name, group.arch, group.placement.shape, site.context, head, OPENS)
     if not has_adapters(group):
         return boot
@@ -292,7 +292,7 @@ def _boot(name: str, group: Group, site: Site, head: str | None) -> Boot:
     return replace(
         boot,
         packages=efa.packages(own=own, accelerated=accelerated),
-        files=efa.files(own=own, accelerated=accelerated, late=has_late_address(group)),
+        files=efa.files(own=own, accelerated=accelerated, late=has_late_address(group) or not public),
     )
 
 

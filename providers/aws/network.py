@@ -37,7 +37,7 @@ class Network:
     """What must be there before a machine boots, which fetches packages and takes an address, and go after it: a gateway cannot be taken
     from a network with public addresses in use."""
     inside: tuple[ResourceAddress, ...] = ()
-    """What besides must be there before a machine without a public address boots: the head does not wait for a NAT gateway."""
+    """What besides must be there before a machine without a public address boots."""
 
     def is_public(self, *, head: bool) -> bool:
         """Whether a machine, the head or another, has an address outside of it."""

@@ -86,7 +86,6 @@ MEANINGS: Meanings = FrozenMap(
             says=("availability_zone_id", "cidr_block"),
         ),
         "aws_vpc": Meaning(says=("cidr_block",)),
-        "aws_vpc_endpoint": Meaning(policies=("policy",)),
         "aws_vpc_security_group_ingress_rule": Meaning(
             openings=tuple(Opening(exposure=Exposure.REACH, path=path, ports=_PORTS) for path in ("cidr_ipv4", "cidr_ipv6"))
         ),
@@ -106,6 +105,8 @@ PLAIN = frozenset(
         "aws_s3_bucket_ownership_controls",
         "aws_s3_bucket_server_side_encryption_configuration",
         "aws_s3_bucket_versioning",
+        # Its policy limits what goes through it, and gives nobody a right.
+        "aws_vpc_endpoint",
         "aws_vpc_security_group_egress_rule",
     }
 )

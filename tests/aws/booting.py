@@ -53,7 +53,8 @@ class BootingCloud:
                 self._booted.add(name)
                 given = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")["UserData"]["Value"]
                 (key,) = self.ec2.describe_key_pairs(KeyNames=[row["KeyName"]], IncludePublicKey=True)["KeyPairs"]
-                addresses = (row["PrivateIpAddress"], row["PublicIpAddress"])
+                public = row.get("PublicIpAddress")
+                addresses = (row["PrivateIpAddress"], *((public,) if public else ()))
                 disk = self._disks.pop(name, None)
                 self.machines.boot(name, base64.b64decode(given).decode(), key["PublicKey"], addresses, disk=disk)
             elif state in ("shutting-down", "terminated", "stopping", "stopped") and name in self.machines.running:

@@ -93,6 +93,9 @@ def test_a_job_on_two_machines(tmp_path: Path, account: Any, moto: str, machines
         assert "logging in" not in skyc("exec", "hello", "--", "echo from $SKYC_NODE_RANK")
         assert skyc("status", "hello").count("healthy") == 2
         assert skyc("ssh", "hello", "1", "--", "cat data.txt; whoami") == "some dataskyc\n"
+        # Only the head has a public address, and the other machine is reached through it.
+        assert [row["PrivateIpAddress"] for row in instances(ec2) if "PublicIpAddress" in row] == ["10.64.16.10"]
+        assert skyc("ssh", "hello", "1", "--", "echo from ${SSH_CONNECTION%% *}") == "from 10.64.16.10\n"
         if LONG:
             # AWS takes the worker away, as it does with spot machines: the next apply makes another, and only that one is logged in to.
             worker = next(

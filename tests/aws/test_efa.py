@@ -18,12 +18,15 @@ from skyc.compiler.ir import Accelerator, Addresses, FrozenMap, Ref, ResourceAdd
 from skyc.providers.aws import efa
 from skyc.providers.aws.lower import check_graph
 from skyc.providers.aws.provider import AwsProvider
-from skyc.providers.base import ExistingNetwork
-from tests.aws.test_machines import CONTEXT, lowered, types
+from skyc.providers.base import ExistingNetwork, LowerContext
+from tests.aws import test_machines
+from tests.aws.test_machines import lowered, types
 
 A100 = (Accelerator(name="A100", count=Decimal(8)),)
 ONE, FOUR, SIXTEEN = "m6i.32xlarge", "p4d.24xlarge", "p6-b300.48xlarge"
 SUBNET = ResourceAddress("aws_subnet", "use1-az1")
+PATIENCE = "/etc/apt/apt.conf.d/80-skyc"
+CONTEXT = replace(test_machines.CONTEXT, public=Addresses.ALL)
 
 
 @cache
@@ -33,8 +36,8 @@ def recorded() -> dict[str, Any]:
     return {name: row["NetworkInfo"] for name, row in json.loads(gzip.decompress(packed)).items()}
 
 
-def fast(machine: str, devices: tuple[Accelerator, ...] = (), **more: Any) -> Any:
-    graph, diagnostics = lowered(machine, devices, network_tier="best", **more)
+def fast(machine: str, devices: tuple[Accelerator, ...] = (), context: LowerContext = CONTEXT, **more: Any) -> Any:
+    graph, diagnostics = lowered(machine, devices, context, network_tier="best", **more)
     assert graph is not None and check_graph(graph, None) == ()
     return graph, [found.slug for found in diagnostics]
 
@@ -188,4 +191,10 @@ def test_what_the_first_boot_brings(machine: str, devices: Any, image: str | Non
         settings = written["/etc/systemd/system/skyc-ray.service.d/target.conf"]
         assert "LimitMEMLOCK=infinity" in settings and ("Environment=FI_PROVIDER=efa" in settings) is asked
         # An Elastic IP comes after the machine has started, and packages want the internet.
-        assert ("/etc/apt/apt.conf.d/80-skyc" in written) == (packages and efa.several(machine))
+        assert (PATIENCE in written) == (packages and efa.several(machine))
+
+
+def test_who_boots_before_there_is_a_way_out_asks_for_packages_again() -> None:
+    graph, _ = fast(ONE, context=replace(CONTEXT, public=Addresses.HEAD))
+    head, other = types(graph)["aws_instance"]
+    assert (PATIENCE in head["user_data"], PATIENCE in other["user_data"]) == (False, True)

@@ -38,7 +38,7 @@ groups:
   second: {num_nodes: 2, resources: {infra: aws/us-east-1/use1-az4, instance_type: m5.xlarge}}
 run: echo hi
 """
-HEAD = {("aws", "us-east-1"): NetworkChoice(public=Addresses.HEAD)}
+OPEN = {("aws", "us-east-1"): NetworkChoice(public=Addresses.ALL)}
 
 
 def resources(graph: ResourceGraph) -> dict[str, FrozenMap[Any]]:
@@ -66,8 +66,8 @@ def test_every_range_is_its_own() -> None:
 
 
 def test_the_head_alone_has_one_and_the_others_a_way_out(tmp_path: Path) -> None:
-    graph = compiled(TASK, tmp_path, networks=HEAD)
-    found, usual = resources(graph), resources(compiled(TASK, tmp_path))
+    graph = compiled(TASK, tmp_path)
+    found, usual = resources(graph), resources(compiled(TASK, tmp_path, networks=OPEN))
     head, other = found["aws_instance.main-0"], found["aws_instance.main-1"]
     assert (head["associate_public_ip_address"], other["associate_public_ip_address"]) == (True, False)
     assert "# no public address" in str(other["user_data"]) and "# no public address" not in str(head["user_data"])
@@ -92,16 +92,17 @@ def test_the_head_alone_has_one_and_the_others_a_way_out(tmp_path: Path) -> None
     assert check_graph(graph, None) == ()
 
 
-def test_only_who_needs_the_gateway_waits_for_it(tmp_path: Path) -> None:
-    graph = compiled(TASK, tmp_path, networks=HEAD)
-    own = {"aws_route.inside", "aws_route_table_association.inside-use1-az1", "aws_vpc_endpoint.s3"}
+def test_no_machine_waits_for_the_gateway(tmp_path: Path) -> None:
+    """EC2 takes minutes to make one, and a shortage is to be known at once."""
+    graph = compiled(TASK, tmp_path)
+    own = {"aws_route_table_association.inside-use1-az1", "aws_vpc_endpoint.s3"}
     assert not own & waits(graph, "aws_instance.main-0")
     assert waits(graph, "aws_instance.main-1") == own | waits(graph, "aws_instance.main-0")
     assert waits(graph, "aws_nat_gateway.nat") == {"aws_route.out", "aws_route_table_association.nat"}
 
 
 def test_groups_lie_where_they_are_placed(tmp_path: Path) -> None:
-    found = resources(compiled(GROUPS, tmp_path, networks=HEAD))
+    found = resources(compiled(GROUPS, tmp_path))
     assert {name for name in found if name.startswith("aws_subnet.")} == {
         "aws_subnet.use1-az1", "aws_subnet.nat", "aws_subnet.inside-use1-az4",
     }  # fmt: skip
@@ -110,21 +111,21 @@ def test_groups_lie_where_they_are_placed(tmp_path: Path) -> None:
 
 
 def test_a_head_alone_is_made_as_ever_and_growing_moves_nothing(tmp_path: Path) -> None:
-    one = compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path, networks=HEAD)
-    usual = compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path)
+    one = compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path)
+    usual = compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path, networks=OPEN)
     plain = {name: str(row).partition("skyc-plan")[0] for name, row in resources(one).items()}
     assert plain == {name: str(row).partition("skyc-plan")[0] for name, row in resources(usual).items()}
-    grown = resources(compiled(TASK, tmp_path, networks=HEAD))
+    grown = resources(compiled(TASK, tmp_path))
     assert all(str(grown[name]).partition("skyc-plan")[0] == row for name, row in plain.items())
 
 
 @pytest.mark.terraform
 def test_terraform_makes_grows_and_shrinks_it(tmp_path: Path) -> None:
     with opened(("aws",), tmp_path, tmp_path / "cache") as site:
-        site.write(compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path, offline=True, networks=HEAD))
+        site.write(compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path, offline=True))
         assert site.apply().ok
         (before,) = AwsProvider().nodes(site.terraform.outputs())
-        site.write(compiled(TASK, tmp_path, offline=True, networks=HEAD))
+        site.write(compiled(TASK, tmp_path, offline=True))
         assert site.apply().ok
         head, other = AwsProvider().nodes(site.terraform.outputs())
         assert (head.id, head.via) == (before.id, None) and head.address
@@ -141,7 +142,7 @@ def test_the_released_provider_makes_it_and_nothing_is_left(tmp_path: Path, acco
     directory, versions = tmp_path / "site", FrozenMap({SOURCE: version()})
     directory.mkdir()
     deployment = DeploymentId("inside")
-    graph = compiled(TASK, tmp_path, deployment=str(deployment), versions=versions, networks=HEAD)
+    graph = compiled(TASK, tmp_path, deployment=str(deployment), versions=versions)
     _, text = synth(at(graph), cache=tmp_path / "cache")
     (directory / "cdk.tf.json").write_text(text)
     environ = with_mirror({**os.environ, "SKYC_PROVIDER_MIRROR": str(mirror())}, tmp_path, only=True)

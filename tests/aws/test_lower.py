@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from skyc.compiler.ir import FrozenMap, Ref, ResourceGraph, ResourceRequest, SpecPath
+from skyc.compiler.ir import Addresses, FrozenMap, Ref, ResourceGraph, ResourceRequest, SpecPath
 from skyc.providers.aws.facts import DISK_GB
 from skyc.providers.aws.lower import _ARM, check_graph
 from skyc.providers.aws.machines import disk_gb, root_disk
 from skyc.providers.aws.provider import AwsProvider
+from skyc.providers.base import NetworkChoice
 from skyc.providers.rented.images import Image
 from skyc.providers.schemas.references import references
 from tests.aws.conftest import compiled
@@ -66,7 +67,8 @@ def test_a_wrong_attribute_is_found_before_terraform_runs(tmp_path: Path) -> Non
 
 
 def test_no_other_machine_is_given_the_heads_address(tmp_path: Path) -> None:
-    graph = compiled(TASK, tmp_path)
+    open_ = {("aws", "us-east-1"): NetworkChoice(public=Addresses.ALL)}
+    graph = compiled(TASK, tmp_path, networks=open_)
     machines, kept = of_type(graph, "aws_instance"), of_type(graph, "aws_ec2_subnet_cidr_reservation")["head"]
     assert kept["cidr_block"] == f"{machines['main-0']['private_ip']}/32" and kept["reservation_type"] == "explicit"
     assert kept["subnet_id"] == machines["main-0"]["subnet_id"]
@@ -74,6 +76,10 @@ def test_no_other_machine_is_given_the_heads_address(tmp_path: Path) -> None:
     assert all(address in node.depends_on for node in graph.resources if node.address.type == "aws_instance")
     alone = compiled(TASK.replace("num_nodes: 2", "num_nodes: 1"), tmp_path)
     assert of_type(alone, "aws_ec2_subnet_cidr_reservation") == {}
+    # The head of others without an address has a subnet of its own.
+    inside = compiled(TASK, tmp_path)
+    assert of_type(inside, "aws_ec2_subnet_cidr_reservation") == {}
+    assert len({str(machine["subnet_id"]) for machine in of_type(inside, "aws_instance").values()}) == 2
 
 
 def test_no_secret_and_no_look_up(tmp_path: Path) -> None:

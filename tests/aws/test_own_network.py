@@ -141,7 +141,8 @@ networks:
 def test_without_a_public_address(tmp_path: Path) -> None:
     private = {("aws", "us-east-1"): NetworkChoice(existing=OWN, public=Addresses.NONE)}
     graph = compiled(TASK, tmp_path, networks=private)
-    found, usual = resources(graph), resources(compiled(TASK, tmp_path, networks=NETWORKS))
+    public = {("aws", "us-east-1"): NetworkChoice(existing=OWN, public=Addresses.ALL)}
+    found, usual = resources(graph), resources(compiled(TASK, tmp_path, networks=public))
     for index in (0, 1):
         machine = found[f"aws_instance.main-{index}"]
         assert machine["associate_public_ip_address"] is False
@@ -205,8 +206,8 @@ def test_who_has_a_public_address_is_read_for_a_target_and_for_a_region(tmp_path
         """\
 networks:
   aws:
-    public: head
-    eu-west-1: {public: true}
+    public: true
+    eu-west-1: {public: head}
     us-east-1: {vpc: vpc-0aa, subnets: {use1-az1: subnet-0a1}}
     us-east-2: {vpc: vpc-0bb, subnets: {use2-az1: subnet-0b1}, public: false}
 """
@@ -218,10 +219,15 @@ networks:
         region: (found["aws", region].existing is not None, found["aws", region].public)
         for region in regions & {r for _, r in found}
     }
-    assert given.pop("us-east-1") == (True, Addresses.HEAD) and given.pop("us-east-2") == (True, Addresses.NONE)
-    assert set(given.values()) == {(False, Addresses.HEAD)}
-    (tmp_path / "config.yaml").write_text("networks: {aws: {public: true, us-east-1: {public: head}}}\n")
-    assert read_networks(tmp_path, PROVIDERS) == {("aws", "us-east-1"): NetworkChoice(public=Addresses.HEAD)}
+    assert given.pop("us-east-1") == (True, Addresses.ALL) and given.pop("us-east-2") == (True, Addresses.NONE)
+    assert set(given.values()) == {(False, Addresses.ALL)}
+    (tmp_path / "config.yaml").write_text("networks: {aws: {public: head, us-east-1: {public: true}}}\n")
+    assert read_networks(tmp_path, PROVIDERS) == {("aws", "us-east-1"): NetworkChoice(public=Addresses.ALL)}
+    # A target that cannot do better has its own usual.
+    (tmp_path / "config.yaml").write_text("networks: {unable: {public: true}}\n")
+    assert read_networks(tmp_path, PROVIDERS) == {}
+    (tmp_path / "config.yaml").write_text("networks: {unable: {us-east-1: {vpc: vpc-0aa, subnets: {use1-az1: subnet-0a1}}}}\n")
+    assert read_networks(tmp_path, PROVIDERS)["unable", "us-east-1"].public is Addresses.ALL
 
 
 @pytest.mark.parametrize(

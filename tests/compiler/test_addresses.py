@@ -1,4 +1,4 @@
-"""A plan has the price of a public address for each machine that lowering gives one."""
+"""A plan has the price of a public address for each machine that lowering gives one, and of what the others reach out through."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def addresses(found: Compilation) -> list[tuple[Decimal, Decimal | None]]:
 
 
 def test_a_spot_machine_of_googles_pays_half_and_its_worst_case_does_not(tmp_path: Path) -> None:
-    made = placed(tmp_path, "gcp", ", use_spot: true")
+    made = placed(tmp_path, "gcp", ", use_spot: true", everywhere("gcp", OPEN))
     found, graph = made.placement, made.graph
     assert found is not None and graph is not None
     (item,) = found.placements
@@ -63,7 +63,15 @@ def test_a_spot_machine_of_googles_pays_half_and_its_worst_case_does_not(tmp_pat
     assert found.worst_case is not None and item.worst_hourly is not None
     assert found.worst_case == (item.worst_hourly * 2 + item.beside_worst) * 10
     assert worst_of(graph.tasks[0], item) == found.worst_case
-    assert addresses(placed(tmp_path, "aws", ", use_spot: true")) == [(Decimal(20), Decimal("0.005"))]
+    same = placed(tmp_path, "aws", ", use_spot: true", everywhere("aws", OPEN))
+    assert addresses(same) == [(Decimal(20), Decimal("0.005"))]
+
+
+OPEN = NetworkChoice(public=Addresses.ALL)
+
+
+def everywhere(cloud: str, choice: NetworkChoice) -> dict[tuple[str, str], NetworkChoice]:
+    return {(cloud, PLACES[cloud]): choice}
 
 
 def own(public: Addresses) -> NetworkChoice:
@@ -72,9 +80,10 @@ def own(public: Addresses) -> NetworkChoice:
 
 @pytest.mark.parametrize("cloud", PROVIDERS)
 @pytest.mark.parametrize("ports", PORTS.values(), ids=PORTS)
-def test_every_machine_has_one(tmp_path: Path, cloud: str, ports: str) -> None:
+def test_every_machine_has_one_when_asked(tmp_path: Path, cloud: str, ports: str) -> None:
     price = None if cloud == "ibm" else Decimal("0.005")
-    assert addresses(placed(tmp_path, cloud, ports)) == [(Decimal(20), price)]
+    made = placed(tmp_path, cloud, ports, everywhere(cloud, OPEN))
+    assert addresses(made) == [(Decimal(20), price)] and lines(made, "gateway") == []
 
 
 @pytest.mark.parametrize("cloud", PROVIDERS)
@@ -110,7 +119,9 @@ def lines(found: Compilation, kind: str, group: int = 0) -> list[tuple[Decimal, 
 
 @pytest.mark.parametrize("cloud", PROVIDERS)
 def test_a_head_alone_has_one_and_its_site_a_gateway(tmp_path: Path, cloud: str) -> None:
-    made = placed(tmp_path, cloud, "", {(cloud, PLACES[cloud]): HEAD})
+    made = placed(tmp_path, cloud)
+    said = placed(tmp_path, cloud, "", everywhere(cloud, HEAD))
+    assert said.placement == made.placement
     (address,) = addresses(made)
     (gateway,) = lines(made, "gateway")
     assert address[0] == 10 and gateway == (Decimal(10), GATEWAYS[cloud])
@@ -125,22 +136,29 @@ def test_a_head_alone_has_one_and_its_site_a_gateway(tmp_path: Path, cloud: str)
 def test_in_a_network_of_the_users_there_is_no_gateway(tmp_path: Path) -> None:
     made = placed(tmp_path, "aws", "", {("aws", "us-east-1"): own(Addresses.HEAD)})
     assert addresses(made) == [(Decimal(10), Decimal("0.005"))] and lines(made, "gateway") == []
+    assert made.placement is not None and "in aws/us-east-1 all nodes but the head" in made.placement.notes["way-out"]
+    for alone in (
+        placed(tmp_path, "aws", "", {("aws", "us-east-1"): own(Addresses.HEAD)}, nodes=1),
+        placed(tmp_path, "aws", "", {("aws", "us-east-1"): own(Addresses.ALL)}),
+        placed(tmp_path, "aws"),
+    ):
+        assert alone.placement is not None and "way-out" not in alone.placement.notes
 
 
 def test_one_node_is_the_head_and_needs_no_gateway(tmp_path: Path) -> None:
-    made = placed(tmp_path, "aws", "", {("aws", "us-east-1"): HEAD}, nodes=1)
+    made = placed(tmp_path, "aws", nodes=1)
     assert addresses(made) == [(Decimal(10), Decimal("0.005"))] and lines(made, "gateway") == []
     assert made.placement is not None and "gateway" not in made.placement.notes
 
 
 def test_the_heads_group_pays_for_all(tmp_path: Path) -> None:
-    made = compiled(GROUPS, tmp_path, {("aws", "us-east-1"): HEAD})
+    made = compiled(GROUPS, tmp_path)
     assert lines(made, "address") == [(Decimal(10), Decimal("0.005"))] and lines(made, "address", 1) == []
     assert lines(made, "gateway") == [(Decimal(10), Decimal("0.05"))] and lines(made, "gateway", 1) == []
 
 
 def test_a_spot_heads_worst_case_counts_its_address_once(tmp_path: Path) -> None:
-    made = placed(tmp_path, "gcp", ", use_spot: true", {("gcp", "us-central1"): HEAD})
+    made = placed(tmp_path, "gcp", ", use_spot: true")
     found, graph = made.placement, made.graph
     assert found is not None and graph is not None and addresses(made) == [(Decimal(10), Decimal("0.0025"))]
     (item,) = found.placements

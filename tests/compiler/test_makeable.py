@@ -9,7 +9,8 @@ import pytest
 from tests.filetests.stage_runners import ACCESS, PROVIDERS
 
 from skyc.compiler.diagnostics import Severity, SourceFile
-from skyc.compiler.ir import DeploymentId, NodeRuntime
+from skyc.compiler.ir import DeploymentId, NodeRuntime, TaskId
+from skyc.compiler.optimize.decide import decide
 from skyc.compiler.optimize.explain import why_not
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
@@ -120,18 +121,16 @@ run: echo hi
 
 def test_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What each would take by itself is asked first: the solver is not run for what nobody could make."""
-    import skyc.compiler.optimize as stage
-
-    runs, solve = [], stage.decide
+    runs = []
 
     def counted(*args: Any, **named: Any) -> Any:
         runs.append(args)
-        return solve(*args, **named)
+        return decide(*args, **named)
 
-    monkeypatch.setattr(stage, "decide", counted)
+    monkeypatch.setattr("skyc.compiler.optimize.decide", counted)
     made = compiled(tmp_path, JOINED.replace("INFRA", "'*'"), "azure", "gcp")
     assert made.placement is not None and not made.failed, made.diagnostics
-    assert {item.task: item.provider for item in made.placement.placements}["train"] == "azure"
+    assert {item.task: item.provider for item in made.placement.placements}[TaskId("train")] == "azure"
     assert "cannot-be-made" in {found.slug for found in made.diagnostics} and len(runs) == 1
 
 

@@ -225,6 +225,22 @@ def test_an_address_of_ours_is_no_drift_of_the_machine_that_has_it() -> None:
         assert "public_ip" in {row.path for row in rows("aws_instance", before, after, others=others)}
 
 
+def test_an_address_that_a_gateway_of_ours_took_is_no_drift() -> None:
+    """Of every site with several nodes: the state has seen the address before the gateway was made."""
+    free = {"id": "eipalloc-1", "association_id": "", "network_interface": "", "private_ip": "", "private_dns": None}
+    taken = {
+        **free,
+        "association_id": "eipassoc-1",
+        "network_interface": "eni-1",
+        "private_ip": "10.64.0.9",
+        "private_dns": "a",
+    }
+    gateway = {"association_id": "eipassoc-1", "network_interface_id": "eni-1", "private_ip": "10.64.0.9"}
+    assert rows("aws_eip", free, taken, others={"aws_nat_gateway": [gateway]}) == ()
+    other = {"aws_nat_gateway": [{**gateway, "network_interface_id": "eni-2"}]}
+    assert "network_interface" in {row.path for row in rows("aws_eip", free, taken, others=other)}
+
+
 def test_a_machine_that_is_gone_needs_no_row_of_its_node() -> None:
     node = node_row(SITE, "aws_instance.x", "train-main-0", "gone", origin=None, place="", meant=False)
     gone = rows("aws_instance", {"id": "i-1"}, None)

@@ -62,7 +62,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def lowered(
-    example: str, cloud: str, public: Addresses = Addresses.ALL
+    example: str, cloud: str, public: Addresses = Addresses.HEAD
 ) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """An example's graphs at a cloud, buckets first; none with the errors where it cannot be made there."""
     source = SourceFile(path=example, text=(EXAMPLES / example).read_text())
@@ -113,7 +113,7 @@ def _request(request: ResourceRequest, place: Place, cloud: str) -> ResourceRequ
     return replace(request, infra=infra, instance_type=place.large if many else place.small, cpus=None, memory_gb=None)
 
 
-def modules(example: str, cloud: str, public: Addresses = Addresses.ALL) -> Iterator[tuple[str, dict[str, Any]]]:
+def modules(example: str, cloud: str, public: Addresses = Addresses.HEAD) -> Iterator[tuple[str, dict[str, Any]]]:
     """Site → its root module, as synth writes it (`test_golden` compares)."""
     for graph in lowered(example, cloud, public)[0]:
         site = json.loads(site_json(graph))

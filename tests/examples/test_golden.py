@@ -19,8 +19,8 @@ from tests.filetests.stage_runners import without_digests
 GOLDEN = Path(__file__).parent / "golden"
 REFUSED = {("pipeline.yaml", "ibm"): "no-such-accelerator"}
 """What cannot be made, and the reason that is said: IBM sells no spot machines, and the catalog knows no A100 there."""
-HEAD_ONLY = "two-nodes.yaml"
-"""The example that is also compiled with a public address for the head alone."""
+OPEN = "two-nodes.yaml"
+"""The example that is also compiled with a public address for each machine."""
 FIRST_BOOT = re.compile(r'"(?:#cloud-config|\$\{base64encode\(\\"#cloud-config|I2Nsb3VkLWNvbmZpZ)(?:[^"\\]|\\.)*"')
 """What a machine boots with, which is thousands of characters in one line, and the same at all clouds: `tests/rented` is about it."""
 
@@ -39,8 +39,8 @@ def answers(cloud: str) -> Iterator[tuple[Path, str]]:
     for example in names():
         for site, module in modules(example, cloud):
             yield GOLDEN / cloud / example.removesuffix(".yaml").replace("/", "-") / f"{site}.tf.json", written(module)
-    for site, module in modules(HEAD_ONLY, cloud, Addresses.HEAD):
-        yield GOLDEN / cloud / f"{HEAD_ONLY.removesuffix('.yaml')}-head-address" / f"{site}.tf.json", written(module)
+    for site, module in modules(OPEN, cloud, Addresses.ALL):
+        yield GOLDEN / cloud / f"{OPEN.removesuffix('.yaml')}-all-addresses" / f"{site}.tf.json", written(module)
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

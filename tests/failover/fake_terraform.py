@@ -29,7 +29,7 @@ from skyc.providers.simulator.making import Making, Refusal, root_of
 from skyc.providers.simulator.world import Contents, World, WorldResource
 from tests.failover.pretended import SimulatedAws
 
-REPLACED_BY = frozenset({"aws_instance", "aws_subnet"})
+REPLACED_BY = frozenset({"aws_ec2_subnet_cidr_reservation", "aws_instance", "aws_nat_gateway", "aws_subnet"})
 """Types that another argument replaces; all others are updated."""
 REFUSALS = {
     FaultKind.NO_CAPACITY: "no-capacity",

@@ -136,7 +136,8 @@ def test_what_half_came_up_moves_along(account: Account) -> None:
     )
     account.up(TASK)
     assert account.machines() == [(zone(places[2]), "g5.xlarge")] * 2
-    assert len(account.world.resources("aws_subnet")) == 1
+    # The head's, the other's, and the gateway's.
+    assert [row.attributes["availability_zone_id"] for row in account.world.resources("aws_subnet")] == [zone(places[2])] * 3
     assert [row[1] for row in tried(account)] == ["failed", "failed", "up"]
 
 

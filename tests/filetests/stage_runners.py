@@ -187,9 +187,9 @@ CHOICES = {
         place: NetworkChoice(existing=own, public=Addresses.NONE if place[0] == "aws" else Addresses.ALL)
         for place, own in NETWORKS.items()
     },
-    "head": {place: NetworkChoice(public=Addresses.HEAD) for place in NETWORKS},
+    "public": {place: NetworkChoice(public=Addresses.ALL) for place in NETWORKS},
 }
-"""What config.yaml says of the machines' networks, for `# network: own` and `# network: head`."""
+"""What config.yaml says of the machines' networks, for `# network: own` and `# network: public`."""
 
 
 class Refused(Exception):

@@ -31,12 +31,18 @@ NAT = "google_compute_router_nat.out"
 
 
 def made(text: str, home: Path, own: ExistingNetwork | None = None, **options: Any) -> ResourceGraph:
-    choice = NetworkChoice(existing=own, public=Addresses.HEAD)
-    return compiled(text, home, networks={("gcp", "us-central1"): choice}, **options)
+    """The head alone, as it is where nothing is said."""
+    networks = {} if own is None else {("gcp", "us-central1"): NetworkChoice(existing=own)}
+    return compiled(text, home, networks=networks, **options)
+
+
+def opened_up(text: str, home: Path, own: ExistingNetwork | None = None) -> ResourceGraph:
+    """All of them have one."""
+    return compiled(text, home, networks={("gcp", "us-central1"): NetworkChoice(existing=own, public=Addresses.ALL)})
 
 
 def test_the_others_have_none_and_a_way_out(tmp_path: Path) -> None:
-    graph, usual = made(TASK, tmp_path), compiled(TASK, tmp_path)
+    graph, usual = made(TASK, tmp_path), opened_up(TASK, tmp_path)
     machines = of_type(graph, "google_compute_instance")
     assert ["access_config" in machines[f"main-{index}"]["network_interface"] for index in range(3)] == [True, False, False]
     assert addresses(graph) == [True, False, False]
@@ -59,12 +65,11 @@ def test_the_others_have_none_and_a_way_out(tmp_path: Path) -> None:
 
 
 def test_one_node_needs_no_way_out(tmp_path: Path) -> None:
-    assert bare(made(ONE, tmp_path)) == bare(compiled(ONE, tmp_path))
+    assert bare(made(ONE, tmp_path)) == bare(opened_up(ONE, tmp_path))
 
 
 def test_in_a_network_of_the_users_nothing_else_is_made(tmp_path: Path) -> None:
-    networks = {("gcp", "us-central1"): NetworkChoice(existing=OWN)}
-    graph, usual = made(TASK, tmp_path, OWN), compiled(TASK, tmp_path, networks=networks)
+    graph, usual = made(TASK, tmp_path, OWN), opened_up(TASK, tmp_path, OWN)
     assert addresses(graph) == [True, False, False] and addresses(usual) == [True, True, True]
     assert [node.address for node in graph.resources] == [node.address for node in usual.resources]
 

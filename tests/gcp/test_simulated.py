@@ -48,7 +48,7 @@ def test_a_whole_life(site: Site, tmp_path: Path) -> None:
         ("train-main-0", 0, 8),
         ("train-main-1", 1, 8),
     ]
-    assert nodes[0].ip == "10.64.15.240" and nodes[0].address and nodes[1].address
+    assert nodes[0].ip == "10.64.15.240" and nodes[0].address and nodes[1].via == nodes[0] and not nodes[1].address
     assert all(node.id.isdigit() for node in nodes), "a machine's own number, which no other machine has again"
     assert "the one-time key" not in str(site.terraform.outputs())
     assert site.changes() == {}

@@ -36,12 +36,18 @@ WAY_OUT = (
 
 
 def made(text: str, home: Path, own: ExistingNetwork | None = None, **options: Any) -> ResourceGraph:
-    choice = NetworkChoice(existing=own, public=Addresses.HEAD)
-    return compiled(text, home, networks={("ibm", "us-south"): choice}, **options)
+    """The head alone, as it is where nothing is said."""
+    networks = {} if own is None else {("ibm", "us-south"): NetworkChoice(existing=own)}
+    return compiled(text, home, networks=networks, **options)
+
+
+def opened_up(text: str, home: Path, own: ExistingNetwork | None = None) -> ResourceGraph:
+    """All of them have one."""
+    return compiled(text, home, networks={("ibm", "us-south"): NetworkChoice(existing=own, public=Addresses.ALL)})
 
 
 def test_the_others_have_none_and_a_way_out(tmp_path: Path) -> None:
-    graph, usual = made(TASK, tmp_path), compiled(TASK, tmp_path)
+    graph, usual = made(TASK, tmp_path), opened_up(TASK, tmp_path)
     assert addresses(graph) == [True, False, False]
     before, now = bare(usual), bare(graph)
     assert set(before) - set(now) == {"ibm_is_floating_ip.main-1", "ibm_is_floating_ip.main-2"}
@@ -71,12 +77,11 @@ def test_a_zone_with_the_head_alone_needs_none(tmp_path: Path) -> None:
 
 
 def test_one_node_needs_no_way_out(tmp_path: Path) -> None:
-    assert bare(made(ONE, tmp_path)) == bare(compiled(ONE, tmp_path))
+    assert bare(made(ONE, tmp_path)) == bare(opened_up(ONE, tmp_path))
 
 
 def test_in_a_network_of_the_users_nothing_else_is_made(tmp_path: Path) -> None:
-    networks = {("ibm", "us-south"): NetworkChoice(existing=OWN)}
-    graph, usual = made(TASK, tmp_path, OWN), compiled(TASK, tmp_path, networks=networks)
+    graph, usual = made(TASK, tmp_path, OWN), opened_up(TASK, tmp_path, OWN)
     assert addresses(graph) == [True, False, False] and addresses(usual) == [True, True, True]
     gone = {f"ibm_is_floating_ip.main-{index}" for index in (1, 2)}
     assert set(bare(usual)) - set(bare(graph)) == gone and not set(bare(graph)) - set(bare(usual))

@@ -141,7 +141,8 @@ def test_addresses_are_there_before_the_machine_and_the_heads_is_kept_for_it(tmp
     for index in (0, 1):
         machine = nodes[f"ibm_is_instance.main-{index}"]
         before = {str(address) for address in machine.depends_on}
-        assert {f"ibm_is_floating_ip.main-{index}", f"{RULE}.all-out"} <= before
+        way = "ibm_is_floating_ip.main-0" if index == 0 else "ibm_is_subnet_public_gateway_attachment.us-south-1"
+        assert {way, f"{RULE}.all-out"} <= before
     head, other = (nodes[f"ibm_is_virtual_network_interface.main-{index}"] for index in (0, 1))
     assert head.arguments["primary_ip"]["address"] == "10.64.16.10"  # type: ignore[index,call-overload]
     assert "address" not in other.arguments["primary_ip"]  # type: ignore[operator]
