@@ -20,6 +20,9 @@ from .infeasible import nothing_satisfies
 from .model import Model, build
 from .problem import Answer, excesses, used
 
+SLOW_PAIRS = 16
+"""Pairs of groups and Storages that cost something together, from which on a second choice takes longer than a look at each alone."""
+
 
 def _all_can_be_made(sketch: PlacementPlan, found: CandidateSet) -> CandidateSet | None:
     return found
@@ -70,15 +73,16 @@ def _glanced(
     last: tuple[int, ...],
     narrowed: Callable[[PlacementPlan, CandidateSet], CandidateSet | None],
 ) -> tuple[CandidateSet, Model | None]:
-    """The candidates without what cannot be made of what each group would take by itself, where a choice of all together takes long:
-    most that it would be made again for is among them. And the model of them, as `_chosen` makes it first; None where it is not made."""
+    """The candidates without what cannot be made of what each group would take by itself, where a choice of all together takes long
+    (SLOW_PAIRS): most that it would be made again for is among them. And the model of them, as `_chosen` makes it first; None where it
+    is not made."""
     if objective is Objective.TIME or len(graph.tasks) == 1:
         return found, None
     atlas: Atlas | None = None
     while True:
         model = build(graph, found, last=last, atlas=atlas)
         atlas, problem = model.atlas, model.problem
-        if not problem.pairs or not all(map(len, problem.variables)):
+        if len(problem.pairs) < SLOW_PAIRS or not all(map(len, problem.variables)):
             return found, model
         values = tuple(int(variable.cost.argmin()) for variable in problem.variables)
         alone = Answer(values=values, value=0.0, bound=0.0, optimal=False, method="each alone")

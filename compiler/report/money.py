@@ -77,10 +77,10 @@ def rate(amount: Decimal | None) -> str:
 
 
 def unit_price(price: Decimal | None, quantity: Decimal, amount: Decimal | None) -> str:
-    """A price with as many digits as it takes for `quantity` times what is shown to be the amount shown."""
+    """A price as its list has it, to four decimals, and more where `quantity` times what is shown were not the amount shown."""
     if price is None or amount is None:
         return money(price)
-    for digits in range(2, 9):
+    for digits in range(4, 9):
         shown = price.quantize(Decimal(10) ** -digits, ROUND_HALF_EVEN)
         if (shown or not price) and money(quantity * shown) == money(amount):
             return _unpadded(shown)

@@ -9,7 +9,7 @@ import pytest
 from tests.filetests.stage_runners import ACCESS, PROVIDERS
 
 from skyc.compiler.diagnostics import Severity, SourceFile
-from skyc.compiler.ir import DeploymentId, NodeRuntime, TaskId
+from skyc.compiler.ir import DeploymentId, NodeRuntime
 from skyc.compiler.optimize.decide import decide
 from skyc.compiler.optimize.explain import why_not
 from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
@@ -105,21 +105,15 @@ def test_only_the_market_that_is_refused_is_left_out(tmp_path: Path) -> None:
     assert both.placement is not None and not both.failed
 
 
-JOINED = """\
-name: prepare
-resources: {cpus: 4+}
-outputs: {data: 50}
-run: echo hi
----
-name: train
-needs: prepare
-resources: {infra: INFRA, accelerators: V100, use_spot: false}
-inputs: {data: 50}
-run: echo hi
-"""
+def joined(infra: str, tasks: int = 20) -> str:
+    """A task that makes data for all others."""
+    first = "name: prepare\nresources: {cpus: 4+}\noutputs: {data: 50}\nrun: echo hi\n"
+    resources = f"{{infra: {infra}, accelerators: V100, use_spot: false}}"
+    rest = [f"name: t{i}\nneeds: prepare\nresources: {resources}\ninputs: {{data: 50}}\nrun: echo hi\n" for i in range(tasks)]
+    return "---\n".join((first, *rest))
 
 
-def test_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What each would take by itself is asked first: the solver is not run for what nobody could make."""
     runs = []
 
@@ -128,15 +122,16 @@ def test_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pytest.Mo
         return decide(*args, **named)
 
     monkeypatch.setattr("skyc.compiler.optimize.decide", counted)
-    made = compiled(tmp_path, JOINED.replace("INFRA", "'*'"), "azure", "gcp")
+    made = compiled(tmp_path, joined("'*'"), "azure", "gcp")
     assert made.placement is not None and not made.failed, made.diagnostics
-    assert {item.task: item.provider for item in made.placement.placements}[TaskId("train")] == "azure"
+    assert {item.provider for item in made.placement.placements if item.task != "prepare"} == {"azure"}
     assert "cannot-be-made" in {found.slug for found in made.diagnostics} and len(runs) == 1
 
 
-def test_joined_tasks_of_which_one_cannot_be_made_anywhere(tmp_path: Path) -> None:
-    made = compiled(tmp_path, JOINED.replace("INFRA", "gcp"), "azure", "gcp")
+@pytest.mark.parametrize("tasks", [1, 20])
+def test_joined_tasks_that_cannot_be_made_anywhere(tmp_path: Path, tasks: int) -> None:
+    made = compiled(tmp_path, joined("gcp", tasks), "azure", "gcp")
     assert made.placement is not None
     wrong = [found for found in made.diagnostics if found.severity is Severity.ERROR]
-    assert [found.slug for found in wrong] == ["unsupported-here"] and "V100" in wrong[0].detail
+    assert {found.slug for found in wrong} == {"unsupported-here"} and "V100" in wrong[0].detail
     assert "cannot-be-made" not in {found.slug for found in made.diagnostics}

@@ -79,7 +79,7 @@ def test_what_is_done_by_hand_is_found_and_put_back(
             row for row in ec2.describe_security_groups(Filters=mine)["SecurityGroups"] if row["GroupName"] != "default"
         ]
         machines = sorted(
-            (row["PrivateIpAddress"], row["InstanceId"])
+            (row["PrivateIpAddress"] != "10.64.16.10", row["InstanceId"])
             for found in ec2.describe_instances(Filters=mine)["Reservations"]
             for row in found["Instances"]
         )

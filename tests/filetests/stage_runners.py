@@ -47,7 +47,7 @@ from skyc.compiler.report import Report, build, comment, compose, environment_of
 from skyc.compiler.resolve import EnvOverrides, resolve
 from skyc.compiler.synth import synth
 from skyc.compiler.terraform_engine import Engine
-from skyc.providers.base import EVERY_ZONE, Access, ExistingNetwork, NetworkChoice
+from skyc.providers.base import EVERY_ZONE, Access, ExistingNetwork, NetworkChoice, usual_addresses
 from skyc.providers.local.catalog import Machine as LocalMachine
 from skyc.providers.local.catalog import Price, snapshot
 from skyc.providers.owned.machines import Machine, part_of
@@ -128,16 +128,24 @@ OWNED = part_of(
     )
 )
 """Machines of somebody's own, two of them with labels."""
+
+
+def _shipped(name: str) -> Catalog:
+    provider = PROVIDERS[name]
+    usual = FrozenMap({name: usual_addresses(provider.capabilities)})
+    return Catalog(parts=(provider.catalog(home=Path(HOME)),), addresses=usual)
+
+
 MACHINES = {
     "eight": Catalog(parts=(snapshot(LocalMachine(cpus=8, memory_gb=Decimal(32), arch="x86_64"), PRICE),)),
     "gpus": Catalog(parts=(snapshot(LocalMachine(cpus=8, memory_gb=Decimal(32), arch="x86_64", accelerators=GPUS), PRICE),)),
     "rented": Catalog(parts=(RENTED,)),
     "owned": Catalog(parts=(OWNED, RENTED)),
     # As shipped. Its tests name machine and zone, so that no price changes what they expect.
-    "aws": Catalog(parts=(PROVIDERS["aws"].catalog(home=Path(HOME)),)),
-    "azure": Catalog(parts=(PROVIDERS["azure"].catalog(home=Path(HOME)),)),
-    "ibm": Catalog(parts=(PROVIDERS["ibm"].catalog(home=Path(HOME)),)),
-    "gcp": Catalog(parts=(PROVIDERS["gcp"].catalog(home=Path(HOME)),)),
+    "aws": _shipped("aws"),
+    "azure": _shipped("azure"),
+    "ibm": _shipped("ibm"),
+    "gcp": _shipped("gcp"),
 }
 ACCESS = Access(
     ssh_from=("203.0.113.0/24",),
