@@ -29,7 +29,7 @@ from tests.failover.pretended import Account
 
 pytestmark = [pytest.mark.terraform, pytest.mark.fault, pytest.mark.timeout(1800), pytest.mark.xdist_group("moto")]
 
-CHAINS = int(os.environ.get("SKYC_KILL_POINTS", "8")) // 8
+CHAINS = -(-int(os.environ.get("SKYC_KILL_POINTS", "8")) // 8)
 """Eight kills each."""
 FIRST = int(os.environ.get("SKYC_KILL_FIRST", "0"))
 DEEPEST = 5
