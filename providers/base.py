@@ -62,6 +62,8 @@ class Capability(enum.Enum):
     OPEN_PORTS = "open-ports"
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
+    KEEPS_ADDRESS = "keeps-address"
+    """A stopped machine keeps its public address, which is paid on."""
     STOP = "stop"
     """Its machines can be stopped, which keeps their disks, and started again: `cannot_stop`, `stop` and `start` work."""
     BUCKET = "bucket"

@@ -261,11 +261,21 @@ class DestroyResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StillPaid:
+    """What stopped machines go on costing. kind: of a plan's cost line; hourly: US dollars per hour of all there is of it, None where
+    nobody knows the price."""
+
+    kind: str
+    hourly: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchResult:
-    """After a stop or a start. `nodes`: names of those whose machines were stopped, or started, by it."""
+    """After a stop or a start. `nodes`: names of those whose machines were stopped, or started, by it. paid: after a stop."""
 
     deployment: DeploymentId
     nodes: tuple[str, ...]
+    paid: tuple[StillPaid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

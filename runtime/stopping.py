@@ -1,4 +1,4 @@
-"""Stopping a deployment's machines, which then cost their disks alone, and starting them again.
+"""Stopping a deployment's machines, which then cost what stays beside them, such as their disks, and starting them again.
 
 Contract: with the deployment's lock held. Nothing is stopped before everything may be: a job that runs, a target that cannot, a disk that
 would lose its data refuse it. Both can be cut off anywhere and repeated. Terraform's states are refreshed after each, since a
@@ -8,6 +8,7 @@ stopped machine's public address may soon be another's, and a started one has an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import DeploymentId
@@ -15,7 +16,7 @@ from ..providers.base import Capability
 from .apply import locked, site_context
 from .clusters import Cluster, clusters
 from .planning import still_running
-from .results import Interrupted, SwitchResult
+from .results import Interrupted, StillPaid, SwitchResult
 from .session import Session, known_deployment
 from .sites import SiteContext, check_state, refresh_site
 from .standing import refresh_jobs, working
@@ -43,7 +44,21 @@ def stop(session: Session, name: str, *, lose_local: bool, wait: float | None) -
                 "A machine that was asked to stop still stops; the others go on.", f"skyc stop {deployment}"
             ) from None
         session.store.record("machines-stopped", ", ".join(stopped) or "none", deployment=deployment)
-    return SwitchResult(deployment=deployment, nodes=tuple(stopped))
+    return SwitchResult(deployment=deployment, nodes=tuple(stopped), paid=still_paid(session, deployment))
+
+
+def still_paid(session: Session, deployment: DeploymentId) -> tuple[StillPaid, ...]:
+    """As the plan that was applied last has it."""
+    placement = session.store.placement(deployment)
+    found: dict[str, Decimal | None] = {}
+    for item in placement.placements if placement is not None else ():
+        addressed = Capability.KEEPS_ADDRESS in session.provider(item.provider).capabilities
+        for line in item.lines:
+            if line.kind not in ("disk", "gateway") and not (line.kind == "address" and addressed):
+                continue
+            known = found.get(line.kind, Decimal(0))
+            found[line.kind] = None if known is None or line.unit_price is None else known + line.unit_price * item.units(line)
+    return tuple(StillPaid(kind=kind, hourly=hourly) for kind, hourly in found.items())
 
 
 def start(session: Session, name: str, *, wait: float | None) -> SwitchResult:

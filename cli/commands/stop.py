@@ -1,13 +1,15 @@
-"""`skyc stop`: machines that cost their disks alone."""
+"""`skyc stop`: machines that cost what stays beside them, such as their disks."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..inputs import add_waiting, waiting
 
 if TYPE_CHECKING:
+    from ...runtime.results import StillPaid
     from ..api import Api
     from ..screen import Screen
 
@@ -37,12 +39,24 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
     count = len(result.nodes)
     if count:
         screen.note(
-            f"{result.deployment}: {count} machine{'' if count == 1 else 's'} stopped; the disks stay, and go on costing money"
+            f"{result.deployment}: {count} machine{'' if count == 1 else 's'} stopped; {_said(result.paid)}"
             f"\n\n    skyc start {result.deployment}"
         )
     else:
-        screen.note(f"all machines of {result.deployment} were stopped already")
+        screen.note(f"all machines of {result.deployment} were stopped already; {_said(result.paid)}")
     return 0
+
+
+_KINDS = {"disk": "disks", "address": "public addresses", "gateway": "NAT gateway"}
+
+
+def _said(paid: Sequence[StillPaid]) -> str:
+    """What goes on costing money."""
+    from ..prices import hourly
+
+    if not paid:
+        return "the disks stay, and go on costing money"
+    return "still paid: " + ", ".join(f"{_KINDS[one.kind]} {hourly(one.hourly)}/h" for one in paid)
 
 
 def still_going_on(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]:

@@ -35,7 +35,7 @@ class AzureProvider(RentedProvider):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return RENTED | {Capability.BUCKET, Capability.HEAD_ADDRESS}
+        return RENTED | {Capability.BUCKET, Capability.HEAD_ADDRESS, Capability.KEEPS_ADDRESS}
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext

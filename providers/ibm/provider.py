@@ -36,7 +36,7 @@ class IbmProvider(RentedProvider):
     @property
     def capabilities(self) -> frozenset[Capability]:
         # Spot machines are sold to select customers, and without a published price.
-        return (RENTED - {Capability.SPOT}) | {Capability.BUCKET, Capability.HEAD_ADDRESS}
+        return (RENTED - {Capability.SPOT}) | {Capability.BUCKET, Capability.HEAD_ADDRESS, Capability.KEEPS_ADDRESS}
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext

@@ -56,6 +56,7 @@ from skyc.runtime.results import (
     SchemaOf,
     SharedDeployment,
     SiteStatus,
+    StillPaid,
     SwitchResult,
 )
 
@@ -339,7 +340,8 @@ class FakeApi:
         wait: float | None,
     ) -> SwitchResult:
         self._called("stop", deployment=deployment, lose_local=lose_local, wait=wait)
-        return SwitchResult(deployment=DIGITS, nodes=self.switched)
+        paid = (StillPaid(kind="disk", hourly=Decimal("0.0562")), StillPaid(kind="gateway", hourly=None))
+        return SwitchResult(deployment=DIGITS, nodes=self.switched, paid=paid if self.switched else ())
 
     def start(
         self, deployment: str, *, on_progress: Callable[[Progress], None] | None, home: Path | None, wait: float | None

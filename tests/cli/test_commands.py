@@ -534,14 +534,14 @@ def test_stop_and_start_say_which_way(fake: FakeApi, capsys: pytest.CaptureFixtu
     assert main(["stop", "digits", "--lose-local-disks", "--no-wait"], api=fake) == 0
     assert fake.calls[-1] == ("stop", {"deployment": "digits", "lose_local": True, "wait": 0.0})
     err = capsys.readouterr().err
-    assert "1 machine stopped" in err and "skyc start digits" in err
+    assert "1 machine stopped; still paid: disks $0.0562/h, NAT gateway ?/h" in err and "skyc start digits" in err
     assert main(["start", "digits"], api=fake) == 0
     assert fake.calls[-1] == ("start", {"deployment": "digits", "wait": None})
     assert "1 machine started; its Ray answers" in capsys.readouterr().err
     fake.switched = ()
     assert main(["stop", "digits"], api=fake) == 0
     assert not fake.calls[-1][1]["lose_local"]
-    assert "all machines of digits were stopped already" in capsys.readouterr().err
+    assert "all machines of digits were stopped already; the disks stay" in capsys.readouterr().err
     assert main(["start", "digits"], api=fake) == 0
     assert "all machines were running" in capsys.readouterr().err
 

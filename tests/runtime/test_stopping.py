@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.compiler.test_addresses import PROVIDERS, placed
 from tests.runtime.test_standing import DIGITS, job, on_head, session, slugs
 
 from skyc.compiler.diagnostics import SkycError
 from skyc.providers.base import HEALTHY, Capability, Node
 from skyc.providers.local.client import LocalProvider
 from skyc.runtime.session import Session
-from skyc.runtime.stopping import start, stop
+from skyc.runtime.stopping import start, still_paid, stop
 
 __all__ = ["session"]
 
@@ -61,3 +62,22 @@ def test_an_unknown_deployment_is_said(session: Session) -> None:
     with pytest.raises(SkycError) as refused:
         stop(session, "digit", lose_local=False, wait=0)
     assert slugs(refused) == ["unknown-deployment"]
+
+
+@pytest.mark.parametrize(
+    ("cloud", "paid"),
+    [
+        ("aws", {"disk": "0.0561", "gateway": "0.05"}),
+        ("azure", {"disk": "0.0526", "address": "0.005", "gateway": "0.05"}),
+        ("gcp", {"disk": "0.0701", "gateway": "0.0064"}),
+    ],
+)
+def test_what_stays_paid_is_said(session: Session, tmp_path: Path, cloud: str, paid: dict[str, str]) -> None:
+    """Of two machines, as they were planned."""
+    made = placed(tmp_path, cloud)
+    assert made.placement is not None
+    assert still_paid(session, DIGITS) == ()
+    session.store.save_placement(DIGITS, made.placement)
+    session.__dict__["providers"] = PROVIDERS
+    found = {one.kind: one.hourly for one in still_paid(session, DIGITS)}
+    assert {kind: None if hourly is None else str(round(hourly, 4).normalize()) for kind, hourly in found.items()} == paid
