@@ -261,7 +261,7 @@ def _optimize(state: Compilation) -> Compilation:
         targets=targets,
         priced=only_priced(state.candidates.catalog, targets),
     )
-    placement, said = solved(graph, state.candidates, narrowed=narrowing)
+    placement, said = solved(graph, state.candidates, narrowed=narrowing, alone=narrowing.alone)
     found = narrowing.found or state.candidates
     if placement is not None:
         said = (*said, *narrowing.notes(placement))

@@ -60,9 +60,9 @@ class Refused:
 
 @dataclass(slots=True, kw_only=True)
 class Narrowing:
-    """What the optimizer calls with each best choice (`optimize`'s `narrowed`). buckets: of a choice.
+    """What the optimizer calls with each best choice (`optimize`'s `narrowed`), and before it (`alone`). buckets: of a choice.
 
-    met: the choices that were refused, in order; found: the candidates that the last choice was accepted of, None before.
+    met: the best choices that were refused, in order; found: the candidates that the last choice was accepted of, None before.
     """
 
     graph: TaskGraph
@@ -84,9 +84,24 @@ class Narrowing:
         self.found = None if wrong else found
         return left
 
+    def alone(self, choices: PlacementPlan, found: CandidateSet) -> CandidateSet:
+        """The candidates without what cannot be made of these choices of each group by itself, wherever data lies: what the machines
+        are. A group that nothing would be left for keeps what it has. Nothing is noted: a best choice might be none of these."""
+        bare = dataclasses.replace(self.graph, tasks=tuple(dataclasses.replace(task, **_NO_DATA) for task in self.graph.tasks))
+        wrong = _refused(bare, choices, self.how, (), {})
+        left = _without(bare, found, wrong, self.how, ()) if wrong else found
+        if left is not None:
+            return left
+        for one in wrong:
+            found = _without(bare, found, [one], self.how, ()) or found
+        return found
+
     def notes(self, plan: PlacementPlan) -> tuple[Diagnostic, ...]:
         """What would have been better and cannot be made; nothing of nothing."""
         return _passed_over(self.met, plan) if self.found is not None else ()
+
+
+_NO_DATA: dict[str, Any] = {"file_mounts": (), "storages": (), "inputs": (), "outputs": (), "checkpoint": None}
 
 
 def _refused(

@@ -24,7 +24,7 @@ SLOW_PAIRS = 16
 """Pairs of groups and Storages that cost something together, from which on a second choice takes longer than a look at each alone."""
 
 
-def _all_can_be_made(sketch: PlacementPlan, found: CandidateSet) -> CandidateSet | None:
+def _all_can_be_made(sketch: PlacementPlan, found: CandidateSet) -> CandidateSet:
     return found
 
 
@@ -37,6 +37,7 @@ def optimize(
     targets: Collection[str] | None = None,
     priced: Collection[str] = (),
     narrowed: Callable[[PlacementPlan, CandidateSet], CandidateSet | None] = _all_can_be_made,
+    alone: Callable[[PlacementPlan, CandidateSet], CandidateSet] = _all_can_be_made,
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
     """Choose a placement for everything in `graph`. Every group must have a candidate (the candidates stage says so otherwise).
 
@@ -44,16 +45,20 @@ def optimize(
     group that is placed at one of them falls back to none of the others. None: to all. priced: providers that are taken only where
     nothing else is left; a note says what was cheaper there. narrowed: is shown the best choice (its placements and Storages alone) and
     gives the candidates without what cannot be made of it, to choose again from; all of them where everything can be made; None where
-    nothing would be left, and then it stays at the first choice.
+    nothing would be left, and then it stays at the first choice. alone: the same of choices that were made for each group by itself.
     """
     first: Assembly | None = None
-    atlas: Atlas | None = None
-    found, ready = _glanced(graph, found, objective, _parts(found, priced), narrowed)
+    every, atlas = found, None
+    found, ready = _glanced(graph, found, objective, _parts(found, priced), alone)
     while True:
         made, model = _assembled(graph, found, objective, targets, priced, atlas, ready)
         atlas, ready = model.atlas, None
         if made is None and first is None:
-            return None, (nothing_satisfies(graph, model, sources, found),)
+            if found is every:
+                return None, (nothing_satisfies(graph, model, sources, found),)
+            # Of all there is, then: with what cannot be made, which is the better reason.
+            found = every
+            continue
         narrower = None if made is None else narrowed(made.sketch(), found)
         if made is None or narrower is None:
             assert made is not None or first is not None
@@ -71,7 +76,7 @@ def _glanced(
     found: CandidateSet,
     objective: Objective,
     last: tuple[int, ...],
-    narrowed: Callable[[PlacementPlan, CandidateSet], CandidateSet | None],
+    alone: Callable[[PlacementPlan, CandidateSet], CandidateSet],
 ) -> tuple[CandidateSet, Model | None]:
     """The candidates without what cannot be made of what each group would take by itself, where a choice of all together takes long
     (SLOW_PAIRS): most that it would be made again for is among them. And the model of them, as `_chosen` makes it first; None where it
@@ -85,12 +90,12 @@ def _glanced(
         if len(problem.pairs) < SLOW_PAIRS or not all(map(len, problem.variables)):
             return found, model
         values = tuple(int(variable.cost.argmin()) for variable in problem.variables)
-        alone = Answer(values=values, value=0.0, bound=0.0, optimal=False, method="each alone")
+        lone = Answer(values=values, value=0.0, bound=0.0, optimal=False, method="each alone")
         made = Assembly(
-            graph=graph, found=found, model=model, answer=alone, objective=objective, in_use={}, targets=None, priced=()
+            graph=graph, found=found, model=model, answer=lone, objective=objective, in_use={}, targets=None, priced=()
         )
-        narrower = narrowed(made.sketch(), found)
-        if narrower is None or narrower is found:
+        narrower = alone(made.sketch(), found)
+        if narrower is found:
             return found, model
         found = narrower
 

@@ -105,12 +105,20 @@ def test_only_the_market_that_is_refused_is_left_out(tmp_path: Path) -> None:
     assert both.placement is not None and not both.failed
 
 
-def joined(infra: str, tasks: int = 20) -> str:
+def joined(resources: str, tasks: int = 20, *, first: str = "{cpus: 4+}", more: str = "") -> str:
     """A task that makes data for all others."""
-    first = "name: prepare\nresources: {cpus: 4+}\noutputs: {data: 50}\nrun: echo hi\n"
-    resources = f"{{infra: {infra}, accelerators: V100, use_spot: false}}"
-    rest = [f"name: t{i}\nneeds: prepare\nresources: {resources}\ninputs: {{data: 50}}\nrun: echo hi\n" for i in range(tasks)]
-    return "---\n".join((first, *rest))
+    texts = [f"name: prepare\nresources: {first}\noutputs: {{data: 50}}\nrun: echo hi\n"]
+    texts += [
+        f"name: t{i}\nneeds: prepare\nresources: {resources}\ninputs: {{data: 50}}\n{more}run: echo hi\n" for i in range(tasks)
+    ]
+    return "---\n".join(texts)
+
+
+V100 = "{infra: INFRA, accelerators: V100, use_spot: false}"
+
+
+def errors(made: Compilation) -> set[str]:
+    return {found.slug for found in made.diagnostics if found.severity is Severity.ERROR}
 
 
 def test_many_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,16 +130,52 @@ def test_many_joined_tasks_are_chosen_for_once(tmp_path: Path, monkeypatch: pyte
         return decide(*args, **named)
 
     monkeypatch.setattr("skyc.compiler.optimize.decide", counted)
-    made = compiled(tmp_path, joined("'*'"), "azure", "gcp")
+    made = compiled(tmp_path, joined(V100.replace("INFRA", "'*'")), "azure", "gcp")
     assert made.placement is not None and not made.failed, made.diagnostics
     assert {item.provider for item in made.placement.placements if item.task != "prepare"} == {"azure"}
-    assert "cannot-be-made" in {found.slug for found in made.diagnostics} and len(runs) == 1
+    assert len(runs) == 1 and "cannot-be-made" in {row.reason for row in made.placement.rejections}
 
 
 @pytest.mark.parametrize("tasks", [1, 20])
 def test_joined_tasks_that_cannot_be_made_anywhere(tmp_path: Path, tasks: int) -> None:
-    made = compiled(tmp_path, joined("gcp", tasks), "azure", "gcp")
-    assert made.placement is not None
-    wrong = [found for found in made.diagnostics if found.severity is Severity.ERROR]
-    assert {found.slug for found in wrong} == {"unsupported-here"} and "V100" in wrong[0].detail
+    made = compiled(tmp_path, joined(V100.replace("INFRA", "gcp"), tasks), "azure", "gcp")
+    assert made.placement is not None and errors(made) == {"unsupported-here"}
     assert "cannot-be-made" not in {found.slug for found in made.diagnostics}
+
+
+@pytest.mark.parametrize("tasks", [1, 20])
+def test_where_limits_leave_only_what_cannot_be_made_that_is_the_error(tmp_path: Path, tasks: int) -> None:
+    """And not that the limits contradict each other."""
+    text = joined(
+        V100.replace("INFRA", "'*'"), tasks, first="{infra: gcp, cpus: 4+}", more="affinity: {same: {cloud: prepare}}\n"
+    )
+    made = compiled(tmp_path, text, "azure", "gcp")
+    assert made.placement is not None and errors(made) == {"unsupported-here"}
+
+
+def test_where_data_is_to_lie_takes_no_cloud_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself a Storage lies where it is cheapest, and machines of another cloud could not reach it there."""
+    text = "---\n".join(
+        f"""\
+name: a{i}
+resources: {{infra: '*', accelerators: 'A100:8', use_spot: false}}
+storage: {{data{i}: {{placement: auto, size_gb: 200, keep_days: 30}}}}
+file_mounts: {{data: {{name: data{i}, mode: COPY}}}}
+outputs: {{data{i}: 200}}
+hours: 10
+run: echo hi
+---
+name: b{i}
+needs: a{i}
+resources: {{infra: '*', cpus: 4+}}
+inputs: {{data{i}: 200}}
+run: echo hi
+"""
+        for i in range(9)
+    )
+    looked = compiled(tmp_path, text, "aws", "azure", "gcp")
+    monkeypatch.setattr("skyc.compiler.optimize.SLOW_PAIRS", 10**9)
+    straight = compiled(tmp_path, text, "aws", "azure", "gcp")
+    assert looked.placement is not None and straight.placement is not None
+    assert looked.placement.total == straight.placement.total
+    assert {item.provider for item in looked.placement.placements if item.task.startswith("a")} == {"aws"}
