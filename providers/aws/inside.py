@@ -7,7 +7,7 @@ another zone pay for the way there: their traffic is packages, and S3 has its ow
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...compiler.ir import ResourceAddress, ResourceNode
 from .ranges import GATEWAY, inside_range
@@ -61,9 +61,19 @@ def inside(site: Site, vpc: ResourceNode, public: ResourceNode, head_zone: str |
     return Inside(
         resources=(front, at_front, address, gateway, table, route, past, *(made for made, _ in found.values()), *joined),
         subnets={zone: made for zone, (made, _) in found.items()},
-        # Not the route: a gateway takes minutes to make, in which machines boot already, or are found to be out of stock.
+        # Not the route: EC2 takes minutes for a gateway, and before that it is known whether there are machines to be had (`last`).
         joined=(past, *joined),
     )
+
+
+def last(resources: Sequence[ResourceNode]) -> list[ResourceNode]:
+    """The gateway after the machines: where some are out of stock none is begun, and nothing waits for one to end or to go. They boot
+    while it is made."""
+    machines = sorted((node.address for node in resources if node.address.type == "aws_instance"), key=str)
+    return [
+        replace(node, depends_on=(*node.depends_on, *machines)) if node.address.type == "aws_nat_gateway" else node
+        for node in resources
+    ]
 
 
 _WAY_OUT = ResourceAddress("aws_route", "out")

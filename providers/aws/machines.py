@@ -285,14 +285,16 @@ GONE_WHILE_STOPPED = ("associate_public_ip_address",)
 
 
 def _boot(name: str, group: Group, site: Site, head: str | None, *, public: bool) -> Boot:
-    boot = boot_of(name, group.arch, group.placement.shape, site.context, head, OPENS)
+    inside = not public and site.context.network is None
+    late = inside or (public and has_late_address(group))
+    boot = replace(boot_of(name, group.arch, group.placement.shape, site.context, head, OPENS), late=late)
     if not has_adapters(group):
         return boot
     own, accelerated = group.image.own, devices(group.placement.shape.accelerators) > 0
     return replace(
         boot,
         packages=efa.packages(own=own, accelerated=accelerated),
-        files=efa.files(own=own, accelerated=accelerated, late=has_late_address(group) or not public),
+        files=efa.files(own=own, accelerated=accelerated, late=late),
     )
 
 

@@ -57,6 +57,8 @@ class Boot:
     gpus: int
     opens: frozenset[str]
     """Schemes of the stores it opens (`Provider.opens`)."""
+    late: bool = False
+    """Its public address, or its network's way out, comes after it has started."""
     login_key: str = ""
     """For clouds whose own way of bringing a login key depends on settings of the account."""
     files: FrozenMap[str] = field(default_factory=FrozenMap)
@@ -129,6 +131,7 @@ def user_data(boot: Boot) -> str:
         login_key=boot.login_key,
         files=boot.files,
         packages=boot.packages,
+        late=boot.late,
     )
     if len(text.encode()) > LIMIT:
         raise ValueError(f"{len(text.encode())} bytes of user data, and {LIMIT} are allowed")

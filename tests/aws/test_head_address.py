@@ -92,13 +92,14 @@ def test_the_head_alone_has_one_and_the_others_a_way_out(tmp_path: Path) -> None
     assert check_graph(graph, None) == ()
 
 
-def test_no_machine_waits_for_the_gateway(tmp_path: Path) -> None:
-    """EC2 takes minutes to make one, and a shortage is to be known at once."""
+def test_the_gateway_waits_for_the_machines(tmp_path: Path) -> None:
+    """EC2 takes minutes to make one, and a shortage is to be known before."""
     graph = compiled(TASK, tmp_path)
     own = {"aws_route_table_association.inside-use1-az1", "aws_vpc_endpoint.s3"}
     assert not own & waits(graph, "aws_instance.main-0")
     assert waits(graph, "aws_instance.main-1") == own | waits(graph, "aws_instance.main-0")
-    assert waits(graph, "aws_nat_gateway.nat") == {"aws_route.out", "aws_route_table_association.nat"}
+    before = {"aws_route.out", "aws_route_table_association.nat", "aws_instance.main-0", "aws_instance.main-1"}
+    assert waits(graph, "aws_nat_gateway.nat") == before
 
 
 def test_groups_lie_where_they_are_placed(tmp_path: Path) -> None:

@@ -169,3 +169,22 @@ def test_places_of_another_cloud_are_named_once_and_others_not() -> None:
     assert [found.slug for found in said] == ["no-rights-there"] * 2
     assert ["Google Cloud" in said[0].detail, "Azure" in said[1].detail] == [True, True]
     assert [str(found.subject) for found in said] == [str(task.file_mounts[0].origin), str(task.file_mounts[4].origin)]
+
+
+def test_a_first_boot_before_there_is_a_way_out_asks_again(tmp_path: Path) -> None:
+    """With a `curl` that fails twice, and one that never gets through."""
+    text = cloud_init.user_data(replace(BOOT, late=True))
+    (script,) = [row["content"] for row in yaml.safe_load(text)["write_files"] if row["path"].endswith("prepare.sh")]
+    loop = re.search(r"(?ms)^ *until curl .*?^ *done$", script)
+    assert loop is not None and "until" not in cloud_init.user_data(BOOT)
+    curl = tmp_path / "curl"
+    curl.write_text(f'#!/bin/sh\necho x >> {tmp_path}/calls\n[ "$(wc -l < {tmp_path}/calls)" -gt "$FAILING" ]\n')
+    curl.chmod(0o755)
+    for failing, seconds, status, calls in (("2", "0", 0, 3), ("99", "901", 7, 1)):
+        (tmp_path / "calls").unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", "-c", f"set -euo pipefail; SECONDS={seconds}; sleep() {{ :; }}; {loop[0]}"],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "FAILING": failing},
+            check=False,
+        )
+        assert done.returncode == status and len((tmp_path / "calls").read_text().splitlines()) == calls
