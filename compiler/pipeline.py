@@ -215,7 +215,8 @@ def _candidates(state: Compilation) -> Compilation:
         for place, network in networks.items()
         if network.existing is not None and EVERY_ZONE not in network.existing.subnets
     }
-    public = {name: usual_addresses(able) for name, able in capabilities_of(providers).items()}
+    usually = ((name, usual_addresses(able)) for name, able in capabilities_of(providers).items())
+    public: dict[str, Addresses] = {name: which for name, which in usually if which is not Addresses.ALL}
     # What holds anyway is left out: saying it is no other catalog.
     usual = {place: public.get(place.split("/")[0], Addresses.ALL) for place in networks}
     public |= {place: network.public for place, network in networks.items() if network.public is not usual[place]}

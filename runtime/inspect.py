@@ -114,7 +114,7 @@ def _as_warnings(failure: SkycError) -> list[Diagnostic]:
 
 def _hourly(listed: tuple[JobRecord, ...], nodes: tuple[NodeStatus, ...], *, up: bool) -> Decimal | None:
     """What the nodes cost by the hour: the price of the newest job's placement; nothing when nothing is up; unknown when some are
-    stopped, of which the disks alone cost something."""
+    stopped, of which only what stays beside them costs something."""
     if not up:
         return Decimal(0)
     if any(node.health == STOPPED for node in nodes):

@@ -22,7 +22,7 @@ from ..compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ..compiler.ir import RAY_VERSION, Addresses, FrozenMap, ResourceGraph, TaskGraph, Value, canonical
 from ..compiler.ir.catalog import CatalogPart
 from ..compiler.pipeline import Compilation
-from ..providers.base import Capability, NetworkChoice
+from ..providers.base import Capability, NetworkChoice, usual_addresses
 from ..providers.registry import CLOUDS, host_keys, uv_version
 from ..providers.snapshot import decode, encode
 from .access import ssh_ranges, storage_accounts
@@ -370,17 +370,18 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
             if accounts:
                 found["access.storage_accounts"] = hashlib.sha256(canonical(accounts)).hexdigest()
     for placement in made.placement.placements:
-        network = networks.get((placement.provider, placement.region))
-        if network is not None:
+        able = session.provider(placement.provider).capabilities
+        if Capability.OWN_NETWORK in able:
+            usual = NetworkChoice(public=usual_addresses(able))
+            network = networks.get((placement.provider, placement.region), usual)
             found[f"network.{placement.provider}/{placement.region}"] = _network(network)
     return found
 
 
 def _network(choice: NetworkChoice) -> str:
-    """Its id, and where it is not the head alone, which machines have a public address."""
-    parts = [] if choice.existing is None else [choice.existing.id]
-    parts += [] if choice.public is Addresses.HEAD else [f"public: {choice.public.value}"]
-    return ", ".join(parts)
+    """Its id, and which machines have a public address, in the configuration's words."""
+    word = {Addresses.ALL: "true", Addresses.HEAD: "head", Addresses.NONE: "false"}[choice.public]
+    return ", ".join((*((choice.existing.id,) if choice.existing is not None else ()), f"public: {word}"))
 
 
 def _images(value: Value) -> Iterator[str]:

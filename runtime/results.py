@@ -361,7 +361,7 @@ class DeploymentStatus:
     refreshed: nodes and jobs were asked just now; otherwise they are as last recorded.
     working: who works on it right now, in a sentence; None if nobody does.
     storages: its buckets, also those that a destroy left.
-    hourly: US dollars per hour for what is up; None when a price is not known, as that of stopped machines' disks is not.
+    hourly: US dollars per hour for what is up; None when a price is not known, as that of what stays beside stopped machines is not.
     attempts: the placements that were tried, where the first one could not be had.
     """
 

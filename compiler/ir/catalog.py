@@ -322,8 +322,8 @@ class Catalog:
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """`<provider>/<region>` → the only zones machines can be in: those in which the user's own network there has a subnet."""
     addresses: FrozenMap[Addresses] = field(default_factory=FrozenMap)
-    """`<provider>/<region>` or `<provider>` → which machines have a public address there, where that is not all of them; the region's own
-    word wins."""
+    """`<provider>/<region>` or `<provider>` → which machines have a public address there; the region's own word wins. Where nothing is
+    said, all of them."""
     owned: tuple[str, ...] = ()
     """`<provider>/<region>`, sorted: those of them where machines go into a network of the user's, in which no gateway is made."""
 

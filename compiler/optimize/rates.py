@@ -79,8 +79,7 @@ def is_first(task: Task, group: NodeGroup) -> bool:
 
 
 def address_count(task: Task, group: NodeGroup, catalog: Catalog, part: CatalogPart, region: str) -> int:
-    """How many of a group's machines have a public address, whether ports are opened or not: SSH comes in through it and packages come
-    through it."""
+    """How many of a group's machines have a public address, whether ports are opened or not: SSH comes in through it."""
     found = catalog.public(part.provider, region)
     if found is Addresses.HEAD:
         return 1 if is_first(task, group) else 0

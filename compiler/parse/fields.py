@@ -100,7 +100,11 @@ _MACHINE_FIELDS = (
     Field("disk_tier", Choice(_TIERS), "How fast the disk is."),
     Field("local_disk", Text(numbers=True), "Wish for a disk inside the machine."),
     Field("network_tier", Choice(("standard", "best")), "How fast the network between nodes is."),
-    Field("ports", ListOf(_amount(amounts.PORT), single=True), "TCP ports to open: `8080`, `8000-8010`, or a list."),
+    Field(
+        "ports",
+        ListOf(_amount(amounts.PORT), single=True),
+        "TCP ports to open: `8080`, `8000-8010`, or a list. Reached where a machine has a public address: at the head.",
+    ),
     Field(
         "labels",
         MapOf(Text(numbers=True)),

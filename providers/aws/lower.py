@@ -66,7 +66,9 @@ def lower(
         *without_rights(task, SCHEME, PROVIDER),
         *_said_of_ssh(context.access.ssh_from),
     ]
-    groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, context, rank))
+    groups, said = lowering.groups_at(
+        task, placements, context, lambda group, placement, rank: _group(group, placement, context, rank)
+    )
     diagnostics += said
     site = Site(context=context, region=placements[0].region, origin=task.groups[0].requests[0].origin)
     zones = [placement.zone for placement in placements]
@@ -163,7 +165,7 @@ def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Dia
             f"`{field}` on `{PROVIDER}`: a machine with several network cards gets its public address as an Elastic IP, and {count} are"
             f" needed. An account has {efa.FREE_ADDRESSES} per region unless it asked for more."
         )
-        hint = "have the quota `EC2-VPC Elastic IPs` raised, or write `public: head` in config.yaml"
+        hint = "have the quota `EC2-VPC Elastic IPs` raised, or leave out `public: true` in config.yaml"
         yield warning("many-addresses", "The account may not have enough addresses", detail, subject=field, hint=hint)
 
 

@@ -75,7 +75,9 @@ def lower(
     diagnostics = [*refused_places(task, context), *without_rights(task, SCHEME, PROVIDER), *left_out(ssh_from, PROVIDER)]
     # Ranges nobody can come from open nothing.
     diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
-    groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, context, rank))
+    groups, said = lowering.groups_at(
+        task, placements, context, lambda group, placement, rank: _group(group, placement, context, rank)
+    )
     diagnostics += said
     region, own = placements[0].region, context.network
     diagnostics += problems(own, FORM, PROVIDER, region, [placement.zone for placement in placements])

@@ -56,7 +56,7 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
-    groups, said = lowering.groups_at(task, placements, _group)
+    groups, said = lowering.groups_at(task, placements, context, _group)
     diagnostics += said
     region, own = placements[0].region, context.network
     zones = [zone_of(placement.region, placement.zone) for placement in placements]

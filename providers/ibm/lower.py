@@ -66,7 +66,9 @@ def lower(
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
     diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
-    groups, said = lowering.groups_at(task, placements, lambda group, placement, rank: _group(group, placement, rank, context))
+    groups, said = lowering.groups_at(
+        task, placements, context, lambda group, placement, rank: _group(group, placement, rank, context)
+    )
     diagnostics += said
     region, own = placements[0].region, context.network
     zones = [zone_of(placement.region, placement.zone) for placement in placements]

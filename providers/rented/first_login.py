@@ -298,6 +298,12 @@ def _refused(node: Node, failure: HostKeyRefused) -> SkycError:
     )
 
 
+_NO_WAY_OUT = (
+    "a machine needs to reach PyPI, and this one has no public address: in a network of yours it wants a way out such as a NAT gateway,"
+    " or `public: true` beside it in config.yaml; destroy and apply again when the cause is gone"
+)
+
+
 def _boot_failed(node: Node, transport: SshTransport, status: str) -> SkycError:
     return SkycError(
         error(
@@ -305,7 +311,9 @@ def _boot_failed(node: Node, transport: SshTransport, status: str) -> SkycError:
             "A machine could not install what a node needs",
             f"On node {node.name} the first boot ended with status {status}. The end of {BOOT_LOG} there:\n"
             + _tail(transport, ["tail", "-n", "15", BOOT_LOG]),
-            hint="a machine needs to reach PyPI; destroy and apply again when the cause is gone",
+            hint=_NO_WAY_OUT
+            if node.via is not None
+            else "a machine needs to reach PyPI; destroy and apply again when the cause is gone",
         )
     )
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ...compiler.diagnostics import Diagnostic, error
 from ...compiler.ir import (
+    Addresses,
     FrozenMap,
     GroupPlacement,
     NodeGroup,
@@ -23,6 +24,7 @@ from ...compiler.ir import (
     Value,
 )
 from ..base import LowerContext
+from . import ports
 
 SUPPORTED = frozenset(
     {
@@ -53,6 +55,7 @@ Group = TypeVar("Group")
 def groups_at(
     task: Task,
     placements: tuple[GroupPlacement, ...],
+    context: LowerContext,
     at: Callable[[NodeGroup, GroupPlacement, int], tuple[Group | None, tuple[Diagnostic, ...]]],
 ) -> tuple[list[Group], list[Diagnostic]]:
     """A site's groups as a cloud sees them, in file order. `at` takes a group, its placement and the rank of its first node, and gives None
@@ -70,6 +73,9 @@ def groups_at(
             diagnostics += said
             groups += [found] if found is not None else []
         rank += group.num_nodes
+    if context.public is Addresses.HEAD:
+        beside = ((group, where[group.name]) for group in task.groups[1:] if group.name in where)
+        diagnostics += ports.inside((str(group.name), group.requests[placement.request]) for group, placement in beside)
     return groups, diagnostics
 
 

@@ -76,6 +76,22 @@ def refused(request: ResourceRequest) -> tuple[Diagnostic, ...]:
     )
 
 
+def inside(groups: Iterable[tuple[str, ResourceRequest]]) -> tuple[Diagnostic, ...]:
+    """Of groups (name, request) that have no machine with a public address, though the head has one."""
+    return tuple(
+        warning(
+            "ports-inside",
+            "Ports are opened where nobody outside comes",
+            f"`{request.origin.child('ports')}` opens {', '.join(request.ports)}, and of the task's machines only the head has a public"
+            f" address, which is in another group than `{name}`: they are reached within the network alone.",
+            hint="write `public: true` under `networks` in config.yaml, or have the first group serve",
+            subject=request.origin.child("ports"),
+        )
+        for name, request in groups
+        if request.ports
+    )
+
+
 def about(request: ResourceRequest) -> tuple[Diagnostic, ...]:
     """What is wrong with the ports a request opens, and what a reviewer should know about them."""
     field = request.origin.child("ports")

@@ -64,8 +64,11 @@ def test_the_others_learn_the_heads_address_when_it_has_one(tmp_path: Path) -> N
         "${aws_instance.main-0.private_ip}"
     ]
     assert "--address=${aws_instance.main-0.private_ip}:6379" in terraform_value(text)
-    # Everything else is as in a network of skyc's.
-    usual = str(resources(compiled(TASK, tmp_path))["aws_instance.main-1"]["user_data"])
+    # Everything else is as in a network of skyc's, where each has an address: nothing waits for a gateway.
+    public = {("aws", "us-east-1"): NetworkChoice(public=Addresses.ALL)}
+    usual = (
+        str(resources(compiled(TASK, tmp_path, networks=public))["aws_instance.main-1"]["user_data"]) + "# no public address\n"
+    )
     assert str(text).replace("${aws_instance.main-0.private_ip}", "10.64.16.10") == usual
 
 

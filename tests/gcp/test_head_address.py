@@ -11,7 +11,7 @@ from skyc.compiler.ir import Addresses, FrozenMap, ResourceGraph
 from skyc.providers.base import EVERY_ZONE, ExistingNetwork, NetworkChoice
 from skyc.providers.gcp.lower import check_graph
 from skyc.providers.gcp.provider import GcpProvider
-from tests.gcp.conftest import compiled, of_type
+from tests.gcp.conftest import compiled, of_type, said
 from tests.head_addresses import addresses, bare
 from tests.lengths import takes_minutes
 from tests.simulator.conftest import opened
@@ -62,6 +62,18 @@ def test_the_others_have_none_and_a_way_out(tmp_path: Path) -> None:
         "google_compute_instance.main-2",
     }
     assert check_graph(graph, None) == ()
+
+
+@pytest.mark.parametrize("opens", ["first", "second"])
+def test_ports_that_nobody_outside_reaches_are_said(tmp_path: Path, opens: str) -> None:
+    place = "infra: gcp/us-central1/us-central1-a, instance_type: n2-standard-8"
+    opened = {name: f"{{{place}, ports: [8080]}}" if name == opens else f"{{{place}}}" for name in ("first", "second")}
+    groups = [f"  {name}: {{num_nodes: 2, resources: {text}}}\n" for name, text in opened.items()]
+    text = f"name: train\ngroups:\n{''.join(groups)}run: echo hi\n"
+    slugs = {found.slug for found in said(text, tmp_path)[1]}
+    assert ("ports-inside" in slugs) == (opens == "second")
+    open_ = {("gcp", "us-central1"): NetworkChoice(public=Addresses.ALL)}
+    assert "ports-inside" not in {found.slug for found in said(text, tmp_path, networks=open_)[1]}
 
 
 def test_one_node_needs_no_way_out(tmp_path: Path) -> None:

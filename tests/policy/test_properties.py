@@ -302,7 +302,7 @@ def test_where_alternatives_differ_the_strict_reading_counts() -> None:
     assert not holds_for(replace(rule, when=Selector(labels=FrozenMap({"env": ("test",)}))), three, HERE)
 
 
-def test_an_hour_costs_machines_with_their_disks_and_addresses() -> None:
+def test_an_hour_costs_machines_with_what_is_beside_them() -> None:
     text = "resources: {infra: aws/us-east-1/use1-az1, instance_type: m7i.xlarge}\nnum_nodes: 2\nhours: 3\nrun: a\n"
     source = SourceMap(SourceFile(path="task.yaml", text=text))
     spec, _, _ = parse(source.source)
@@ -314,6 +314,6 @@ def test_an_hour_costs_machines_with_their_disks_and_addresses() -> None:
     assert plan is not None
     (item,) = plan.placements
     kinds = {line.kind for line in item.lines}
-    assert len(kinds) == 3 and item.hourly is not None, kinds
+    assert kinds == {"compute", "disk", "address", "gateway"} and item.hourly is not None
     run = sum((line.amount or D(0) for line in item.lines), D(0))
     assert worst_hourly(item) == run / item.hours > item.hourly * item.num_nodes

@@ -158,6 +158,18 @@ def test_every_difference_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert any("place.train.main: locked aws/us-east-1" in text and "here aws/us-east-1" in text for text in said)
 
 
+def test_which_machines_have_an_address_is_held(tmp_path: Path) -> None:
+    task, home = checkout(tmp_path), tmp_path / "home"
+    skyc.lock(task, home=home, hashes=False)
+    (home / "config.yaml").write_text("networks: {aws: {public: head}}\n")
+    assert emitted(task, home)
+    (home / "config.yaml").write_text("networks: {aws: {public: true}}\n")
+    with pytest.raises(SkycError, match="not-locked-so") as caught:
+        emitted(task, home)
+    details = [found.detail for found in caught.value.diagnostics]
+    assert any("network.aws/us-east-1: locked public: head, here public: true" in text for text in details), details
+
+
 def test_a_task_that_may_run_here_depends_on_this_machine(tmp_path: Path) -> None:
     task, home = checkout(tmp_path), tmp_path / "home"
     task.write_text("resources: {cpus: 1}\nrun: echo\n")
