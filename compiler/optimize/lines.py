@@ -127,7 +127,5 @@ def _gateway_note(catalog: Catalog, placements: Sequence[GroupPlacement]) -> dic
         said.append(f"{price} at {provider}/{region}")
     if not said:
         return {}
-    prices = ", ".join(said)
-    return {
-        "gateway": f"data through a NAT gateway costs extra, per GB {prices}; it is in no price, as its amount is not known"
-    }
+    text = f"data through a NAT gateway costs extra, per GB {', '.join(said)}; it is in no price, as its amount is not known"
+    return {"gateway": f"{text}; with `public: true` in config.yaml each machine has an address, and there is no gateway"}
