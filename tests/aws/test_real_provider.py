@@ -152,18 +152,18 @@ def test_machines_with_adapters(tmp_path: Path, account: Any, machine: str, card
     inventory = Inventory(Account(boto3.Session(), Schedule(pauses=(0.1,))), pause=lambda seconds: None)
     site.write("research", fast, mine)
     file, _, shown = site.plan()
-    gives = "aws_launch_template.main, aws_launch_template.main_head" if cards == 1 else "aws_eip.main-0, aws_eip.main-1"
+    gives = "aws_launch_template.main_head" if cards == 1 else "aws_eip.main-0"
     assert f"gives a public address: {gives}" in _cautions(shown)
     site.apply(file)
     nodes = AwsProvider().nodes(site.terraform.outputs())
-    assert nodes[0].ip == "10.64.16.10" and all(node.address for node in nodes)
+    assert nodes[0].ip == "10.64.16.10" and [bool(node.address) for node in nodes] == [True, False]
     for node in nodes:
         here = [{"Name": "attachment.instance-id", "Values": [node.id]}]
         found = ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"]
         assert sorted(row["InterfaceType"] for row in found) == ["efa", *["efa-only"] * (cards - 1)]
         assert all({"Key": "skyc-deployment", "Value": str(mine)} in row["TagSet"] for row in found)
         (primary,) = [row for row in found if row["InterfaceType"] == "efa"]
-        assert primary["PrivateIpAddress"] == node.ip and primary["Association"]["PublicIp"] == node.address
+        assert primary["PrivateIpAddress"] == node.ip and primary.get("Association", {}).get("PublicIp", "") == node.address
     # All that is found by tag is in the state, and nothing is to be done again: not after the state has seen the addresses, nor while
     # the machines are stopped and after they were.
     seen = inventory.observe(mine, ("us-east-1",))

@@ -116,7 +116,7 @@ def test_a_mistake_is_said_at_its_line(tmp_path: Path, own: ExistingNetwork, slu
 @pytest.mark.terraform
 @pytest.mark.timeout(300)
 def test_a_life_in_it_leaves_it_as_it_was(tmp_path: Path) -> None:
-    networks = {("ibm", "us-south"): NetworkChoice(existing=OWN)}
+    networks = {("ibm", "us-south"): NetworkChoice(existing=OWN, public=Addresses.ALL)}
     with opened(("ibm",), tmp_path, tmp_path / "cache") as site:
         site.write(made(tmp_path, offline=True))
         assert site.apply().ok

@@ -36,7 +36,7 @@ def compiled(folder: Path, place: str, change: str) -> ResourceGraph:
     """A task with one thing changed, lowered as a diff lowers it."""
     where, machines = PLACES[place]
     machine = machines[-1 if change == "machine" else 0]
-    more = {"disk": ", disk_size: 300", "ports": ", disk_size: 100, ports: [8080]"}.get(change, ", disk_size: 100")
+    more = {"disk": ", disk_size: 200", "ports": ", disk_size: 100, ports: [8080]"}.get(change, ", disk_size: 100")
     text = f"name: train\nnum_nodes: {2 if change == 'nodes' else 1}\nresources: {{{where}, instance_type: {machine}{more}}}\nrun: echo\n"
     found = sketch(text.encode(), "train.yaml")
     assert found is not None
