@@ -300,8 +300,9 @@ class _Search:
         return self.before.get(str(site), frozenset()) & state_ids(file)
 
     def _applied(self, site: SitePlan) -> list[SiteId]:
-        """The tasks' sites that this apply is about, by name: of its plan, and the one that is being tried."""
-        wanted = {site.site, *(found.site for found, _ in self.plan.sites if found.graph is not None and task_of(found.site))}
+        """The tasks' sites that this apply is about, by name: of its plan, and the one that is being tried. Among those of the plan may
+        be one to remove: where a search was killed that was leaving it."""
+        wanted = {site.site, *(found.site for found, _ in self.plan.sites if task_of(found.site))}
         return sorted(wanted & {record.site for record in self.session.store.sites(self._deployment)})
 
     def _kept(self, site: SitePlan) -> tuple[SiteId, ...]:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -122,12 +122,11 @@ def _handler(proxy: Proxy, upstream: str) -> type[BaseHTTPRequestHandler]:
                 form = ERROR if "Version=2016-11-15" in body.decode(errors="replace") else IAM_ERROR
                 self.answer(chosen.status, form.format(code=chosen.code, message=chosen.message).encode())
                 return
-            connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
             headers = {name: value for name, value in self.headers.items() if name.lower() not in ("connection",)}
-            connection.request(self.command, self.path, body, headers)
-            reply = connection.getresponse()
-            content = reply.read()
-            connection.close()
+            with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
+                connection.request(self.command, self.path, body, headers)
+                reply = connection.getresponse()
+                content = reply.read()
             proxy.made(call, content)
             proxy.after(call)
             if isinstance(chosen, LoseReply):

@@ -5,7 +5,8 @@
 - Changing any other attribute of a machine takes its groups away.
 - The description of a rule that names a group is forgotten.
 - Tags call a NAT gateway otherwise, and a list of gateways looks at no tags.
-- An endpoint whose route went with its table cannot go any more.
+- A NAT gateway that is deleted keeps its address, and one that is asked for twice by the same client token is made twice.
+- An endpoint whose route went with its table, or that is gone already, cannot go any more.
 - A machine that is gone keeps its private address, so that no other can be made there.
 - A launch template's network interfaces are not made, and no machine has several network cards.
 - An Elastic IP has another type among tags than EC2's.
@@ -39,6 +40,7 @@ def _attach(backend: Any, machine: Any, row: dict[str, Any]) -> None:
 def repair(patch: pytest.MonkeyPatch) -> None:
     from moto.ec2 import utils
     from moto.ec2.models import instances, launch_templates, nat_gateways, security_groups, vpcs
+    from moto.ec2.responses import nat_gateways as responses
 
     made = launch_templates.LaunchTemplateVersion.__init__
 
@@ -93,15 +95,36 @@ def repair(patch: pytest.MonkeyPatch) -> None:
         found = listed(self, filters, nat_gateway_ids)
         return [item for item in found if all(tags[item.id].get(name) in values for name, values in wanted.items())]
 
+    ended_gateway, made_gateway = nat_gateways.NatGatewayBackend.delete_nat_gateway, responses.NatGateways.create_nat_gateway
+
+    def gateway_gone(self: Any, nat_gateway_id: str) -> Any:
+        found = self.nat_gateways.get(nat_gateway_id)
+        for row in found.address_set if found is not None and found.state != "deleted" else ():
+            if row.get("associationId"):
+                self.disassociate_address(association_id=row["associationId"])
+        return ended_gateway(self, nat_gateway_id)
+
+    def gateway_once(self: Any) -> Any:
+        by_token = self.ec2_backend.__dict__.setdefault("gateways_by_token", {})
+        token = self._get_param("ClientToken")
+        if token is None or token not in by_token:
+            by_token[token] = made_gateway(self)
+        return by_token[token]
+
     unlinked = vpcs.VPCBackend.delete_vpc_endpoints
 
     def endpoints(self: Any, vpce_ids: list[str] | None = None) -> None:
         for found in (self.vpc_end_points[id_] for id_ in vpce_ids or () if id_ in self.vpc_end_points):
-            found.route_table_ids = [id_ for id_ in found.route_table_ids if id_ in self.route_tables]
+            prefix = found.destination_prefix_list_id
+            there = [self.route_tables[id_] for id_ in found.route_table_ids if id_ in self.route_tables]
+            # Two endpoints have one route there.
+            found.route_table_ids = [table.id for table in there if utils.generate_route_id(table.id, prefix) in table._routes]
         unlinked(self, vpce_ids)
 
     patch.setattr(vpcs.VPCBackend, "delete_vpc_endpoints", endpoints)
     patch.setattr(nat_gateways.NatGatewayBackend, "describe_nat_gateways", gateways)
+    patch.setattr(nat_gateways.NatGatewayBackend, "delete_nat_gateway", gateway_gone)
+    patch.setattr(responses.NatGateways, "create_nat_gateway", gateway_once)
     patch.setitem(utils.EC2_PREFIX_TO_RESOURCE, "nat", "natgateway")
     patch.setitem(utils.EC2_PREFIX_TO_RESOURCE, "eipalloc", "elastic-ip")
     patch.setattr(instances.Instance, "terminate", ended)

@@ -257,6 +257,7 @@ def test_it_ends_placed_or_explained(lab: Lab, name: str, pattern: list[str]) ->
 @given(name=st.sampled_from(sorted(TEXTS)), pattern=PATTERNS, at=st.integers(1, 150))
 @example(name="tasks", pattern=UP_BEFORE, at=92)
 @example(name="regions", pattern=TWO_REGIONS, at=17)
+@example(name="regions", pattern=["fault: quota, zone: '*', after: 0, leaves: true"], at=78)
 def test_killed_anywhere_the_next_command_goes_on(lab: Lab, name: str, pattern: list[str], at: int) -> None:
     fresh(lab)
     left = at
