@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def _attach(backend: Any, machine: Any, row: dict[str, Any]) -> None:
 
 
 def repair(patch: pytest.MonkeyPatch) -> None:
-    from moto.ec2 import utils
+    from moto.ec2 import exceptions, utils
     from moto.ec2.models import instances, launch_templates, nat_gateways, security_groups, vpcs
     from moto.ec2.responses import nat_gateways as responses
 
@@ -100,8 +101,9 @@ def repair(patch: pytest.MonkeyPatch) -> None:
     def gateway_gone(self: Any, nat_gateway_id: str) -> Any:
         found = self.nat_gateways.get(nat_gateway_id)
         for row in found.address_set if found is not None and found.state != "deleted" else ():
-            if row.get("associationId"):
-                self.disassociate_address(association_id=row["associationId"])
+            # Somebody may have taken the address away before.
+            with contextlib.suppress(exceptions.InvalidAssociationIdError):
+                self.disassociate_address(association_id=row.get("associationId") or "none")
         return ended_gateway(self, nat_gateway_id)
 
     def gateway_once(self: Any) -> Any:
