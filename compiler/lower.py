@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..providers.base import Access, Capability, LowerContext, NetworkChoice, Provider, usual_addresses
+from ..providers.base import Access, Capability, LowerContext, NetworkChoice, Provider, chosen_network
 from .buckets import Bucket, with_uris
 from .diagnostics import Diagnostic, SourceMap, located
 from .ir import (
@@ -65,16 +65,12 @@ class Lowering:
         name, region = placements[0].provider, placements[0].region
         provider = self.providers[name]
         login = self.access(self.deployment) if Capability.LOGIN in provider.capabilities else Access()
-        context = self.context(site_id(task, name, region), login, plan, self._network(provider, region))
+        context = self.context(site_id(task, name, region), login, plan, chosen_network(self.networks, provider, region))
         # Rented machines get an identity of their own cloud, and nobody gives that rights at another one: to them it is no place.
         near = tuple(
             bucket for bucket in buckets if bucket.location.provider == name or Capability.LOGIN not in provider.capabilities
         )
         return provider.lower(with_uris(task, near), placements, context)
-
-    def _network(self, provider: Provider, region: str) -> NetworkChoice:
-        said = self.networks.get((provider.name, region))
-        return NetworkChoice(public=usual_addresses(provider.capabilities)) if said is None else said
 
     def context(self, site: SiteId, access: Access, plan: str, network: NetworkChoice | None = None) -> LowerContext:
         network = network or NetworkChoice()

@@ -412,3 +412,9 @@ class Provider(Protocol):
     def empty(self, resource: OwnedResource, *, home: Path) -> None:
         """Delete all data that an owned resource with a `storage` holds, old versions and unfinished uploads included. The resource
         stays. Only with `Capability.BUCKET`."""
+
+
+def chosen_network(said: Mapping[tuple[str, str], NetworkChoice], provider: Provider, region: str) -> NetworkChoice:
+    """What holds of the machines' network in a region: what is said of it, by (provider, region), or else what is usual there."""
+    found = said.get((provider.name, region))
+    return NetworkChoice(public=usual_addresses(provider.capabilities)) if found is None else found

@@ -22,7 +22,7 @@ from ..compiler.diagnostics import Diagnostic, SkycError, error, warning
 from ..compiler.ir import RAY_VERSION, Addresses, FrozenMap, ResourceGraph, TaskGraph, Value, canonical
 from ..compiler.ir.catalog import CatalogPart
 from ..compiler.pipeline import Compilation
-from ..providers.base import Capability, NetworkChoice, usual_addresses
+from ..providers.base import Capability, NetworkChoice, chosen_network
 from ..providers.registry import CLOUDS, host_keys, uv_version
 from ..providers.snapshot import decode, encode
 from .access import ssh_ranges, storage_accounts
@@ -370,10 +370,9 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
             if accounts:
                 found["access.storage_accounts"] = hashlib.sha256(canonical(accounts)).hexdigest()
     for placement in made.placement.placements:
-        able = session.provider(placement.provider).capabilities
-        if Capability.OWN_NETWORK in able:
-            usual = NetworkChoice(public=usual_addresses(able))
-            network = networks.get((placement.provider, placement.region), usual)
+        provider = session.provider(placement.provider)
+        if Capability.OWN_NETWORK in provider.capabilities:
+            network = chosen_network(networks, provider, placement.region)
             found[f"network.{placement.provider}/{placement.region}"] = _network(network)
     return found
 

@@ -61,12 +61,12 @@ def inside(site: Site, vpc: ResourceNode, public: ResourceNode, head_zone: str |
     return Inside(
         resources=(front, at_front, address, gateway, table, route, past, *(made for made, _ in found.values()), *joined),
         subnets={zone: made for zone, (made, _) in found.items()},
-        # Not the route: EC2 takes minutes for a gateway, and before that it is known whether there are machines to be had (`last`).
+        # Not the route: EC2 takes minutes for a gateway, and before that it is known whether there are machines to be had (`gateway_last`).
         joined=(past, *joined),
     )
 
 
-def last(resources: Sequence[ResourceNode]) -> list[ResourceNode]:
+def gateway_last(resources: Sequence[ResourceNode]) -> list[ResourceNode]:
     """The gateway after the machines: where some are out of stock none is begun, and nothing waits for one to end or to go. They boot
     while it is made."""
     machines = sorted((node.address for node in resources if node.address.type == "aws_instance"), key=str)

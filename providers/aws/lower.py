@@ -35,7 +35,7 @@ from ..tables import Unsupported, gaps, unclassified
 from . import efa
 from .facts import PROVIDER
 from .images import image_of
-from .inside import last
+from .inside import gateway_last
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, has_adapters, has_late_address, is_close, machines
 from .network import FORM, network, ssh_ranges
 from .resources import Site, requirement
@@ -106,7 +106,7 @@ def _resources(site: Site, task: Task, groups: list[Group]) -> tuple[list[Resour
         for resource, output in machines(site, group, shared):
             resources.append(resource)
             nodes += [output] if output is not None else []
-    return last(resources), nodes
+    return gateway_last(resources), nodes
 
 
 def _group(
