@@ -397,8 +397,9 @@ def start(
         bring_up(session, cluster)
         probe(provider, nodes)
         jobs.prepare(nodes, provider, request, secrets, avoid=(session.home,))
-        session.step("job", f"running {request.id}")
         jobs.start(nodes, provider, request.id)
+        # Not before: who is told that it runs may leave it to itself.
+        session.step("job", f"running {request.id}")
     except KeyboardInterrupt:
         raise not_started(deployment, request.id) from None
     except JobsUnreachable as failure:

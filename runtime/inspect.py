@@ -24,7 +24,7 @@ from .logbook import saved_log
 from .records import DeploymentRecord, DeploymentState, JobRecord
 from .results import ApplyResult, DeploymentStatus, NodeStatus, SiteStatus
 from .session import Session, known_deployment
-from .standing import observed, refresh_jobs
+from .standing import observed, refresh_jobs, says_nothing
 
 PIECES_AHEAD = 4
 CANCEL_WAIT = 5.0
@@ -193,9 +193,14 @@ def _followed(session: Session, deployment: DeploymentId, cluster: Cluster, reco
             raise GeneratorExit
         return cluster.provider.health(cluster.nodes[0], home=session.home)
 
+    def may_start() -> bool:
+        if closed:
+            raise GeneratorExit
+        return lock_holder(session.home, deployment) is not None or tenant_of(session, deployment) is not None
+
     def run() -> None:
         try:
-            put(jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=health))
+            put(jobs.follow(cluster.nodes, cluster.provider, record.id, out, health=health, may_start=may_start))
         except BaseException as failure:
             put(failure)
 
@@ -206,6 +211,8 @@ def _followed(session: Session, deployment: DeploymentId, cluster: Cluster, reco
             if isinstance(piece, BaseException):
                 raise piece
             if isinstance(piece, JobStatus):
+                if says_nothing(record, piece):
+                    raise jobs.not_submitted(record.id)
                 # Written down here: the thread must not touch a session that may be closed.
                 observed(session, deployment, cluster, record, piece)
                 return

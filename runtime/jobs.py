@@ -38,6 +38,9 @@ POLL_SECONDS = 10.0
 
 CANCEL_SECONDS = 30.0
 
+UNSEEN_PAUSE = 0.5
+"""Seconds between looks for a job that another command is about to submit."""
+
 LONGEST_PAUSE = 5.0
 """Seconds between tries to reach a head that does not answer."""
 
@@ -279,25 +282,39 @@ def follow(
     *,
     health: Callable[[], str] | None = None,
     note: Callable[[str], None] | None = None,
+    may_start: Callable[[], bool] | None = None,
 ) -> JobStatus:
     """Hand the job's output to `out` from the beginning, as it comes, each character once, until the job is over.
 
     `health` asks the provider about the head (`Provider.health`); it is called only while the head cannot be reached.
-    Without it an unreachable head is retried for ever. `note` hears about interruptions, once each.
+    Without it an unreachable head is retried for ever. `note` hears about interruptions, once each. `may_start`: whether somebody
+    may be about to submit the job; without it, it was submitted. Raises SkycError `not-submitted` when Ray does not have the job
+    and nobody is about to submit it: it would be waited for without end.
     """
     head, offset, failures, pause = nodes[0], 0, 0, 0.1
+    seconds, last_look = POLL_SECONDS if may_start is None else 0.0, False
     while True:
         try:
             with provider.transport(head) as transport:
                 while True:
-                    facts = _watch(transport, head, "poll", job_directory(head, job), str(offset), str(POLL_SECONDS))
+                    facts = _watch(transport, head, "poll", job_directory(head, job), str(offset), str(seconds))
                     if failures and note:
                         note(f"node {head.name} answers again")
-                    failures, pause = 0, 0.1
+                    failures, pause, seconds = 0, 0.1, POLL_SECONDS
                     offset = int(facts["offset"])
                     if facts["text"]:
                         out(facts["text"])
                     status = _settled(head, transport, job, facts)
+                    unseen = status is None or (status.state is JobState.LOST and facts["driver"] == "none")
+                    if unseen and may_start is not None and not last_look:
+                        if may_start():
+                            time.sleep(UNSEEN_PAUSE)
+                        else:
+                            # They may have submitted it just before they let go.
+                            seconds, last_look = 0.0, True
+                        continue
+                    if status is None:
+                        raise not_submitted(job)
                     if facts["ended"] or (status.state.final and facts["driver"] == "none"):
                         _forget_values(nodes, provider, job)
                         return status
@@ -315,13 +332,24 @@ def follow(
             pause = min(LONGEST_PAUSE, pause * 2)
 
 
+def not_submitted(job: JobId) -> SkycError:
+    return SkycError(
+        error(
+            "not-submitted",
+            "The cluster does not have this job",
+            f"Job {job} was written down, and Ray was not given it, or has lost it since: the command that was to start it was stopped.",
+            hint="apply again: that starts it; a command of `skyc exec` is to be given anew",
+        )
+    )
+
+
 def status(nodes: Sequence[Node], provider: Provider, job: JobId) -> JobStatus:
     """Raises SkycError `cluster-unreachable`."""
     head = nodes[0]
     try:
         with provider.transport(head) as transport:
             facts = _watch(transport, head, "poll", job_directory(head, job), "0", "0")
-            return _settled(head, transport, job, facts)
+            return _settled(head, transport, job, facts) or decode_status(facts["status"])
     except (TransportError, TimeoutError) as failure:
         raise _unreachable(head, failure) from failure
 
@@ -401,8 +429,8 @@ def _watch(transport: Transport, head: Node, command: str, *arguments: str) -> d
     return answer
 
 
-def _settled(head: Node, transport: Transport, job: JobId, facts: dict[str, Any]) -> JobStatus:
-    """The status the head wrote down, or, as long as no driver has started, what Ray says."""
+def _settled(head: Node, transport: Transport, job: JobId, facts: dict[str, Any]) -> JobStatus | None:
+    """The status the head wrote down, or, as long as no driver has started, what Ray says; None when Ray does not have the job."""
     status = decode_status(facts["status"])
     if facts["driver"] != "none" or status.state.final:
         return status
@@ -416,7 +444,9 @@ def _settled(head: Node, transport: Transport, job: JobId, facts: dict[str, Any]
         return JobStatus(state=JobState.LOST, reason=f"Ray on node {head.name} is gone, and the job had not started.")
     except FileNotFoundError:
         return JobStatus(state=JobState.LOST, reason=f"Node {head.name} has no token any more: its files were removed.")
-    if job_at_ray is None or job_at_ray.status in ("PENDING", "RUNNING"):
+    if job_at_ray is None:
+        return None
+    if job_at_ray.status in ("PENDING", "RUNNING"):
         return status
     if job_at_ray.status == "STOPPED":
         return JobStatus(state=JobState.CANCELLED, reason="The job was cancelled.")

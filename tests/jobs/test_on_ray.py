@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -180,6 +181,22 @@ def test_the_same_id_is_the_same_job(cluster: Cluster, follow: type[Following]) 
     assert jobs.start(cluster.nodes, cluster.provider, job) is False
     assert count.read_text() == "x\n"
     assert [row.status.state for row in jobs.queue(cluster.nodes, cluster.provider) if row.id == job] == [JobState.SUCCEEDED]
+
+
+def test_a_job_ray_was_not_given_is_not_followed_without_end(cluster: Cluster, follow: type[Following]) -> None:
+    """Its files are on the nodes and its submission never came; then it comes, from a command that is seen to work."""
+    request = cluster.request("echo up", ranks=(0,))
+    jobs.prepare(cluster.nodes, cluster.provider, request, {})
+    for options in ({}, {"may_start": lambda: False}):
+        with pytest.raises(SkycError, match="not-submitted"):
+            follow(cluster, request.id, **options).result(20)
+    works = threading.Event()
+    works.set()
+    following = follow(cluster, request.id, may_start=works.is_set)
+    assert jobs.start(cluster.nodes, cluster.provider, request.id)
+    works.clear()
+    assert following.result(30).state is JobState.SUCCEEDED
+    assert following.text == "up\n"
 
 
 class Breaking:

@@ -13,6 +13,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from skyc.runtime.job import JobGroup, JobKind, JobRequest, JobState, JobStatus
 from skyc.runtime.lock import deployment_lock
 from skyc.runtime.logbook import log_path, save_log, saved_log
 from skyc.runtime.places import STORAGES, settle_storages
+from skyc.runtime.ray import JobsClient
 from skyc.runtime.reconcile import known_ids
 from skyc.runtime.records import DeploymentState, JobRecord, SiteRecord
 from skyc.runtime.refusals import compiled
@@ -109,10 +111,43 @@ def test_looking_does_not_lose_a_job_that_is_being_submitted(session: Session) -
     assert seen.state is JobState.PENDING, "its files may be on their way; a second apply would start another attempt"
 
 
-def test_following_does_not_lose_a_job_that_is_being_submitted(session: Session) -> None:
+def test_following_waits_for_a_job_that_is_being_submitted(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are not there yet when the following begins; it is over when the command that started it lets go."""
+    monkeypatch.setattr(jobs, "UNSEEN_PAUSE", 0.01)
     record = job(session)
-    assert list(inspect.logs(session, DIGITS, record.id, follow_it=True)) == []
-    assert inspect.find_job(session, DIGITS, record.id).state is JobState.PENDING
+    looks = 0
+
+    def look(*arguments: Any) -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            lock.close()
+        if looks == 4:
+            result = {"state": "succeeded", "started": 1.0, "ended": 2.0}
+            on_head(session, record, result=result, log=b"epoch 1\n")
+        return watch(*arguments)
+
+    watch = jobs._watch
+    monkeypatch.setattr(jobs, "_watch", look)
+    with ExitStack() as lock:
+        lock.enter_context(deployment_lock(session.home, DIGITS, command="skyc apply"))
+        assert "".join(inspect.logs(session, DIGITS, record.id, follow_it=True)) == "epoch 1\n"
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_following_ends_where_nobody_is_left_to_submit(
+    session: Session, prepared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The apply was interrupted after it had written the job down, before or after its files were on the head."""
+    record = job(session)
+    if prepared:
+        on_head(session, record)
+        monkeypatch.setattr(JobsClient, "get", lambda *_: None)
+    with pytest.raises(SkycError) as failure:
+        list(inspect.logs(session, DIGITS, record.id, follow_it=True))
+    assert slugs(failure) == ["not-submitted"]
+    assert inspect.find_job(session, DIGITS, record.id).state is JobState.PENDING, "the next apply starts it"
 
 
 def test_a_running_job_its_head_does_not_know_is_lost(session: Session) -> None:
