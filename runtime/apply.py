@@ -398,8 +398,6 @@ def start(
         probe(provider, nodes)
         jobs.prepare(nodes, provider, request, secrets, avoid=(session.home,))
         jobs.start(nodes, provider, request.id)
-        # Not before: who is told that it runs may leave it to itself.
-        session.step("job", f"running {request.id}")
     except KeyboardInterrupt:
         raise not_started(deployment, request.id) from None
     except JobsUnreachable as failure:
@@ -419,6 +417,8 @@ def start(
             reason = f"It could not be started: {failure.diagnostics[0].summary}."
             session.store.update_job(deployment, request.id, JobStatus(state=JobState.FAILED, reason=reason))
         raise
+    # Not before: who is told that it runs may leave it to itself.
+    session.step("job", f"running {request.id}")
     session.store.record("job-submitted", request.id, deployment=deployment)
 
 

@@ -27,8 +27,10 @@ def side_by_side(work: Sequence[tuple[Terraform, Callable[[], T]]]) -> list[T]:
     if len(work) < 2:
         return [do() for _, do in work]
     with _terminated_like_ctrl_c(), ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = [pool.submit(do) for _, do in work]
+        futures: list[Future[T]] = []
         try:
+            for _, do in work:
+                futures.append(pool.submit(do))
             wait(futures)
         except BaseException:
             _end(futures, [terraform for terraform, _ in work])

@@ -5,8 +5,9 @@ import signal
 
 from hypothesis import settings
 
-# A busy machine is no failure: time is measured by the benchmarks, and pytest-timeout ends what hangs.
-settings.register_profile("skyc", deadline=None)
+# A busy machine is no failure: time is measured by the benchmarks, and pytest-timeout ends what hangs. CI judges a change by the same
+# examples each time; everywhere else they are new ones, and what they find becomes an `@example`.
+settings.register_profile("skyc", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("skyc")
 
 # A shell gives what it starts in the background of a script an ignored SIGINT, and everything below inherits that. Tests that

@@ -142,6 +142,8 @@ def node_environment(record: NodeRecord, environ: Mapping[str, str], all_devices
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=str(record.directory / "token"),
         RAY_USAGE_STATS_ENABLED="0",
+        # `ray job stop` gives the ranks time to end and the last checkpoint to be saved, where Ray's own 3 s would lose it.
+        RAY_JOB_STOP_WAIT_TIME_S="60",
     )
     if tuple(all_devices):
         chosen["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in record.devices)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ...compiler.ir import JsonObject
 from .. import doors
+from ..base import UNREACHABLE
 from ..doors import LOOPBACK, http_status
 from .processes import Process, alive, find
 from .record import NodeRecord, Ports, boot_id, write_atomically
@@ -261,7 +262,8 @@ def tail(path: Path, lines: int = 12) -> str:
 
 
 def health(record: NodeRecord) -> str:
-    """`healthy`, or `dead: <why>`. Looks only; takes a few milliseconds when all is well."""
+    """`healthy`, `dead: <why>`, or `unreachable: <why>` of a node whose processes live and do not get their turn. Looks only; takes a
+    few milliseconds when all is well."""
     facts = supervisor_facts(record)
     if record.boot != boot_id():
         return "dead: this machine was restarted"
@@ -281,8 +283,10 @@ def health(record: NodeRecord) -> str:
     if record.ports.dashboard is not None:
         asked.append((record.ports.dashboard, *doors.DASHBOARD, "dashboard"))
     for port, method, path, what in asked:
-        # A busy machine may be slow to answer once; a dead one stays silent.
-        status = http_status(port, method, path) or http_status(port, method, path, timeout=10.0)
+        status = http_status(port, method, path) or doors.asked(port, method, path, timeout=10.0)
+        if status == doors.SILENT:
+            # A job can keep a machine so busy that nothing else gets its turn, and that is no reason to end the job.
+            return f"{UNREACHABLE}: its {what} is there and too busy to answer"
         if status != 401:
             return f"dead: its {what} does not answer" if status is None else f"dead: its {what} answers {status}, not 401"
     return "healthy"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.ir import FrozenMap
+from ..base import HEALTHY, is_lost
 from ..doors import LOOPBACK
 from ..tfplugin.resource import UNKNOWN, CallContext, Planned, ProviderDefinition, ResourceBase, ResourceError, Values
 from ..tfplugin.schema import NUMBER, STRING, Attribute, Schema, TypeNotation, map_of
@@ -21,8 +22,6 @@ from . import cluster, lifecycle
 from .lower import SOURCE, TYPE, VERSION
 from .record import NodeRecord, boot_id, new_life_id
 from .trees import is_plain_name, new_temp_dir, node_directory
-
-HEALTHY = "healthy"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,126}")
 _PYTHON = re.compile(r"[0-9]+\.[0-9]+")
@@ -120,7 +119,9 @@ class NodeResource(ResourceBase):
         record = _current(state, context.home)
         if record is None:
             return None
-        return {**state, **_facts(record, cluster.health(record)), "rank": record.rank}
+        health = cluster.health(record)
+        # What is written down decides over a replacement: a node that is too busy to answer is there, with its job.
+        return {**state, **_facts(record, health if is_lost(health) else HEALTHY), "rank": record.rank}
 
     def update(self, prior: Values, planned: Values, context: CallContext) -> Values:
         record = _current(prior, context.home)

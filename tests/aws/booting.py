@@ -44,6 +44,7 @@ class BootingCloud:
                 self._look()
             except Exception as failure:
                 self.failures.append(repr(failure))
+        self._look()
 
     def _look(self) -> None:
         rows = [row for found in self.ec2.describe_instances()["Reservations"] for row in found["Instances"]]

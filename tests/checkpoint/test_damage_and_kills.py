@@ -324,13 +324,13 @@ while True:
 def test_killed_at_any_time_what_was_acknowledged_is_there(store: FileStore, directory: Path) -> None:
     generator = random.Random(3)
     step = 0
-    for _ in range(8):
+    for round_ in range(8):
         saver = subprocess.Popen(
             [sys.executable, "-c", SAVER, store.uri, PREFIX, str(directory), str(step)], stdout=subprocess.PIPE, text=True
         )
         try:
             assert saver.stdout is not None and saver.stdout.readline() == "go\n"
-            killer = threading.Timer(generator.uniform(0.1, 0.4), saver.send_signal, [signal.SIGKILL])
+            killer = threading.Timer(generator.uniform(0.1, 0.4 + 0.1 * round_), saver.send_signal, [signal.SIGKILL])
             killer.start()
             acknowledged = [int(line) for line in saver.stdout.read().split()]
             killer.join()

@@ -273,7 +273,7 @@ def test_a_job_that_cannot_be_saved_has_not_succeeded(saved: Saved, directory: P
     away.store = Tapped(away.store, fail)
     with running(away, directory) as job:
         with pytest.raises(SkycError) as caught:
-            job.final(True, timeout=0.3)
+            job.final(True, timeout=3)
         assert "the wire is cut" in caught.value.diagnostics[0].detail
     said: list[str] = []
     with running(Saved(saved.inner), directory, on_error=said.append) as job:

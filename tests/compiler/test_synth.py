@@ -108,9 +108,9 @@ def test_a_node_that_cannot_be_started_is_said(node: Path, tmp_path: Path) -> No
 
 
 def test_a_node_that_hangs_ends_with_the_limit(node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LIMIT_SECONDS", 5)
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 15)
     write(node, f'echo $$ >> "{tmp_path}/pids"\nexec sleep 300')
-    assert "did not end within 5 s" in refusal(tmp_path)
+    assert "did not end within 15 s" in refusal(tmp_path)
     assert not alive(tmp_path / "pids")
 
 
@@ -132,12 +132,18 @@ def test_ctrl_c_leaves_nothing(node: Path, tmp_path: Path) -> None:
     assert not alive(tmp_path / "pids")
 
 
+def runs(pid: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 def alive(pids: Path) -> list[int]:
     """Which of the processes still run, a little later: a kill takes a moment."""
     until = time.monotonic() + 10
     while True:
-        left = [pid for pid in map(int, pids.read_text().split()) if Path(f"/proc/{pid}/cmdline").exists()]
-        left = [pid for pid in left if Path(f"/proc/{pid}/cmdline").read_bytes()]
+        left = [pid for pid in map(int, pids.read_text().split()) if runs(pid)]
         if not left or time.monotonic() > until:
             return left
         time.sleep(0.02)

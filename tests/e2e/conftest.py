@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -70,7 +71,7 @@ class Skyc:
         return [sys.executable, "-m", "skyc.cli.main", *arguments]
 
     def __call__(
-        self, *arguments: str, code: int | None = 0, timeout: float = 150, env: Mapping[str, str] | None = None
+        self, *arguments: str, code: int | None = 0, timeout: float = 300, env: Mapping[str, str] | None = None
     ) -> Finished:
         done = subprocess.run(
             self.argv(*arguments),
@@ -140,12 +141,15 @@ class Skyc:
         """Temporary directories of nodes of this home, from their records."""
         found = set()
         for record in self.home.glob("deployments/*/nodes/*/node.json"):
-            place = json.loads(record.read_text()).get("temp_dir")
-            if place:
-                found.add(Path(place))
+            # It may go between the listing and the reading, as another test's may.
+            with contextlib.suppress(OSError):
+                place = json.loads(record.read_text()).get("temp_dir")
+                if place:
+                    found.add(Path(place))
         for owner in Path(tempfile.gettempdir()).glob("skyc-*/owner.json"):
-            if str(self.home) in owner.read_text():
-                found.add(owner.parent)
+            with contextlib.suppress(OSError):
+                if str(self.home) in owner.read_text():
+                    found.add(owner.parent)
         return {place for place in found if place.exists()}
 
 

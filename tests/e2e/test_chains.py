@@ -55,9 +55,9 @@ def test_a_chain_goes_on_after_a_killed_skyc_and_after_a_failure(skyc: Skyc, sha
     assert plan.out.index("job prepare runs") < plan.out.index("job train runs")
 
     first = skyc.start("apply", task, "-y")
-    skyc.wait_for("the first job", 120, lambda: "prepare begins" in first.text)
+    skyc.wait_for("the first job", 240, lambda: "prepare begins" in first.text)
     os.kill(first.pid, signal.SIGKILL)
-    first.wait(10)
+    first.wait(240)
     (shared / "broken").touch()
     (shared / "go").touch()
 

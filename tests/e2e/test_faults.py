@@ -53,14 +53,14 @@ def test_kill_9_during_apply(skyc: Skyc, victim: str) -> None:
     """kill -9 of each part while the node is being made."""
     task = skyc.task("hello", HELLO)
     apply = skyc.start("apply", task, "-y")
-    skyc.wait_for("a node in the making", 90, lambda: creating(skyc))
+    skyc.wait_for("a node in the making", 240, lambda: creating(skyc))
     if victim == "skyc":
         os.kill(apply.pid, signal.SIGKILL)
     else:
-        killed = skyc.wait_for(victim, 30, lambda: victims(skyc, apply, victim))
+        killed = skyc.wait_for(victim, 240, lambda: victims(skyc, apply, victim))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-    apply.wait(150)
+    apply.wait(240)
     recovered(skyc, task)
 
 
@@ -93,10 +93,10 @@ def test_one_interrupt(skyc: Skyc) -> None:
 def interrupted(skyc: Skyc, task: str, what: str, when: Callable[[Background], bool]) -> str:
     """What an apply says that is interrupted then."""
     apply = skyc.start("apply", task, "-y")
-    skyc.wait_for(what, 90, lambda: when(apply))
+    skyc.wait_for(what, 240, lambda: when(apply))
     os.kill(apply.pid, signal.SIGINT)
     # A shell shows 130 for both: where the interrupt hits an import, Python itself ends by the signal after our message.
-    assert apply.wait(120) in (130, -signal.SIGINT), apply.text
+    assert apply.wait(240) in (130, -signal.SIGINT), apply.text
     assert "interrupted" in apply.text
     return apply.text
 

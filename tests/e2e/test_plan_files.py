@@ -26,7 +26,7 @@ secrets: {{TOKEN: }}
 """
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: Path) -> None:
     """plan -o, edits of the task, kill -9 in the middle of its apply, the same command again, a second time, and what moved then."""
     work = tmp_path / "work"
@@ -59,9 +59,9 @@ def test_a_reviewed_plan_is_applied_once_and_nothing_else(skyc: Skyc, tmp_path: 
     # The task file says something else by now; what was reviewed is done, also after a kill.
     skyc.task("tiny", text.replace("said", "shouted"))
     first = skyc.start("apply", str(file), "-y")
-    skyc.wait_for("a node", 60, lambda: list(skyc.home.glob("deployments/tiny/nodes/*")))
+    skyc.wait_for("a node", 240, lambda: list(skyc.home.glob("deployments/tiny/nodes/*")))
     first.process.kill()
-    first.wait(30)
+    first.wait(240)
     done = skyc("apply", str(file), "-y")
     assert "begun before" in done.err and "it said one, 15 long" in done.out, done.both
     again = skyc("apply", str(file), "-y", code=4)

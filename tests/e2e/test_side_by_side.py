@@ -58,20 +58,20 @@ def test_two_jobs_meet_and_neither_is_lost(skyc: Skyc, tmp_path: Path) -> None:
     first = skyc.start("apply", task, "-y")
     skyc.wait_for("both", 400, lambda: "left | left begins" in first.text and "right | right begins" in first.text)
     os.kill(first.pid, signal.SIGKILL)
-    first.wait(10)
+    first.wait(240)
 
     second = skyc.start("apply", task, "-y")
-    skyc.wait_for("both again", 150, lambda: "left | left begins" in second.text and "right | right begins" in second.text)
+    skyc.wait_for("both again", 240, lambda: "left | left begins" in second.text and "right | right begins" in second.text)
     os.kill(second.pid, signal.SIGINT)
-    assert second.wait(60) == 130, second.text
+    assert second.wait(240) == 130, second.text
     assert "Jobs left-1-1 and right-1-1 go on without you. Not started yet: `after`" in second.text
     assert set(states().values()) == {"running"}
 
     third = skyc.start("apply", task, "-y")
-    skyc.wait_for("both once more", 150, lambda: "left | left begins" in third.text and "right | right begins" in third.text)
+    skyc.wait_for("both once more", 240, lambda: "left | left begins" in third.text and "right | right begins" in third.text)
     (shared / "broken").touch()
     (shared / "go").touch()
-    assert third.wait(150) == 1, third.text
+    assert third.wait(240) == 1, third.text
     assert "right | right ends" in third.text and "job right-1-1 succeeded" in third.text
     assert "job left-1-1 failed with exit code 3" in third.text and "not started: `after`" in third.text
     assert states() == {"left-1-1": "failed", "right-1-1": "succeeded"}

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from tests.bystanders import BYSTANDERS
 
 from skyc.compiler.ir import DeploymentId, GroupName, Secret, TaskId
 from skyc.providers.base import Capability, Completed, Node, Provider
+from skyc.providers.local.cluster import _free_ports
 from skyc.runtime import jobs
 from skyc.runtime.job import JobGroup, JobId, JobRequest, JobStatus
 from skyc.runtime.ray import JobsClient
@@ -96,7 +96,7 @@ class Cluster:
         self.token = secrets.token_hex(16)
         self.provider = cast(Provider, LoopbackProvider())
         self.processes: list[subprocess.Popen[bytes]] = []
-        ports = free_ports(24)
+        ports = _free_ports(24)
         self.nodes = (self._node(0, ports[:11], ports[0], ports[1]), self._node(1, ports[11:], ports[0], ports[1]))
 
     def _node(self, rank: int, ports: list[int], gcs: int, dashboard: int) -> Node:
@@ -117,14 +117,14 @@ class Cluster:
         else:
             argv += ["--address", f"127.0.0.1:{gcs}", "--temp-dir", str(self.base / "t1")]
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PYTEST", "PYTHON"))}
-        env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_JOB_STOP_WAIT_TIME_S": "60"}
         with (directory / "ray.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, str(RAY_START), "--loopback", *argv],
                 env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.processes.append(process)
-        wait_for(lambda: answers(dashboard if rank == 0 else ports[2]), 60, f"node {rank}: {directory / 'ray.log'}")
+        wait_for(lambda: answers(dashboard if rank == 0 else ports[2]), 150, f"node {rank}: {directory / 'ray.log'}")
         return Node(
             id=f"life-{rank}", name=f"main-{rank}", group="main", rank=rank, ip="127.0.0.1", directory=str(directory),
             python=sys.executable, user_bin=str(Path(sys.executable).parent), gcs_port=gcs, dashboard_port=dashboard,
@@ -133,7 +133,10 @@ class Cluster:
 
     @property
     def alive(self) -> bool:
-        return all(process.poll() is None for process in self.processes)
+        """`ray start` looks at its children once a second, so a raylet that was just killed is looked for too."""
+        return all(
+            process.poll() is None and self.children(rank, "raylet/raylet") for rank, process in enumerate(self.processes)
+        )
 
     def children(self, rank: int, word: str) -> list[psutil.Process]:
         """Processes below one node whose command line holds `word`."""
@@ -199,7 +202,7 @@ class Following:
             self.text += text
             self._news.notify_all()
 
-    def until(self, words: str, seconds: float = 40) -> None:
+    def until(self, words: str, seconds: float = 120) -> None:
         with self._news:
             assert self._news.wait_for(lambda: words in self.text, seconds), f"no {words!r} in {self.text!r}"
 
@@ -210,17 +213,6 @@ class Following:
             raise self._status
         assert self._status is not None
         return self._status
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
 
 
 def answers(port: int) -> bool:

@@ -153,7 +153,7 @@ def _ended(pid: int) -> bool:
 def test_a_timeout_ends_the_whole_command(transport: LocalTransport, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with pytest.raises(TimeoutError):
-        transport.run(["sh", "-c", f"sleep 600 & echo $! > {pids}; echo $$ >> {pids}; wait"], timeout=0.5)
+        transport.run(["sh", "-c", f"sleep 600 & echo $! > {pids}; echo $$ >> {pids}; wait"], timeout=3)
     for pid in pids.read_text().split():
         wait_for(partial(_ended, int(pid)), 5)
 

@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_a_denial_with_its_name(install: Install, tmp_path: P
     (row,) = ask_plugin(a_rule(tmp_path, "{name: ours, plugin: acme}"), an_input(), seconds=seconds)
     assert (row.rule, row.effect, row.met, row.blocks) == ("ours", PolicyEffect.DENY, False, True)
     assert f"`acme` {words}" in row.message
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_one_that_is_not_installed_denies(tmp_path: Path) -> None:

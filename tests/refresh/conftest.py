@@ -29,7 +29,7 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def http() -> Iterator[Http]:
-    with Http(schedule=HURRY, silence=0.4, limit=1.0) as client:
+    with Http(schedule=HURRY, silence=2.0, limit=5.0) as client:
         yield client
 
 

@@ -42,8 +42,8 @@ def good(server: FakeServer) -> FakeServer:
         Reply(body=b"<html>proxy</html>"),
         Reply(body=b"\xff\xfe\x00"),
         Reply(body=b'{"fine": true}', headers={"Content-Encoding": "gzip"}),
-        Reply(silent=0.8),
-        Reply(body=b'{"fine": true}' + b" " * 40, drip=0.1),
+        Reply(silent=3.0),
+        Reply(body=b'{"fine": true}' + b" " * 40, drip=0.2),
     ],
     ids=lambda fault: f"{fault.status}-{fault.body[:8]!r}-{fault.silent}-{fault.drip}-{fault.cut}",
 )

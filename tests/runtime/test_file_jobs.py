@@ -163,7 +163,7 @@ def test_after_a_cancellation_nothing_more_starts() -> None:
     def script() -> Iterator[int]:
         yield 2
         world.end("a", JobState.CANCELLED)
-        while "a" not in world.states:
+        while "a" not in world.jobs.ended:
             time.sleep(0.001)
         world.end("b")
 

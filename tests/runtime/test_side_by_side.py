@@ -74,16 +74,22 @@ def test_an_error_somebody_waits_for_stays_what_it_is() -> None:
 def test_an_interrupt_ends_every_run(number: signal.Signals) -> None:
     drivers = [Driver() for _ in range(3)]
     ended: list[Driver] = []
+    meeting = threading.Barrier(len(drivers) + 1, timeout=20)
+
+    def press() -> None:
+        meeting.wait()
+        os.kill(os.getpid(), number)
 
     def waits(driver: Driver) -> Callable[[], None]:
         def do() -> None:
+            meeting.wait()
             assert driver.stopped.wait(20), "nobody asked it to end"
             ended.append(driver)
 
         return do
 
     before = signal.getsignal(number)
-    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+    threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         side_by_side([(cast(Terraform, driver), waits(driver)) for driver in drivers])
     assert len(ended) == 3

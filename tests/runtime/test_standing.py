@@ -541,9 +541,9 @@ def test_a_silent_head_is_not_asked_about_every_job(
 ) -> None:
     for _ in range(8):
         job(session, JobState.RUNNING)
-    cluster, fake = silenced(session, pause=0.05)
+    cluster, fake = silenced(session, pause=0.5)
     monkeypatch.setattr(standing, "cluster_of", lambda *arguments, **more: cluster)
-    monkeypatch.setattr(standing, "IN_VAIN_SECONDS", 0.08)
+    monkeypatch.setattr(standing, "IN_VAIN_SECONDS", 0.8)
     ask(session)
     assert fake.asked == 2
     assert {record.state for record in session.store.jobs(DIGITS)} == {JobState.RUNNING}

@@ -116,19 +116,19 @@ def test_a_head_that_dies_ends_what_runs_through_it(far: Node, sshd: Sshd) -> No
         ended.set()
 
     threading.Thread(target=go_on, daemon=True).start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while subprocess.run(["pgrep", "-f", "sleep 17.1828"], capture_output=True).returncode and time.monotonic() < deadline:
         time.sleep(0.05)
     sshd.stop()
-    assert ended.wait(10), "the caller still waits for a connection that is gone"
+    assert ended.wait(60), "the caller still waits for a connection that is gone"
 
 
 def test_a_far_machine_that_goes_silent_is_noticed(far: Node, inner: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     """The near machine's TCP goes on answering, so nothing else would tell."""
-    monkeypatch.setattr(connection, "DEAD_SECONDS", 1)
-    monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "DEAD_SECONDS", 3)
+    monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 0.3)
     link, _ = connect(far)
-    time.sleep(1.5)
+    time.sleep(4)
     assert link.is_active(), "one that answers stays"
     assert inner.process is not None
     children = subprocess.run(["pgrep", "-P", str(inner.process.pid)], capture_output=True, text=True).stdout.split()
@@ -136,7 +136,7 @@ def test_a_far_machine_that_goes_silent_is_noticed(far: Node, inner: Sshd, monke
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while link.is_active() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not link.is_active()

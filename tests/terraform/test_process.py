@@ -71,9 +71,9 @@ def test_one_interrupt_then_a_word_then_a_kill(tmp_path: Path) -> None:
 
 @pytest.mark.fault
 def test_the_grace_ends_and_the_limit_begins_it(tmp_path: Path) -> None:
-    stubborn = Watched(tmp_path, STUBBORN, limit=0.1, grace=0.2).run()
+    stubborn = Watched(tmp_path, STUBBORN, limit=1.5, grace=0.2).run()
     assert stubborn.timed_out and stubborn.killed and not stubborn.interrupted
-    polite = Watched(tmp_path, POLITE, limit=0.3, grace=60)
+    polite = Watched(tmp_path, POLITE, limit=1.5, grace=60)
     ended = polite.run()
     assert ended.timed_out and not ended.killed and ended.returncode == 3 and polite.said == ["ready", "saved"]
 
@@ -83,7 +83,7 @@ def test_it_can_be_interrupted_where_we_ignore_interrupts(tmp_path: Path) -> Non
     """As under `nohup` or in the background of a script: what is ignored is inherited, and Terraform must still save its state."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        polite = Watched(tmp_path, POLITE, limit=0.3, grace=60)
+        polite = Watched(tmp_path, POLITE, limit=1.5, grace=60)
         ended = polite.run()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

@@ -163,6 +163,7 @@ with attach({DEFINITION!r}, home=Path({str(bare.home)!r})) as attachment:
     skyc = subprocess.Popen([sys.executable, "-c", script], cwd=bare.directory, env=bare.environment)
     try:
         bare.wait_for_started("n0", "n1", "n2")
+        wait_until((bare.directory / "pids").exists)
     finally:
         skyc.kill()
         skyc.wait()
