@@ -326,6 +326,10 @@ class Provider(Protocol):
         """URI schemes of the places that a job's nodes there read and write, with an identity of the machine's own where a place asks who
         it is: `s3`. With `file`, a `file://` URI names a directory that every node of a site can reach."""
 
+    def on_request(self, region: str) -> bool:
+        """Whether an account has this region only where it asked for it, so that nothing is placed there unless it is said to have it.
+        Pure; the regions of the catalog are all known."""
+
     def catalog(self, *, home: Path) -> CatalogPart:
         """What it offers and what it charges. For an owned machine the facts are read from it; for a cloud, from a file that
         came with skyc or that a refresh wrote. Raises SkycError for one that cannot be used."""
@@ -358,8 +362,9 @@ class Provider(Protocol):
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         """Start what its graphs need besides released Terraform providers: skyc's own provider, or nothing."""
 
-    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
-        """What Terraform's errors mean, one each in their order: known by the target's own error codes. Pure."""
+    def failures(self, diagnostics: Sequence[Diagnostic], region: str = "") -> tuple[Failure, ...]:
+        """What Terraform's errors mean, one each in their order: known by the target's own error codes. Pure. region: of the site;
+        empty where that is not known."""
 
     def quota_pool(self, placement: GroupPlacement) -> str:
         """A name that all machines share that count on one quota of a region. Pure."""
