@@ -65,6 +65,7 @@ class Filter(enum.IntEnum):
     LABELS = 16
     POLICY = 17
     SUBNET = 18
+    CLOSED = 19
 
     @property
     def reason(self) -> str:
@@ -100,6 +101,7 @@ _NAMES = {
     Filter.LABELS: _Names("label-not-met", "labels"),
     Filter.POLICY: _Names("against-policy", "policy"),
     Filter.SUBNET: _Names("no-subnet", "infra"),
+    Filter.CLOSED: _Names("region-not-enabled", "infra"),
 }
 
 
@@ -258,6 +260,41 @@ def codes_of(
     )
 
 
+class Behind(NamedTuple):
+    """What one filter alone keeps out: how many offers, and the cheapest, by its part, its row and whether it is meant as spot."""
+
+    offers: int
+    part: int
+    row: int
+    spot: bool
+
+
+def cheapest_behind(
+    rule: Filter,
+    request: ResourceRequest,
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    restriction: Restriction = UNRESTRICTED,
+) -> Behind | None:
+    """None where it alone keeps out no offer with a known price. The first of equals is the cheapest."""
+    import numpy
+
+    best: tuple[int, int, int, bool] | None = None
+    count = 0
+    for codes in codes_of(request, catalog, size, capabilities, restriction):
+        offers = catalog.parts[codes.part].offers
+        for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
+            rows = numpy.flatnonzero(values == 1 << rule)
+            count += len(rows)
+            rows = rows[prices[rows] != UNKNOWN]
+            if len(rows):
+                row = int(rows[prices[rows].argmin()])
+                if best is None or prices[row] < best[0]:
+                    best = int(prices[row]), codes.part, row, spot
+    return None if best is None else Behind(count, *best[1:])
+
+
 def _codes(
     request: ResourceRequest,
     shelf: Shelf,
@@ -342,6 +379,9 @@ def _place_codes(
     # Of a zone that the task names, lowering says where in the configuration its subnet is missing.
     if shelf.without_subnet is not None and request.infra.zone is None:
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
+    # Who names a region or a zone of it knows that the account has it.
+    if shelf.not_enabled is not None and request.infra.region is None and request.infra.zone is None:
+        codes = codes | shelf.not_enabled * numpy.int32(1 << Filter.CLOSED)
     return codes if can else codes | 1 << Filter.PORTS
 
 

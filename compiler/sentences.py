@@ -63,6 +63,12 @@ def sentence(
         case Filter.SUBNET:
             where = f"{part.provider}/{offering.region}"
             return f"`networks` in config.yaml puts machines in {where} into a network without a subnet in {offering.zone}."
+        case Filter.CLOSED:
+            where = f"{part.provider}/{offering.region}"
+            return (
+                f"Only accounts that asked for it have {where}; if yours is one, name it with `infra`, or write"
+                f" `regions: {{{part.provider}: [{offering.region}]}}` in config.yaml."
+            )
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.POLICY:

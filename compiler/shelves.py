@@ -43,6 +43,8 @@ class Shelf:
     """What the user's account there may have: where there are any, each offer is looked at."""
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """Of the catalog (`Catalog.zones`)."""
+    closed: tuple[str, ...] = ()
+    """Of the catalog (`Catalog.closed`)."""
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
@@ -93,6 +95,14 @@ class Shelf:
             known = self.zones.get(f"{self.part.provider}/{place.region}")
             closed.append(known is not None and place.zone is not None and place.zone not in known)
         return numpy.array(closed, dtype=bool)
+
+    @cached_property
+    def not_enabled(self) -> NDArray[Any] | None:
+        """Place → whether its region is closed to the account; None where none is."""
+        import numpy
+
+        shut = [f"{self.part.provider}/{place.region}" in self.closed for place in self.part.offers.places]
+        return numpy.array(shut, dtype=bool) if any(shut) else None
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""
@@ -193,6 +203,7 @@ class Shelves:
                 part=part,
                 quotas=tuple(quota for quota in catalog.quotas if quota.provider == part.provider),
                 zones=catalog.zones,
+                closed=tuple(place for place in catalog.closed if place.startswith(f"{part.provider}/")),
             )
             for part in catalog.parts
         )

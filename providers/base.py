@@ -271,6 +271,8 @@ class CheckReport:
     usable: bool
     facts: FrozenMap[str]
     diagnostics: tuple[Diagnostic, ...] = ()
+    regions: tuple[str, ...] = ()
+    """Regions that have to be asked for (`Provider.on_request`) and that the account has, as it said now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
