@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from skyc.compiler.diagnostics import Diagnostic, SourceFile
 from skyc.compiler.failover import Refused, next_placement
 from skyc.compiler.ir import DeploymentId, FrozenMap, GroupPlacement, NodeRuntime, PlacementPlan, Reach
-from skyc.compiler.pipeline import CompileOptions, compile_source
+from skyc.compiler.optimize.explain import WhyNot, why_not
+from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.policy.load import PolicyFile
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.azure.provider import AzureProvider
@@ -31,9 +33,17 @@ C4 = "{infra: gcp/us-central1, instance_type: c4-standard-8}"
 def planned(
     resources: str, home: Path, provider: Provider | None = None, **options: Any
 ) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
-    provider = provider or GcpProvider()
-    made = compile_source(
-        SourceFile(path="task.yaml", text=f"name: t\nresources: {resources}\nrun: x\n"),
+    return compiled(f"name: t\nresources: {resources}\nrun: x\n", home, provider or GcpProvider(), **options)
+
+
+def compiled(text: str, home: Path, provider: Provider, **options: Any) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
+    made = compile_all(text, home, provider, **options)
+    return made.placement, made.diagnostics
+
+
+def compile_all(text: str, home: Path, provider: Provider, **options: Any) -> Compilation:
+    return compile_source(
+        SourceFile(path="task.yaml", text=text),
         CompileOptions(
             providers={provider.name: provider},
             home=home,
@@ -45,7 +55,15 @@ def planned(
         ),
         until="lower",
     )
-    return made.placement, made.diagnostics
+
+
+def why_not_zone(zone: str, home: Path) -> WhyNot:
+    provider = GcpProvider()
+    made = compile_all(f"name: t\nresources: {C4}\nrun: x\n", home, provider)
+    assert made.graph is not None and made.candidates is not None and made.placement is not None
+    can = {provider.name: provider.capabilities}
+    (answer,) = why_not(made.graph, made.candidates, made.placement, made.sources, f"gcp/us-central1/{zone}", can)
+    return answer
 
 
 def zones(plan: PlacementPlan | None) -> tuple[str | None, ...]:
@@ -130,10 +148,6 @@ def test_the_envelope_has_every_zone_of_a_region(tmp_path: Path) -> None:
 
 def test_an_envelope_stays_as_small_as_it_was(tmp_path: Path) -> None:
     """Zones come before dearer machines, and count among the eight."""
-    plan, _ = planned(
-        "{infra: gcp/us-central1, instance_type: c4-standard-8, use_spot: auto}".replace("auto", "true"), tmp_path
-    )
-    assert zones(plan) == IOWA
     several, _ = planned("{infra: gcp, instance_type: c4-standard-8}", tmp_path)
     assert several is not None and len(several.fallbacks) == 8
     names = [(one.region, one.zone) for one in (*several.placements, *several.fallbacks)]
@@ -187,6 +201,21 @@ def test_offers_of_a_region_are_found_by_zone(tmp_path: Path) -> None:
     part = GcpProvider().catalog(home=tmp_path)
     names = {row.instance_type for row in find([part], query(zone=["us-central1-f"], limit=None)).offers}
     assert {"c4-standard-8", "n2-standard-8"} <= names and "a4-highgpu-8g" not in names
+
+
+def test_what_is_pinned_to_one_zone_shares_it(tmp_path: Path) -> None:
+    """Where the task names the zone the optimizer knows it, though the offers do not say it."""
+    task = "name: {}\nresources: {{infra: gcp/us-central1/{}, instance_type: c4-standard-8}}\nrun: x\n"
+    affinity = "affinity: {same: {zone: one}}\n"
+    for zone, fits in (("us-central1-b", True), ("us-central1-c", False)):
+        text = f"name: two\n---\n{task.format('one', 'us-central1-b')}---\n{task.format('other', zone)}{affinity}"
+        plan, said = compiled(text, tmp_path, GcpProvider())
+        assert (plan is not None) is fits, said
+
+
+def test_why_not_another_zone_is_answered_of_it(tmp_path: Path) -> None:
+    found = why_not_zone("us-central1-f", tmp_path)
+    assert found.best is not None and found.best.zone == "us-central1-f" and (found.extra, found.fitting) == (Decimal(0), 1)
 
 
 def test_at_azure_a_zone_is_taken_when_it_is_named(tmp_path: Path) -> None:
