@@ -21,7 +21,7 @@ from functools import lru_cache, partial
 from typing import Any, BinaryIO, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ...compiler.diagnostics import SkycError, error
+from ...compiler.diagnostics import SkycError, error, unreached
 from . import remote
 from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import BLOCK, IS_THERE, Again, Condition, RemoteStore
@@ -135,6 +135,9 @@ class S3Store(RemoteStore):
             # The message would repeat what was given, which may be a secret on the wrong place.
             said = "this bucket, region or endpoint cannot be used."
             raise StoreError(StoreFault.INVALID, f"{self.place}: {said}") from None
+        except exceptions.ConnectionError as failure:
+            host = urlsplit(str(failure.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
+            raise Again(unreached(host or f"{self.cloud}'s store", failure)) from None
         except exceptions.BotoCoreError as failure:
             raise Again(f"it does not answer ({type(failure).__name__})") from None
 
