@@ -160,6 +160,11 @@ class S3Store(RemoteStore):
             return StoreError(StoreFault.DENIED, f"{place}: the {self.cloud} login has ended ({code}). Log in again.")
         if code == "RequestTimeTooSkewed":
             return StoreError(StoreFault.DENIED, f"{place}: this machine's clock is wrong by more than 15 minutes.")
+        if code == "AccessDenied" and "kms:" in str(response["Error"].get("Message", "")):
+            who = "this machine's role" if self.machine else "the login"
+            what = f"the bucket's KMS key lets {who} not use it (kms:Decrypt, and kms:GenerateDataKey to write)"
+            where = "; config.yaml names keys of buckets in `access.bucket_keys`" if self.machine else ""
+            return StoreError(StoreFault.DENIED, f"{place}: refused: {what}{where}.")
         if code in _DENIED or status in (401, 403):
             return StoreError(StoreFault.DENIED, f"{place}: refused ({code}).")
         if code in _AGAIN or status >= 500 or status in (409, 429):
