@@ -63,7 +63,7 @@ class Capability(enum.Enum):
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
     KEEPS_ADDRESS = "keeps-address"
-    """A stopped machine keeps its public address, which is paid on."""
+    """A stopped machine keeps its public address, which is paid on. Elsewhere it does where its state says so."""
     STOP = "stop"
     """Its machines can be stopped, which keeps their disks, and started again: `cannot_stop`, `stop` and `start` work."""
     BUCKET = "bucket"
