@@ -369,9 +369,9 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
             accounts = storage_accounts(session.home)
             if accounts:
                 found["access.storage_accounts"] = hashlib.sha256(canonical(accounts)).hexdigest()
-            keys = bucket_keys(session.home)
-            if keys:
-                found["access.bucket_keys"] = hashlib.sha256(canonical(keys)).hexdigest()
+            sealed = bucket_keys(session.home)
+            if sealed:
+                found["access.bucket_keys"] = hashlib.sha256(canonical(sealed)).hexdigest()
     for placement in made.placement.placements:
         provider = session.provider(placement.provider)
         if Capability.OWN_NETWORK in provider.capabilities:
