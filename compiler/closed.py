@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from ..providers.base import Capability, Provider
 from .diagnostics import Diagnostic, Severity
-from .ir import CandidateSet, Market, PlacementPlan, SpecPath, Task, TaskGraph, decimal_text
-from .ir.catalog import CatalogPart
-from .ir.restriction import UNRESTRICTED
+from .ir import CandidateSet, Catalog, Market, PlacementPlan, ResourceRequest, SpecPath, Task, TaskGraph, decimal_text
+from .ir.catalog import UNKNOWN, CatalogPart
+from .ir.restriction import UNRESTRICTED, Restriction
 from .makeable import said_of
-from .match import Filter, Size, cheapest_behind
+from .match import Filter, Size, codes_of
 
 SHOWN = 3
 LOOKED_AT = 20
@@ -59,7 +60,7 @@ def passed_over(
                 continue
             asked.add(key)
             restriction = found.restrictions.get(task.id, UNRESTRICTED)
-            best = cheapest_behind(Filter.CLOSED, request, found.catalog, size, capabilities, restriction)
+            best = _cheapest_behind(request, found.catalog, size, capabilities, restriction)
             if best is None:
                 continue
             offering = found.catalog.parts[best.part].offering(best.row, Market.SPOT if best.spot else Market.ON_DEMAND)
@@ -89,3 +90,37 @@ def passed_over(
 def _tied(task: Task) -> bool:
     data = task.storages or task.inputs or task.outputs or any(mount.storage is not None for mount in task.file_mounts)
     return bool(data or task.affinities or len(task.groups) > 1)
+
+
+class _Behind(NamedTuple):
+    """What closed regions alone keep out: how many offers, and the cheapest, by its part, its row and whether it is meant as spot."""
+
+    offers: int
+    part: int
+    row: int
+    spot: bool
+
+
+def _cheapest_behind(
+    request: ResourceRequest,
+    catalog: Catalog,
+    size: Size,
+    capabilities: Mapping[str, frozenset[Capability]],
+    restriction: Restriction = UNRESTRICTED,
+) -> _Behind | None:
+    """None where they alone keep out no offer with a known price. The first of equals is the cheapest."""
+    import numpy
+
+    best: tuple[int, int, int, bool] | None = None
+    count = 0
+    for codes in codes_of(request, catalog, size, capabilities, restriction):
+        offers = catalog.parts[codes.part].offers
+        for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
+            rows = numpy.flatnonzero(values == 1 << Filter.CLOSED)
+            count += len(rows)
+            rows = rows[prices[rows] != UNKNOWN]
+            if len(rows):
+                row = int(rows[prices[rows].argmin()])
+                if best is None or prices[row] < best[0]:
+                    best = int(prices[row]), codes.part, row, spot
+    return None if best is None else _Behind(count, *best[1:])

@@ -260,41 +260,6 @@ def codes_of(
     )
 
 
-class Behind(NamedTuple):
-    """What one filter alone keeps out: how many offers, and the cheapest, by its part, its row and whether it is meant as spot."""
-
-    offers: int
-    part: int
-    row: int
-    spot: bool
-
-
-def cheapest_behind(
-    rule: Filter,
-    request: ResourceRequest,
-    catalog: Catalog,
-    size: Size,
-    capabilities: Mapping[str, frozenset[Capability]],
-    restriction: Restriction = UNRESTRICTED,
-) -> Behind | None:
-    """None where it alone keeps out no offer with a known price. The first of equals is the cheapest."""
-    import numpy
-
-    best: tuple[int, int, int, bool] | None = None
-    count = 0
-    for codes in codes_of(request, catalog, size, capabilities, restriction):
-        offers = catalog.parts[codes.part].offers
-        for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
-            rows = numpy.flatnonzero(values == 1 << rule)
-            count += len(rows)
-            rows = rows[prices[rows] != UNKNOWN]
-            if len(rows):
-                row = int(rows[prices[rows].argmin()])
-                if best is None or prices[row] < best[0]:
-                    best = int(prices[row]), codes.part, row, spot
-    return None if best is None else Behind(count, *best[1:])
-
-
 def _codes(
     request: ResourceRequest,
     shelf: Shelf,
@@ -375,7 +340,7 @@ def _place_codes(
     can = not request.ports or Capability.OPEN_PORTS in capabilities
     codes: NDArray[Any] = shelf.elsewhere(request.infra) * numpy.int32(1 << Filter.PLACE)
     if restriction.bars:
-        codes = codes | shelf.barred(restriction) * numpy.int32(1 << Filter.POLICY)
+        codes = codes | shelf.barred(restriction, request.infra) * numpy.int32(1 << Filter.POLICY)
     # Of a zone that the task names, lowering says where in the configuration its subnet is missing.
     if shelf.without_subnet is not None and request.infra.zone is None:
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
