@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import DeploymentId, Failure, FailureKind, GroupName, Reach, TaskId
 from skyc.compiler.scrub import Scrubber
 from skyc.compiler.terraform_stream import diagnostic_of
 from skyc.providers.registry import load
 from skyc.runtime.failover import PAUSES
 from skyc.runtime.failover_words import not_had, outcome, told
+from skyc.runtime.planning import explained
 from skyc.runtime.records import AttemptOutcome, AttemptRecord
 
 CLOUDS = ("aws", "azure", "gcp", "ibm")
@@ -579,3 +581,15 @@ def test_where_the_account_has_the_region_bad_credentials_are_just_that() -> Non
     text = ec2("AuthFailure", "AWS was not able to validate the provided access credentials", status=401)
     kinds = [read("aws", Says(text=text, code="", source="", region=region)).kind for region in ("", "us-east-1", "me-south-1")]
     assert kinds == [FailureKind.CREDENTIALS, FailureKind.CREDENTIALS, FailureKind.NOT_OFFERED]
+
+
+def test_a_plan_in_a_region_that_the_account_does_not_have_says_so() -> None:
+    """The provider logs in before it plans, and what AWS answers is about the credentials."""
+    cell = next(fact for fact in FACTS if fact.name == "region not the account's, at the provider's login").aws
+    assert isinstance(cell, Says)
+    terraforms = diagnostic_of({"severity": "error", "summary": cell.text}, scrubber=Scrubber(()))
+    first, second = explained(SkycError(terraforms), load("aws"), cell.region).diagnostics
+    assert (first.slug, second) == ("region-not-enabled", terraforms)
+    assert "aws/af-south-1" in first.detail and "enable af-south-1" in str(first.hint)
+    # Where every account has the region, it is left as it is.
+    assert explained(SkycError(terraforms), load("aws"), "us-east-1").diagnostics == (terraforms,)
