@@ -71,10 +71,11 @@ def declared_regions(home: Path, providers: Mapping[str, Provider]) -> tuple[str
     for target, names in read.items():
         known = _known(target, providers, home)
         for name in names:
-            if name not in known:
-                reader.diagnostics.append(_unknown(target, name, known, providers, sources))
-            elif providers[target].on_request(name):
+            # One that the catalog does not have yet may come with its next refresh.
+            if target in providers and providers[target].on_request(name):
                 found.append(f"{target}/{name}")
+            elif name not in known:
+                reader.diagnostics.append(_unknown(target, name, known, providers, sources))
     if reader.diagnostics:
         raise SkycError(*reader.diagnostics)
     return tuple(found)
@@ -119,12 +120,15 @@ def with_regions(report: CheckReport, admitted: Collection[str]) -> CheckReport:
     left = [region for region in report.regions if f"{report.provider}/{region}" not in admitted]
     if not left:
         return report
+    # All of them, for the line takes the place of the one there is.
+    mine = {place.partition("/")[2] for place in admitted if place.startswith(f"{report.provider}/")}
+    line = ", ".join(sorted({*mine, *left}))
     note = Diagnostic(
         severity=Severity.NOTE,
         slug="regions-not-used",
         summary="The account has regions that nothing is placed in",
         detail=f"`{report.provider}`: {', '.join(left)}. Only accounts that asked for them have these, so skyc waits to be told.",
-        hint=f"write `regions: {{{report.provider}: [{', '.join(left)}]}}` in config.yaml, or run the command below, which keeps them",
+        hint=f"write `regions: {{{report.provider}: [{line}]}}` in config.yaml, or run the command below, which keeps them",
         commands=(f"skyc catalog refresh --cloud {report.provider}",),
     )
     return replace(report, diagnostics=(*report.diagnostics, note))

@@ -27,6 +27,11 @@ def test_what_is_declared_and_what_was_told_come_together(tmp_path: Path) -> Non
     # One alone needs no list, and one that every account has says nothing.
     written(tmp_path, "regions:\n  azure: germanynorth\n  aws: [eu-south-2, us-east-1]\n")
     assert read_regions(tmp_path, PROVIDERS) == ("aws/eu-south-2", "azure/germanynorth")
+    # The catalog that comes with skyc has no offer there, and a refresh may bring some.
+    written(tmp_path, "regions: {aws: mx-central-1}\n")
+    assert read_regions(tmp_path, PROVIDERS) == ("aws/mx-central-1",)
+    written(tmp_path, "regions:\n  azure: germanynorth\n  aws: [eu-south-2, us-east-1]\n")
+    assert read_regions(tmp_path, PROVIDERS) == ("aws/eu-south-2", "azure/germanynorth")
     told = told_regions(tmp_path, "aws")
     told.parent.mkdir()
     told.write_bytes(encode_regions(("us-east-1", "eu-west-1", "me-south-1", "eu-south-2")))
@@ -56,4 +61,5 @@ def test_a_check_names_the_line_for_what_the_account_has_and_nothing_uses() -> N
     assert with_regions(report, ("aws/eu-south-2", "aws/me-south-1")).diagnostics == ()
     (note,) = with_regions(report, ("aws/me-south-1",)).diagnostics
     assert note.slug == "regions-not-used" and note.hint is not None
-    assert "regions: {aws: [eu-south-2]}" in note.hint and note.commands == ("skyc catalog refresh --cloud aws",)
+    assert "eu-south-2" in note.detail and "me-south-1" not in note.detail
+    assert "regions: {aws: [eu-south-2, me-south-1]}" in note.hint and note.commands == ("skyc catalog refresh --cloud aws",)
