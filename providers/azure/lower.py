@@ -33,7 +33,7 @@ from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .buckets import SCHEME
 from .facts import PROVIDER
-from .images import HPC, Image, image_of
+from .images import UBUNTU, Image, image_of
 from .machines import (
     DISK_TYPES,
     MOST_FIRST_GENERATION_GB,
@@ -43,6 +43,7 @@ from .machines import (
     disk_gb,
     is_close,
     is_joined,
+    joins,
     machines,
     tier_of,
 )
@@ -114,10 +115,16 @@ def _group(
 ) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
     size = size_of(placement.instance_type)
-    image = image_of(request.image_id, size, [device.name for device in placement.shape.accelerators])
+    image = image_of(
+        request.image_id,
+        size,
+        [device.name for device in placement.shape.accelerators],
+        named=request.instance_type is not None,
+        infiniband=joins(group, request, placement),
+    )
     said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
     if isinstance(image, str):
-        said.append(_refused(request, "image_id", image, hint="name an image, as `publisher:offer:sku:version` or by its id"))
+        said.append(_refused(request, "image_id", image, hint=_other_image(request, size)))
         return None, tuple(said)
     said += _about_disk(request, size, image)
     if placement.market is Market.SPOT and not sells_spot(size.name):
@@ -132,25 +139,22 @@ def _group(
 
 def _about_infiniband(group: Group) -> Iterator[Diagnostic]:
     """Where a size has it, and nodes that want it would not get it."""
-    name, accelerated = group.size.name, bool(group.placement.shape.accelerators)
-    if not is_close(group) or not has_infiniband(name):
+    name, spot = group.size.name, group.placement.market is Market.SPOT
+    if not is_close(group) or is_joined(group) or not has_infiniband(name):
         return
-    if not is_joined(group):
-        spot = group.placement.market is Market.SPOT
-        why = (
-            "is that of an availability set, which takes no spot machines"
-            if spot
-            else "is that of an availability set, which has no zone"
-        )
-        hint = "leave out `use_spot`" if spot else "name the region alone in `infra`"
-    elif not accelerated and not group.image.own:
-        why = "is there, but Ubuntu's plain image is not made for it"
-        hint = f"name an image with the drivers, such as `image_id: {HPC.format(sku='2204')}`"
-    else:
-        return
+    lacks = "takes no spot machines" if spot else "has no zone"
+    why = f"is that of an availability set, which {lacks}"
+    hint = "leave out `use_spot`" if spot else "name the region alone in `infra`"
     field = group.request.origin.child("network_tier")
     detail = f"`{field}` on `{PROVIDER}`: the InfiniBand of {name} {why}. The nodes may talk over Ethernet alone."
     yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
+
+
+def _other_image(request: ResourceRequest, size: Size) -> str:
+    if request.image_id is None or not size.confidential:
+        return "name an image, as `publisher:offer:sku:version` or by its id"
+    made = UBUNTU.format(sku="cvm")
+    return f"take another size, or an image made for it, such as `{made}`; with an image of a gallery, name the `instance_type` too"
 
 
 def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:
@@ -186,10 +190,12 @@ def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[
 
 def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
     field = request.origin.child("image_id")
+    boots = "It boots without secure boot, which not every image bears."
+    if size.confidential:
+        boots = f"{size.name} is a confidential machine: it boots with secure boot and a TPM, and only an image made for that."
     detail = (
         f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init and systemd, for {size.arch},"
-        f" of a generation that {size.name} boots, and without a purchase plan. It boots without secure boot, which not every image"
-        " bears."
+        f" of a generation that {size.name} boots, and without a purchase plan. {boots}"
     )
     return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
 

@@ -101,12 +101,15 @@ def is_close(group: Group) -> bool:
 
 
 def is_joined(group: Group) -> bool:
+    return joins(group.group, group.request, group.placement)
+
+
+def joins(group: NodeGroup, request: ResourceRequest, placement: GroupPlacement) -> bool:
     """Whether its nodes share an InfiniBand network: that of their availability set, which has no zone and no spot machines
     (learn.microsoft.com/azure/cyclecloud, availability-sets; azure/virtual-machines, setup-infiniband)."""
-    placement = group.placement
-    return (
-        is_close(group) and has_infiniband(group.size.name) and placement.zone is None and placement.market is not Market.SPOT
-    )
+    wanted = request.network_tier == "best" and group.num_nodes > 1
+    in_set = placement.zone is None and placement.market is not Market.SPOT
+    return wanted and in_set and has_infiniband(placement.instance_type)
 
 
 def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
