@@ -65,6 +65,8 @@ class Group:
     """The one of the group's requests that the placement meets."""
     image: Image
     arch: str
+    labels: FrozenMap[str]
+    """The user's, as EC2 takes them."""
     first_rank: int
 
 
@@ -281,7 +283,7 @@ def _instance(
         f"{group.group.name}-{index}",
         arguments,
         label=name,
-        labels=dict(group.request.labels),
+        labels=group.labels,
         origin=group.request.origin,
         after=shared.network.way_out if is_head else (*shared.network.way_out, *shared.network.inside),
     )

@@ -27,13 +27,16 @@ from ...compiler.ir import (
 from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.labels import about, labels_of
 from ..rented.networks import problems
+from ..rented.remarks import refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .buckets import SCHEME
 from .facts import PROVIDER
 from .images import UBUNTU, Image, image_of
+from .labels import LABELS
 from .machines import (
     DISK_TYPES,
     MOST_FIRST_GENERATION_GB,
@@ -58,9 +61,6 @@ UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 
 MEMBERS = "azurerm_application_security_group"
 """What machines in a network of the user's are known by."""
-MOST_TAGS = 50
-_NEVER_IN_TAGS = frozenset("<>%&\\?/")
-_RESERVED = ("azure", "microsoft", "windows")
 
 
 def check_tables() -> tuple[str, ...]:
@@ -122,17 +122,28 @@ def _group(
         named=request.instance_type is not None,
         infiniband=joins(group, request, placement),
     )
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
+    labels = labels_of(request.labels, LABELS, own=len(own_tags(context)))
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *about(request, labels, LABELS)]
     if isinstance(image, str):
-        said.append(_refused(request, "image_id", image, hint=_other_image(request, size)))
+        said.append(refused(request, "image_id", PROVIDER, image, hint=_other_image(request, size)))
         return None, tuple(said)
     said += _about_disk(request, size, image)
     if placement.market is Market.SPOT and not sells_spot(size.name):
         why = f"{size.name} is never a spot machine: Azure sells no B size and no promotion so."
-        said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
+        said.append(
+            refused(request, "market", PROVIDER, why, hint="choose another `instance_type`, or more `cpus`, or no spot machine")
+        )
     if image.own:
         said.append(_own_image(request, size))
-    found = Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank)
+    found = Group(
+        group=group,
+        placement=placement,
+        request=request,
+        image=image,
+        size=size,
+        labels=labels.written,
+        first_rank=rank,
+    )
     said += _about_infiniband(found)
     return found, tuple(said)
 
@@ -162,26 +173,22 @@ def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:
     return error("bad-network", "A network in the configuration cannot be used", detail, span=own.span)
 
 
-def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
-    subject = request.origin.child(field)
-    detail = f"`{subject}` on `{PROVIDER}`: {why}"
-    return error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=subject)
-
-
 def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[Diagnostic]:
     tier = tier_of(request)
     if tier not in DISK_TYPES:
         why = "An Ultra disk is a data disk at Azure, and skyc's root disk holds everything."
-        yield _refused(request, "disk_tier", why, hint="ask for `disk_tier: best`, which is Premium SSD")
+        yield refused(request, "disk_tier", PROVIDER, why, hint="ask for `disk_tier: best`, which is Premium SSD")
         return
     if DISK_TYPES[tier].startswith("Premium") and not size.premium:
         why = f"{size.name} takes no Premium SSD; sizes with an `s` among the letters after their number do."
-        yield _refused(request, "disk_tier", why, hint="ask for `disk_tier: medium`, or for such a size with `instance_type`")
+        yield refused(
+            request, "disk_tier", PROVIDER, why, hint="ask for `disk_tier: medium`, or for such a size with `instance_type`"
+        )
     gigabytes = disk_gb(request, image)
     most = MOST_FIRST_GENERATION_GB if size.generation == 1 else MOST_GB
     if gigabytes > most:
         why = f"a root disk of {size.name} has at most {most} GB, and {gigabytes} are asked for."
-        yield _refused(request, "disk_size", why, hint="ask for less, or for another machine")
+        yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or for another machine")
     if request.disk_gb is not None and request.disk_gb < image.least_gb and not image.own:
         field = request.origin.child("disk_size")
         detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {gigabytes} GB."
@@ -198,26 +205,6 @@ def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
         f" of a generation that {size.name} boots, and without a purchase plan. {boots}"
     )
     return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
-
-
-def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Diagnostic]:
-    """Azure compares the names of tags without regard to case."""
-    ours = own_tags(context)
-    taken = {name.lower(): name for name in ours}
-    for name, value in request.labels.items():
-        why = ""
-        if not name or len(name) > 512 or _NEVER_IN_TAGS & set(name) or len(value) > 256:
-            why = f"Azure takes no tag {name!r} with this value. A name has at most 512 characters without `<>%&\\?/`, and a value 256."
-        elif name.lower().startswith(_RESERVED):
-            why = f"Azure keeps names such as {name!r} for itself."
-        elif name.lower() in taken:
-            why = f"Azure cannot tell {name!r} from {taken[name.lower()]!r}: it compares names of tags without regard to case."
-        taken.setdefault(name.lower(), name)
-        if why:
-            yield _refused(request, "labels", why, hint="shorten or rename the label")
-    if len(request.labels) + len(ours) > MOST_TAGS:
-        why = f"Azure takes {MOST_TAGS} tags, of which {len(ours)} are skyc's, and there are {len(request.labels)} labels."
-        yield _refused(request, "labels", why, hint="drop some labels")
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

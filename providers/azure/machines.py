@@ -54,6 +54,8 @@ class Group:
     """The one of the group's requests that the placement meets."""
     image: Image
     size: Size
+    labels: FrozenMap[str]
+    """The user's, as Azure takes them."""
     first_rank: int
 
 
@@ -235,7 +237,7 @@ def _machine(
         "azurerm_linux_virtual_machine",
         f"{group.group.name}-{index}",
         arguments,
-        labels=dict(group.request.labels),
+        labels=group.labels,
         origin=group.request.origin,
         after=tuple(node.address for node in (*joined, *shared.rights[1:])) + shared.network.way_out,
     )

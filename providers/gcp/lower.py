@@ -25,13 +25,14 @@ from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.images import Image
+from ..rented.labels import about, labels_of
 from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
 from .images import image_of
-from .labels import Labels, labels_of
+from .labels import LABELS, OWN
 from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
 from .network import FORM, elsewhere, network, ssh_ranges
 from .resources import Site, requirement, zone_of
@@ -94,9 +95,9 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
     devices = placement.shape.accelerators
     shared = any(device.count % 1 for device in devices)
     image = image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
-    labels = labels_of(request.labels)
+    labels = labels_of(request.labels, LABELS, own=OWN)
     said += _about_market(request, placement)
-    said += _about_labels(request, labels)
+    said += about(request, labels, LABELS)
     if isinstance(image, str):
         field = request.origin.child("image_id")
         said.append(
@@ -115,7 +116,7 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
         request=request,
         image=image,
         arch=arch,
-        labels=FrozenMap(labels.written),
+        labels=labels.written,
         first_rank=rank,
     )
     said += [*_about_disk(request, image, placement.instance_type), *_about_place(found)]
@@ -175,21 +176,6 @@ def _about_place(group: Group) -> Iterator[Diagnostic]:
             f"`{field}` on `{PROVIDER}`: machines of the series {series(placement.instance_type)} cannot be put close together."
         )
         yield warning("ignored-here", "The target ignores this field", detail, subject=field)
-
-
-def _about_labels(request: ResourceRequest, labels: Labels) -> Iterator[Diagnostic]:
-    field = request.origin.child("labels")
-    for why in labels.refused:
-        yield error(
-            "unsupported-here",
-            "The target cannot do this",
-            f"`{field}` on `{PROVIDER}`: the label {why}",
-            hint="rename the label: a key begins with a letter, and has letters, digits, `_` and `-`",
-            subject=field,
-        )
-    if labels.changed:
-        detail = f"`{field}`: Google takes lower-case letters, digits, `_` and `-`, at most 63. Written are {', '.join(labels.changed)}."
-        yield warning("label-rewritten", "A label is written in another form", detail, subject=field)
 
 
 def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:

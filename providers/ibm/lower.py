@@ -27,16 +27,17 @@ from ...compiler.ir import (
 from ..base import LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
-from ..rented.names import DEPLOYMENT_TAG, SITE_TAG
+from ..rented.labels import about, labels_of, one_text
 from ..rented.networks import problems
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, Weight, gaps, unclassified
 from .facts import PROVIDER
 from .images import LIST, NoImage, image_of
+from .labels import LABELS
 from .machines import LEAST_GB, MOST_GB, Group, Shared, disk_gb, machines
 from .network import FORM, ipv4, network, zone_of
-from .resources import TAG_LIMIT, Site, label_tag, requirement
+from .resources import OUR_TAGS, Site, requirement
 from .storage import SCHEME, identity, without_bucket
 
 SUPPORTED = lowering.SUPPORTED - {"network_tier"}
@@ -51,7 +52,6 @@ UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap(
 )
 """What single values cannot do is said where they are read: spot machines, images, odd labels, disks beyond IBM's limits."""
 
-_TAG = re.compile(r"[a-z0-9 _.:\-]+")
 _S390X = re.compile(r"[a-z]z\d")
 """IBM names the profiles of its Z machines so: `bz2-4x16`. A test holds this against the whole catalog."""
 
@@ -107,7 +107,13 @@ def _group(
     group: NodeGroup, placement: GroupPlacement, rank: int, context: LowerContext
 ) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request), *_about_disk(request)]
+    labels = labels_of(request.labels, LABELS, own=len(OUR_TAGS))
+    said = [
+        *gaps(request, UNSUPPORTED, PROVIDER),
+        *ports.about(request),
+        *about(request, labels, LABELS),
+        *_about_disk(request),
+    ]
     said += _about_machine(request, placement)
     image = image_of(request.image_id, placement.region, bool(placement.shape.accelerators), context.images)
     if isinstance(image, NoImage):
@@ -129,7 +135,8 @@ def _group(
             " and systemd; machines with GPUs need the driver in it."
         )
         said.append(warning("own-image", "The image must be of a form skyc expects", detail, subject=field))
-    return Group(group=group, placement=placement, request=request, image=image, first_rank=rank), tuple(said)
+    tags = tuple(one_text(name, value) for name, value in labels.written.items())
+    return Group(group=group, placement=placement, request=request, image=image, tags=tags, first_rank=rank), tuple(said)
 
 
 def _about_machine(request: ResourceRequest, placement: GroupPlacement) -> Iterator[Diagnostic]:
@@ -160,20 +167,6 @@ def _about_disk(request: ResourceRequest) -> Iterator[Diagnostic]:
     if request.disk_gb is not None and request.disk_gb < LEAST_GB:
         detail = f"`{field}`: IBM's images need {LEAST_GB} GB, so the disk has {size} GB."
         yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
-
-
-def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
-    for name, value in request.labels.items():
-        tag = label_tag(name, value)
-        ours = name.lower().partition(":")[0] in (DEPLOYMENT_TAG, SITE_TAG)
-        if len(tag) > TAG_LIMIT or not _TAG.fullmatch(tag) or ours:
-            field = request.origin.child("labels")
-            detail = (
-                f"`{field}`: IBM takes no tag {tag!r}. A name, a colon and a value have at most {TAG_LIMIT}"
-                f" letters, digits, spaces and `_-.:` together, and `{DEPLOYMENT_TAG}` and `{SITE_TAG}` are skyc's own."
-            )
-            hint = "shorten or rename the label"
-            yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
 
 
 def _about_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:

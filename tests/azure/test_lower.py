@@ -351,16 +351,13 @@ def test_the_plan_is_the_same_for_everybody_and_offline_asks_nobody(tmp_path: Pa
 @pytest.mark.parametrize(
     "labels",
     [
-        {"a<b": "x"},
-        {"team": "x" * 257},
         {"Microsoft-team": "x"},
         {"SKYC-Deployment": "mine"},
-        {"team": "x", "Team": "y"},
         {f"label-{number}": "x" for number in range(48)},
     ],
-    ids=["character", "long-value", "reserved", "ours", "case", "many"],
+    ids=["reserved", "ours", "many"],
 )
-def test_a_label_azure_does_not_take_is_said(tmp_path: Path, labels: dict[str, str]) -> None:
+def test_a_label_that_cannot_be_the_users_is_refused(tmp_path: Path, labels: dict[str, str]) -> None:
     text = on("Standard_D4s_v5", labels=json.dumps(labels))
     graphs, said = said_of(text, tmp_path)
     assert graphs == () and set(slugs(said)) == {"unsupported-here"}
