@@ -30,7 +30,7 @@ from ..rented.images import Image
 from ..rented.labels import about, labels_of
 from ..rented.names import tags
 from ..rented.networks import problems
-from ..rented.remarks import refused
+from ..rented.remarks import disk_raised, own_image, refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -40,7 +40,7 @@ from .images import image_of
 from .inside import gateway_last
 from .labels import LABELS
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, has_adapters, has_late_address, is_close, machines
-from .network import FORM, network, ssh_ranges
+from .network import FORM, network
 from .resources import Site, requirement
 from .storage import SCHEME, identity, without_bucket
 
@@ -65,7 +65,7 @@ def lower(
     diagnostics = [
         *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
-        *_said_of_ssh(context.access.ssh_from),
+        *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
     ]
     groups, said = lowering.groups_at(
         task, placements, context, lambda group, placement, rank: _group(group, placement, context, rank)
@@ -172,34 +172,17 @@ def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Dia
         yield warning("many-addresses", "The account may not have enough addresses", detail, subject=field, hint=hint)
 
 
-def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
-    reaching = ssh_ranges(ssh_from)
-    yield from ports.said_of_ssh(reaching, PROVIDER)
-    lost = [text for text in ssh_from if text not in reaching]
-    if lost:
-        detail = (
-            f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; skyc reaches machines at `{PROVIDER}` over IPv4 only."
-        )
-        yield warning("ignored-here", "The target ignores this field", detail)
-
-
 def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
     size = disk_gb(request, image)
     most = MOST_MAGNETIC_GB if request.disk_tier == "low" else MOST_GB
-    field = request.origin.child("disk_size")
     if size > most:
         why = f"a root disk of this tier has at most {most} GB, and {size} are asked for."
         yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or for another `disk_tier`")
     if request.disk_gb is not None and request.disk_gb < image.least_gb:
-        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
+        yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=size)
     if image.own:
-        detail = (
-            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
-            " and systemd whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
-        )
-        subject = request.origin.child("image_id")
-        yield warning("own-image", "The image must be of a form skyc expects", detail, subject=subject)
+        more = " whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
+        yield own_image(request, PROVIDER, more)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -29,7 +29,7 @@ from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.labels import about, labels_of
 from ..rented.networks import problems
-from ..rented.remarks import refused
+from ..rented.remarks import disk_raised, own_image, refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -50,7 +50,7 @@ from .machines import (
     machines,
     tier_of,
 )
-from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
+from .network import FORM, SUBNET, network, strangers
 from .resources import Site, own_tags, requirement
 from .sizes import Size, has_infiniband, sells_spot, size_of
 from .storage import identity
@@ -72,10 +72,11 @@ def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    ssh_from = context.access.ssh_from
-    diagnostics = [*refused_places(task, context), *without_rights(task, SCHEME, PROVIDER), *left_out(ssh_from, PROVIDER)]
-    # Ranges nobody can come from open nothing.
-    diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
+    diagnostics = [
+        *refused_places(task, context),
+        *without_rights(task, SCHEME, PROVIDER),
+        *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
+    ]
     groups, said = lowering.groups_at(
         task, placements, context, lambda group, placement, rank: _group(group, placement, context, rank)
     )
@@ -190,21 +191,15 @@ def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[
         why = f"a root disk of {size.name} has at most {most} GB, and {gigabytes} are asked for."
         yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or for another machine")
     if request.disk_gb is not None and request.disk_gb < image.least_gb and not image.own:
-        field = request.origin.child("disk_size")
-        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {gigabytes} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
+        yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=gigabytes)
 
 
 def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
-    field = request.origin.child("image_id")
     boots = "It boots without secure boot, which not every image bears."
     if size.confidential:
         boots = f"{size.name} is a confidential machine: it boots with secure boot and a TPM, and only an image made for that."
-    detail = (
-        f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init and systemd, for {size.arch},"
-        f" of a generation that {size.name} boots, and without a purchase plan. {boots}"
-    )
-    return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
+    more = f", for {size.arch}, of a generation that {size.name} boots, and without a purchase plan. {boots}"
+    return own_image(request, PROVIDER, more)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
