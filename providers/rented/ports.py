@@ -124,7 +124,8 @@ def said_of_ssh(ssh_from: tuple[str, ...], target: str) -> tuple[Diagnostic, ...
     if not lost:
         return _about_ssh(reaching, target)
     detail = f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; skyc reaches machines at `{target}` over IPv4 only."
-    left_out = warning("ignored-here", "The target ignores this field", detail, hint="name your IPv4 address as well")
+    hint = "name the IPv4 address you come from too, where it is not there yet"
+    left_out = warning("ignored-here", "The target ignores this field", detail, hint=hint)
     return (left_out, *_about_ssh(reaching, target))
 
 
