@@ -42,7 +42,7 @@ from .labels import LABELS
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, has_adapters, has_late_address, is_close, machines
 from .network import FORM, network
 from .resources import Site, requirement
-from .storage import SCHEME, identity, without_bucket
+from .storage import SCHEME, bad_keys, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond AWS's limits."""
@@ -65,6 +65,7 @@ def lower(
     diagnostics = [
         *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
+        *bad_keys(task, context.access.bucket_keys),
         *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
     ]
     groups, said = lowering.groups_at(
