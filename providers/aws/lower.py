@@ -128,7 +128,7 @@ def _image(request: ResourceRequest, placement: GroupPlacement, arch: str) -> Im
     if request.image_id is None and _PARAVIRTUAL.match(placement.instance_type):
         return f"{placement.instance_type} starts paravirtual images alone, and skyc knows none; name one, or take a newer machine."
     shared = any(device.count % 1 for device in devices)
-    return image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
+    return image_of(request.image_at(PROVIDER, placement.region), arch, [device.name for device in devices], shared=shared)
 
 
 def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
@@ -192,7 +192,7 @@ def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
         yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
     if image.own:
         detail = (
-            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            f"`{request.origin.child('image_id')}`: skyc does not look `{image.id}` up. It must be Ubuntu or another system with cloud-init"
             " and systemd whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
         )
         subject = request.origin.child("image_id")

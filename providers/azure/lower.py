@@ -114,7 +114,9 @@ def _group(
 ) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
     size = size_of(placement.instance_type)
-    image = image_of(request.image_id, size, [device.name for device in placement.shape.accelerators])
+    image = image_of(
+        request.image_at(PROVIDER, placement.region), size, [device.name for device in placement.shape.accelerators]
+    )
     said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
     if isinstance(image, str):
         said.append(_refused(request, "image_id", image, hint="name an image, as `publisher:offer:sku:version` or by its id"))
@@ -124,7 +126,7 @@ def _group(
         why = f"{size.name} is never a spot machine: Azure sells no B size and no promotion so."
         said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
     if image.own:
-        said.append(_own_image(request, size))
+        said.append(_own_image(request, size, image))
     found = Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank)
     said += _about_infiniband(found)
     return found, tuple(said)
@@ -184,12 +186,12 @@ def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[
         yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
 
 
-def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
+def _own_image(request: ResourceRequest, size: Size, image: Image) -> Diagnostic:
     field = request.origin.child("image_id")
     detail = (
-        f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init and systemd, for {size.arch},"
-        f" of a generation that {size.name} boots, and without a purchase plan. It boots without secure boot, which not every image"
-        " bears."
+        f"`{field}`: skyc does not look `{image.name}` up. It must be Ubuntu or another system with cloud-init and systemd, for"
+        f" {size.arch}, of a generation that {size.name} boots, and without a purchase plan. It boots without secure boot, which not"
+        " every image bears."
     )
     return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
 

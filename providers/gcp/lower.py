@@ -93,7 +93,7 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
         return None, (*said, _no_tpu(request, placement))
     devices = placement.shape.accelerators
     shared = any(device.count % 1 for device in devices)
-    image = image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
+    image = image_of(request.image_at(PROVIDER, placement.region), arch, [device.name for device in devices], shared=shared)
     labels = labels_of(request.labels)
     said += _about_market(request, placement)
     said += _about_labels(request, labels)
@@ -152,7 +152,7 @@ def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> It
         yield warning("disk-of-another-kind", "The disk is of another kind than the one priced", detail)
     if image.own:
         detail = (
-            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            f"`{request.origin.child('image_id')}`: skyc does not look `{image.id}` up. It must be Ubuntu or another system with cloud-init"
             " and systemd, and no larger than the disk."
         )
         yield warning("own-image", "The image must be of a form skyc expects", detail)

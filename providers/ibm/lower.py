@@ -24,7 +24,7 @@ from ...compiler.ir import (
     Task,
     Value,
 )
-from ..base import LowerContext
+from ..base import CONTAINER, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG
@@ -109,7 +109,8 @@ def _group(
     request = group.requests[placement.request]
     said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request), *_about_disk(request)]
     said += _about_machine(request, placement)
-    image = image_of(request.image_id, placement.region, bool(placement.shape.accelerators), context.images)
+    wanted = request.image_at(PROVIDER, placement.region)
+    image = image_of(wanted, placement.region, bool(placement.shape.accelerators), context.images)
     if isinstance(image, NoImage):
         field = request.origin.child("image_id")
         detail = f"`{field}` on `{PROVIDER}`: {image.why}"
@@ -119,13 +120,13 @@ def _group(
         refreshed = (
             () if placement.shape.accelerators or request.image_id is not None else ("skyc catalog refresh --cloud ibm",)
         )
-        commands = () if (request.image_id or "").startswith("docker:") else (*refreshed, *listing)
+        commands = () if (wanted or "").startswith(CONTAINER) else (*refreshed, *listing)
         said.append(error(slug, summary, detail, hint=image.hint, commands=commands, subject=field))
         return None, tuple(said)
     if request.image_id is not None:
         field = request.origin.child("image_id")
         detail = (
-            f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            f"`{field}`: skyc does not look `{image}` up. It must be Ubuntu or another system with cloud-init"
             " and systemd; machines with GPUs need the driver in it."
         )
         said.append(warning("own-image", "The image must be of a form skyc expects", detail, subject=field))
