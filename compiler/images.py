@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..providers.base import CONTAINER, NO_CONTAINER, ImageExtent, ImageReach, Provider
+from ..providers.base import CONTAINER, NO_CONTAINER, Capability, ImageExtent, ImageReach, Provider
 from .diagnostics import Diagnostic, Severity, SourceMap, Span, error
 from .ir import Catalog, ImageByPlace, ImagePlaces, Infra, ResourceRequest, SpecPath, TaskGraph
 from .parse.nearest import nearest
@@ -90,7 +90,10 @@ class _Reading:
             if self.exists(infra):
                 of, reach = next(iter(takers.items()))
                 detail = f"`{image}` is {reach.what}, for machines at {of}; the task asks for {infra}."
-                hint = f"name an image of {infra.provider or 'that place'}, or {of} in `infra`"
+                asked = self.providers.get(infra.provider or of)
+                takes = asked is None or Capability.CUSTOM_IMAGE in asked.capabilities
+                instead = f"name an image of {infra.provider or 'that place'}" if takes else "leave `image_id` out"
+                hint = f"{instead}, or ask for {of} in `infra`"
                 self.complain("image-elsewhere", "The image is of another place", detail, span, hint)
             return None
         found: dict[str, frozenset[str] | None] = {}
