@@ -198,10 +198,12 @@ class _Reading:
         """The regions of a target within a place."""
         key = (provider, infra)
         if key not in self.known_regions:
-            parts = (part for part in self.catalog.parts if part.provider == provider)
-            places = (place for part in parts for place in part.offers.places)
             self.known_regions[key] = frozenset(
-                place.region for place in places if inside(infra, provider, place.region, place.zone)
+                place.region
+                for part in self.catalog.parts
+                if part.provider == provider
+                for place in part.offers.places
+                if inside(infra, provider, place.region, place.zone, part.zones.get(place.region, ()))
             )
         return self.known_regions[key]
 
