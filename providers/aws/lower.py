@@ -139,7 +139,7 @@ def _image(request: ResourceRequest, placement: GroupPlacement, arch: str) -> Im
     if request.image_id is None and _PARAVIRTUAL.match(placement.instance_type):
         return f"{placement.instance_type} starts paravirtual images alone, and skyc knows none; name one, or take a newer machine."
     shared = any(device.count % 1 for device in devices)
-    return image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
+    return image_of(request.image_at(PROVIDER, placement.region), arch, [device.name for device in devices], shared=shared)
 
 
 def _about_place(group: Group) -> Iterator[Diagnostic]:
@@ -183,7 +183,7 @@ def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
         yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=size)
     if image.own:
         more = " whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
-        yield own_image(request, PROVIDER, more)
+        yield own_image(request, PROVIDER, image.id, more)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...compiler.ir import FrozenMap, Value
-from ..rented.images import CONTAINER, NO_CONTAINER
+from ..base import CONTAINER, NO_CONTAINER, ImageExtent, ImageReach
 from .sizes import Size
 
 UBUNTU = "Canonical:ubuntu-24_04-lts:{sku}:latest"
@@ -67,6 +67,21 @@ class Image:
         publisher, offer, sku, version = self.name.split(":")
         reference: dict[str, Value] = {"publisher": publisher, "offer": offer, "sku": sku, "version": version}
         return {"source_image_reference": FrozenMap(reference)}
+
+
+def reach_of(image: str) -> ImageReach | None:
+    """Where machines can start from it. A managed image makes machines in its own region alone; one in a gallery, in the regions it has
+    replicas in (learn.microsoft.com, "Create a legacy managed image of a generalized VM in Azure", "Store and share images in an Azure
+    Compute Gallery"). A resource's id tells neither."""
+    if image.startswith(CONTAINER):
+        return None
+    if _URN.fullmatch(image):
+        return ImageReach(what="an image of the marketplace", extent=ImageExtent.EVERYWHERE)
+    if not _ID.fullmatch(image):
+        return None
+    if "galleries/" in image.lower():
+        return ImageReach(what="an image of a gallery", extent=ImageExtent.COPIED)
+    return ImageReach(what="a managed image", extent=ImageExtent.ONE, instead="an image of the marketplace")
 
 
 def image_of(

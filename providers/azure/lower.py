@@ -117,7 +117,7 @@ def _group(
     request = group.requests[placement.request]
     size = size_of(placement.instance_type)
     image = image_of(
-        request.image_id,
+        request.image_at(PROVIDER, placement.region),
         size,
         [device.name for device in placement.shape.accelerators],
         named=request.instance_type is not None,
@@ -135,7 +135,7 @@ def _group(
             refused(request, "market", PROVIDER, why, hint="choose another `instance_type`, or more `cpus`, or no spot machine")
         )
     if image.own:
-        said.append(_own_image(request, size))
+        said.append(_own_image(request, size, image))
     found = Group(
         group=group,
         placement=placement,
@@ -194,12 +194,12 @@ def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[
         yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=gigabytes)
 
 
-def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
+def _own_image(request: ResourceRequest, size: Size, image: Image) -> Diagnostic:
     boots = "It boots without secure boot, which not every image bears."
     if size.confidential:
         boots = f"{size.name} is a confidential machine: it boots with secure boot and a TPM, and only an image made for that."
     more = f", for {size.arch}, of a generation that {size.name} boots, and without a purchase plan. {boots}"
-    return own_image(request, PROVIDER, more)
+    return own_image(request, PROVIDER, image.name, more)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

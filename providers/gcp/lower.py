@@ -96,7 +96,7 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
         return None, (*said, _no_tpu(request, placement))
     devices = placement.shape.accelerators
     shared = any(device.count % 1 for device in devices)
-    image = image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
+    image = image_of(request.image_at(PROVIDER, placement.region), arch, [device.name for device in devices], shared=shared)
     labels = labels_of(request.labels, LABELS, own=OWN)
     said += _about_market(request, placement)
     said += about(request, labels, LABELS)
@@ -147,7 +147,7 @@ def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> It
         )
         yield warning("disk-of-another-kind", "The disk is of another kind than the one priced", detail, subject=tier)
     if image.own:
-        yield own_image(request, PROVIDER, ", and no larger than the disk.")
+        yield own_image(request, PROVIDER, image.id, ", and no larger than the disk.")
 
 
 def _about_place(group: Group) -> Iterator[Diagnostic]:

@@ -24,7 +24,7 @@ from ...compiler.ir import (
     Task,
     Value,
 )
-from ..base import LowerContext
+from ..base import CONTAINER, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.labels import about, labels_of, one_text
@@ -117,7 +117,8 @@ def _group(
         *_about_disk(request),
     ]
     said += _about_machine(request, placement)
-    image = image_of(request.image_id, placement.region, bool(placement.shape.accelerators), context.images)
+    wanted = request.image_at(PROVIDER, placement.region)
+    image = image_of(wanted, placement.region, bool(placement.shape.accelerators), context.images)
     if isinstance(image, NoImage):
         field = request.origin.child("image_id")
         detail = f"`{field}` on `{PROVIDER}`: {image.why}"
@@ -127,11 +128,11 @@ def _group(
         refreshed = (
             () if placement.shape.accelerators or request.image_id is not None else ("skyc catalog refresh --cloud ibm",)
         )
-        commands = () if (request.image_id or "").startswith("docker:") else (*refreshed, *listing)
+        commands = () if (wanted or "").startswith(CONTAINER) else (*refreshed, *listing)
         said.append(error(slug, summary, detail, hint=image.hint, commands=commands, subject=field))
         return None, tuple(said)
     if request.image_id is not None:
-        said.append(own_image(request, PROVIDER, "; machines with GPUs need the driver in it."))
+        said.append(own_image(request, PROVIDER, image, "; machines with GPUs need the driver in it."))
     tags = tuple(one_text(name, value) for name, value in labels.written.items())
     return Group(group=group, placement=placement, request=request, image=image, tags=tags, first_rank=rank), tuple(said)
 

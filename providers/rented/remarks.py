@@ -16,10 +16,10 @@ def refused(request: ResourceRequest, field: str, target: str, why: str, *, hint
     return error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=subject)
 
 
-def own_image(request: ResourceRequest, target: str, more: str) -> Diagnostic:
+def own_image(request: ResourceRequest, target: str, image: str, more: str) -> Diagnostic:
     """The image is the user's. more: what the cloud asks of one besides, as the end of a sentence, and further sentences."""
     field = request.origin.child("image_id")
-    words = "skyc does not look the image up. It must be Ubuntu or another system with cloud-init and systemd"
+    words = f"skyc does not look `{image}` up. It must be Ubuntu or another system with cloud-init and systemd"
     detail = f"`{field}` on `{target}`: {words}{more}"
     return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
 
