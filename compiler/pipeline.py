@@ -53,6 +53,7 @@ from .refused import Narrowing
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
 from .synth import synth
+from .zones import unknown_zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +325,7 @@ def _lower(state: Compilation) -> Compilation:
 
         # Before anything is lowered: which plan made a resource stands in its tags.
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets, known=state.options.tried)
+        notes += tuple(unknown_zones(state.graph, placement, state.candidates.catalog, state.sources))
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
     unopened = not_openable(state.graph, placement, buckets, state.options.providers, state.sources)
     diagnostics = (*state.diagnostics, *notes, *said, *unopened)

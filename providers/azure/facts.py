@@ -1,7 +1,8 @@
 """Azure: its catalog part from the collected facts.
 
-Which zones sell which machine is not known, so every zone is None. Disks are sold in whole sizes: `low` is Standard HDD, `medium`
-Standard SSD, `high` and `best` Premium SSD. There is no `ultra`: an Ultra disk charges for IOPS and throughput beside its size.
+Which zones sell which machine is not known, so every zone is None; a task may name one of those a region has (`zones.py`). Disks
+are sold in whole sizes: `low` is Standard HDD, `medium` Standard SSD, `high` and `best` Premium SSD.
+There is no `ultra`: an Ultra disk charges for IOPS and throughput beside its size.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ...compiler.ir.catalog import (
 )
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
+from .zones import ZONES
 
 PROVIDER = "azure"
 OPENS = frozenset({"az"})
@@ -126,7 +128,7 @@ def part(facts: Facts) -> CatalogPart:
         schemes=("az", "https"),
         reference_region=REFERENCE,
     )
-    return build_part(PROVIDER, types, rows, rates, sells_spot=True, as_of=span(rows), notes=NOTES)
+    return build_part(PROVIDER, types, rows, rates, sells_spot=True, as_of=span(rows), notes=NOTES, zones=ZONES)
 
 
 def _transfers(facts: Facts) -> Iterator[TransferRule]:
