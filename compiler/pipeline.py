@@ -325,6 +325,9 @@ def _lower(state: Compilation) -> Compilation:
         # Before anything is lowered: which plan made a resource stands in its tags.
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets, known=state.options.tried)
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
+    if has_errors(said):
+        # Fallbacks of what cannot be made are mostly left out for the same reason, and count again when that is mended.
+        notes = ()
     unopened = not_openable(state.graph, placement, buckets, state.options.providers, state.sources)
     diagnostics = (*state.diagnostics, *notes, *said, *unopened)
     return dataclasses.replace(
