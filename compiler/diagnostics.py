@@ -88,7 +88,8 @@ def _without_secrets(lines: list[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class SourceMap:
-    """From spec path to span. A field that nobody wrote is shown at what brought it, any other path without a span at its nearest parent."""
+    """From spec path to span. A field that nobody wrote is shown at what brought it; any other path without a span of its own at its
+    nearest parent."""
 
     source: SourceFile
     spans: dict[SpecPath, Span] = field(default_factory=dict)

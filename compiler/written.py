@@ -25,7 +25,8 @@ _BROUGHT_BY: dict[str, tuple[tuple[str, ...], ...]] = {
     "disk_size": (("disk_size",), _MACHINE, _DEVICES, _PLACE),
     "disk_tier": (("disk_tier",), _MACHINE, _DEVICES, _PLACE),
 }
-"""Field of a request → what may have brought it, the likeliest first. Fields of one row say the same thing: there the inner layer counts."""
+"""Field of a request → what may have brought it, the likeliest first. Fields of one row say the same thing: of these the inner layer
+counts."""
 
 
 def written(path: SpecPath, known: Container[SpecPath]) -> SpecPath | None:

@@ -41,7 +41,7 @@ from skyc.compiler.ir.catalog import PriceStep, Rates, StorageRate, TransferRule
 from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
-from skyc.compiler.pipeline import capabilities_of
+from skyc.compiler.pipeline import capabilities_of, zone_names_of
 from skyc.compiler.printer import print_ir
 from skyc.compiler.report import Report, build, comment, compose, environment_of, render_json, render_text
 from skyc.compiler.resolve import EnvOverrides, resolve
@@ -233,7 +233,8 @@ def _graph(source: SourceFile) -> tuple[TaskGraph, SourceMap]:
 
 def _found(source: SourceFile) -> tuple[TaskGraph, CandidateSet]:
     graph, sources = _graph(source)
-    found, said = candidates(graph, MACHINES[setting(source.text, "machine", "eight")], sources, capabilities_of(PROVIDERS))
+    catalog = MACHINES[setting(source.text, "machine", "eight")]
+    found, said = candidates(graph, catalog, sources, capabilities_of(PROVIDERS), zone_names=zone_names_of(PROVIDERS))
     _checked(said, source)
     return graph, found
 
