@@ -35,6 +35,8 @@ class Unknown:
     why: str
     hint: str | None = None
     commands: tuple[str, ...] = ()
+    certain: bool = True
+    """False: the catalog does not have it, which may be older than the name."""
 
 
 def unknown_names(
@@ -113,7 +115,7 @@ def unknown_zone(zone: str, region: str | None, parts: Sequence[CatalogPart], na
     provider, known = here[0][0], sorted({place.zone for _, place in here if place.zone is not None})
     said = names.get(provider) if region is not None else None
     fits = said is not None and _fits(said.form, region or "", zone)
-    owner = None if fits else _owner(zone, parts, names)
+    owner = _owner(zone, parts, {} if fits else names)
     if owner is not None:
         return Unknown(
             why=f"`{zone}` is a zone of {owner}, not of {provider}/{region}.",
@@ -262,7 +264,7 @@ def _newer(what: str, scope: str, parts: Sequence[CatalogPart], word: str, known
     listed = f" It knows {_all(known)}." if not near and len(known) <= LISTED else ""
     only = f" --cloud {parts[0].provider}" if len(parts) == 1 else ""
     why = f"The catalog knows no {what} of {_parts(parts)}{scope}.{listed}{later}"
-    return Unknown(why=why, hint=near or f"`skyc offers{only}` lists what there is", commands=refreshed)
+    return Unknown(why=why, hint=near or f"`skyc offers{only}` lists what there is", commands=refreshed, certain=False)
 
 
 def _refresh(parts: Sequence[CatalogPart]) -> tuple[str, ...]:
