@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from .ir import JsonObject, SpecPath
-from .written import written
+from .ir.written import written
 
 
 class Severity(enum.IntEnum):

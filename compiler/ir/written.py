@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 
-from .ir import SpecPath
+from .addresses import SpecPath
 
 _DEVICES = ("accelerators", "gpus")
 _MACHINE = ("instance_type",)
