@@ -103,6 +103,11 @@ class _Target:
         said = self.provider.zone_names
         return {} if said is None else {self.provider.name: said}
 
+    def such_as(self, region: str) -> str:
+        """A zone of the region, for a hint; nothing where the catalog knows none."""
+        known = next((place.zone for place in self.part.offers.places if place.region == region and place.zone), None)
+        return f", such as `{known}`" if known else ""
+
 
 def _target(entry: _Entry, providers: Mapping[str, Provider], home: Path) -> _Target:
     able = sorted(name for name, provider in providers.items() if Capability.OWN_NETWORK in provider.capabilities)
@@ -167,7 +172,7 @@ def _network(region: _Entry, fields: Mapping[str, _Entry], target: _Target, mist
         with _kept(mistakes):
             found = odd[entry.name]
             if found is not None and (found.certain or not some):
-                _refuse_name(entry, found, "the names under `subnets` are those of zones")
+                _refuse_name(entry, found, f"write the zone that the subnet lies in{target.such_as(region.name)}")
             subnets[entry.name] = _text(entry)
     if not subnets and len(mistakes) == before:
         _refuse(region, "It names no subnet.")
