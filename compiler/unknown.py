@@ -89,13 +89,9 @@ def unknown_region(
     known = {place.region for part in parts for place in part.offers.places}
     if not known or region in known:
         return None
-    for part in parts:
-        home = next((place.region for place in part.offers.places if place.zone == region), None)
-        if home is not None:
-            where = f"{part.provider}/{home}"
-            return Unknown(
-                why=f"`{region}` is no region of `{part.provider}`: it is a zone of {where}.", hint=f"write `{where}/{region}`"
-            )
+    owner = _owner(region, parts, names)
+    if owner is not None:
+        return Unknown(why=f"`{region}` is no region: it is a zone of {owner}.", hint=f"write `{owner}/{region}`")
     shuffled = next(_names_of_accounts(region, None, parts, names), None)
     if shuffled is not None:
         return shuffled
@@ -109,10 +105,12 @@ def unknown_region(
 
 def unknown_zone(zone: str, region: str | None, parts: Sequence[CatalogPart], names: Mapping[str, ZoneNames]) -> Unknown | None:
     """What is wrong with a zone's name in a region that is known (None: in any); None where nothing is, or nobody here can say."""
-    here = [(part.provider, place) for part in parts for place in part.offers.places if region in (None, place.region)]
-    if not here or any(place.zone == zone for _, place in here):
+    here = [part for part in parts if any(region in (None, place.region) for place in part.offers.places)]
+    zones = [zones_of(part, region) for part in here]
+    known = sorted({name for names_of_part, _ in zones for name in names_of_part})
+    if not here or zone in known:
         return None
-    provider, known = here[0][0], sorted({place.zone for _, place in here if place.zone is not None})
+    provider = here[0].provider
     said = names.get(provider) if region is not None else None
     fits = said is not None and _fits(said.form, region or "", zone)
     owner = _owner(zone, parts, {} if fits else names)
@@ -127,9 +125,19 @@ def unknown_zone(zone: str, region: str | None, parts: Sequence[CatalogPart], na
     if said is not None and not fits:
         why = f"`{zone}` is no zone of {provider}/{region}. {said.words.format(region=region)}{_listed(known, ' The catalog has ')}"
         return Unknown(why=why, hint=_meant(zone, known), commands=(said.show.format(region=region),))
-    if not known or any(place.zone is None for _, place in here):
+    if not known or not all(whole for _, whole in zones):
         return None
     return _newer(f"zone `{zone}`", "" if region is None else f" in {region}", parts, zone, known)
+
+
+def zones_of(part: CatalogPart, region: str | None) -> tuple[tuple[str, ...], bool]:
+    """The zones of a region (None: of all) that a catalog knows, sorted, and whether it would know of others."""
+    here = [place.zone for place in part.offers.places if region in (None, place.region)]
+    return tuple(sorted({zone for zone in here if zone is not None})), None not in here
+
+
+def _within(infra: Infra, part: CatalogPart, place: Place) -> bool:
+    return inside(infra, part.provider, place.region, place.zone)
 
 
 def _owner(zone: str, parts: Iterable[CatalogPart], names: Mapping[str, ZoneNames]) -> str | None:
@@ -152,7 +160,7 @@ def _names_of_accounts(
             continue
         for home in sorted({place.region for place in part.offers.places}):
             if _fits(said.of_account, home, name):
-                zones = [place.zone for place in part.offers.places if place.region == home and place.zone is not None]
+                zones, _ = zones_of(part, home)
                 where = f"{part.provider}/{home}"
                 lost = "" if region in (None, home) else f", not of {region}"
                 yield Unknown(
@@ -192,17 +200,17 @@ def _elsewhere(request: ResourceRequest, parts: Iterable[CatalogPart]) -> Unknow
     """A machine type that is known, and not sold where it is asked for."""
     name, infra = request.instance_type or "", request.infra
     holders = [part for part in parts if name in part.offers.types.names]
-    sold = [(part.provider, place) for part in holders for place in _sold_at(part, name)]
-    if any(inside(infra, provider, place.region, place.zone) for provider, place in sold):
+    sold = [(part, place) for part in holders for place in _sold_at(part, name)]
+    if any(_within(infra, part, place) for part, place in sold):
         return None
     if not sold:
         why = f"The catalog knows {name} of {_parts(holders)} without a region and a price, so it offers none."
         return Unknown(why=why, hint="name another machine type, or ask the cloud", commands=_refresh(holders))
-    there = [
-        f"{provider}/{place.region}/{place.zone}" for provider, place in sold if place.region == infra.region and place.zone
+    inner = [
+        f"{part.provider}/{place.region}/{place.zone}" for part, place in sold if place.region == infra.region and place.zone
     ]
-    places = there or list(dict.fromkeys(f"{provider}/{place.region}" for provider, place in sold))
-    if not there and any(place.region == infra.region for _, place in sold):
+    places = inner or list(dict.fromkeys(f"{part.provider}/{place.region}" for part, place in sold))
+    if not inner and any(place.region == infra.region for _, place in sold):
         # In which zones of the region it is sold the catalog does not know.
         return None
     return Unknown(
@@ -244,9 +252,9 @@ def _sample(part: CatalogPart) -> Iterator[Unknown]:
 
 def _without_zones(part: CatalogPart, infra: Infra) -> Iterator[Unknown]:
     places = [place for place in part.offers.places if place.region == infra.region]
-    if infra.zone is None or any(inside(infra, part.provider, place.region, place.zone) for place in places):
+    if infra.zone is None or any(_within(infra, part, place) for place in places):
         return
-    where, zones = f"{part.provider}/{infra.region}", [place.zone for place in places if place.zone is not None]
+    where, (zones, _) = f"{part.provider}/{infra.region}", zones_of(part, infra.region)
     if zones:
         yield Unknown(why=f"The catalog has no offer in `{infra.zone}`; of {where} it knows the zones {_some(zones)}.")
     elif places:

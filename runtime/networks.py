@@ -37,7 +37,7 @@ from ..compiler.parse import read_source
 from ..compiler.parse.nearest import nearest
 from ..compiler.parse.nodes import Mapping as MappingNode
 from ..compiler.parse.nodes import Node, Scalar, Sequence, compose
-from ..compiler.unknown import Unknown, unknown_region, unknown_zone
+from ..compiler.unknown import Unknown, unknown_region, unknown_zone, zones_of
 from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider, ZoneNames, usual_addresses
 from .access import CONFIG
 
@@ -105,8 +105,8 @@ class _Target:
 
     def such_as(self, region: str) -> str:
         """A zone of the region, for a hint; nothing where the catalog knows none."""
-        known = next((place.zone for place in self.part.offers.places if place.region == region and place.zone), None)
-        return f", such as `{known}`" if known else ""
+        known, _ = zones_of(self.part, region)
+        return f", such as `{known[0]}`" if known else ""
 
 
 def _target(entry: _Entry, providers: Mapping[str, Provider], home: Path) -> _Target:
