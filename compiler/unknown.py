@@ -113,7 +113,8 @@ def unknown_zone(zone: str, region: str | None, parts: Sequence[CatalogPart], na
     provider = here[0].provider
     said = names.get(provider) if region is not None else None
     fits = said is not None and _fits(said.form, region or "", zone)
-    owner = _owner(zone, parts, {} if fits else names)
+    # Without a region a name of the right form may be a zone of any.
+    owner = _owner(zone, parts, names if region is not None and not fits else {})
     if owner is not None:
         return Unknown(
             why=f"`{zone}` is a zone of {owner}, not of {provider}/{region}.",
