@@ -37,6 +37,7 @@ from .node_shape import node_shape
 from .sentences import sentence
 from .shelves import Shelves
 from .unknown import thin, unknown_names
+from .zones import allowed_zones
 
 LISTED = 20
 """How many candidates of a group are written out for people."""
@@ -225,16 +226,21 @@ def _lists(graph: TaskGraph, found: CandidateSet) -> tuple[CandidateList, ...]:
 
 
 def candidate(task: Task, group: NodeGroup, found: CandidateSet, options: Options, index: int) -> Candidate:
-    """One row of the columns as a value."""
+    """One row of the columns as a value. Where the offer names no zone and one is needed or asked for, it is in the first that will do."""
     part = found.catalog.parts[int(options.part[index])]
     row = int(options.row[index])
     request = int(options.request[index])
     kind = part.instance_type(int(part.offers.type[row]))
+    offering = part.offering(row, Market.SPOT if options.spot[index] else Market.ON_DEMAND)
+    if offering.zone is None:
+        restriction = found.restrictions.get(task.id, UNRESTRICTED)
+        zone = allowed_zones(found.catalog, part, offering.region, None, group.requests[request].infra, restriction)[0]
+        offering = dataclasses.replace(offering, zone=zone)
     return Candidate(
         task=task.id,
         group=group.name,
         request=request,
-        offering=part.offering(row, Market.SPOT if options.spot[index] else Market.ON_DEMAND),
+        offering=offering,
         shape=node_shape(group.requests[request], kind, task.num_nodes),
         num_nodes=group.num_nodes,
     )

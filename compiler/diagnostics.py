@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Iterable
+import socket
+import ssl
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from .ir import JsonObject, SpecPath
@@ -249,3 +251,36 @@ def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
         "column": None if span is None else span.column,
         "resource": diagnostic.resource,
     }
+
+
+_UNREACHED: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "no address is known for that name"),
+    (ConnectionRefusedError, "nothing takes connections there"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted here"),
+    (ssl.SSLError, "it does not speak TLS there"),
+    (TimeoutError, "it is silent"),
+)
+
+
+def unreached(host: str, failure: BaseException) -> str:
+    """A clause about a connection that did not come about: to which host, and why, as far as what lies below the failure tells. Nothing
+    is repeated of any library's own text, which can hold what was sent."""
+    below = tuple(_below(failure))
+    why = next((words for kind, words in _UNREACHED if any(isinstance(one, kind) for one in below)), "")
+    return f"{host} cannot be reached" + (f": {why}" if why else "")
+
+
+def _below(failure: BaseException) -> Iterator[BaseException]:
+    """A failure and all that it was made of: libraries keep that as a cause, as a context, among their arguments or by a name."""
+    waiting, seen = [failure], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        named_so = (getattr(one, name, None) for name in ("reason", "inner_exception"))
+        kept = (one.__cause__, one.__context__, *named_so, *one.args)
+        named = getattr(one, "kwargs", None)
+        more = (*kept, *(named.values() if isinstance(named, dict) else ()))
+        waiting += [found for found in more if isinstance(found, BaseException)]

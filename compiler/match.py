@@ -338,7 +338,7 @@ def _place_codes(
     can = not request.ports or Capability.OPEN_PORTS in capabilities
     codes: NDArray[Any] = shelf.elsewhere(request.infra) * numpy.int32(1 << Filter.PLACE)
     if restriction.bars:
-        codes = codes | shelf.barred(restriction) * numpy.int32(1 << Filter.POLICY)
+        codes = codes | shelf.barred(restriction, request.infra) * numpy.int32(1 << Filter.POLICY)
     # Of a zone that the task names, lowering says where in the configuration its subnet is missing.
     if shelf.without_subnet is not None and request.infra.zone is None:
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)

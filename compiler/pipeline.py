@@ -53,6 +53,7 @@ from .refused import Narrowing
 from .resolve import EnvOverrides, resolve
 from .resolve.storages import store_conflicts
 from .synth import synth
+from .zones import unknown_zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +332,7 @@ def _lower(state: Compilation) -> Compilation:
 
         # Before anything is lowered: which plan made a resource stands in its tags.
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets, known=state.options.tried)
+        notes += tuple(unknown_zones(state.graph, placement, state.candidates.catalog, state.sources))
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
     if has_errors(said):
         # Fallbacks of what cannot be made are mostly left out for the same reason, and count again when that is mended.

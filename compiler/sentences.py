@@ -5,12 +5,14 @@ Contract: pure. Apart from `match.py`, which decides: only the few offers that s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from .ir import CatalogPart, InstanceType, Market, Offering, ResourceRequest, decimal_text
 from .ir.restriction import UNRESTRICTED, Restriction
 from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, unmet_label
 from .node_shape import node_shape
+from .zones import zones_for
 
 
 def sentence(
@@ -66,7 +68,8 @@ def sentence(
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.POLICY:
-            return _policy_sentence(restriction, offering, kind)
+            zone = zones_for(part, offering.region, offering.zone, request.infra)[0]
+            return _policy_sentence(restriction, replace(offering, zone=zone), kind)
         case Filter.MACHINES:
             return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."
 

@@ -14,6 +14,7 @@ from .barred import barred_types
 from .ir import Catalog, CatalogPart, FrozenMap, Infra, Market, Quota
 from .ir.catalog import UNKNOWN
 from .ir.restriction import Restriction
+from .zones import zones_for
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -28,8 +29,11 @@ FEW = 8
 """Types with less than one in so many offers are gathered one by one; for more a pass over all offers is quicker."""
 
 
-def inside(infra: Infra, provider: str, region: str, zone: str | None) -> bool:
-    """Whether a place is within what is asked for; a part that is not asked for allows any."""
+def inside(infra: Infra, provider: str, region: str, zone: str | None, zones: tuple[str, ...] = ()) -> bool:
+    """Whether a place is within what is asked for; a part that is not asked for allows any. zones: of the region, for a place whose zone
+    nobody has said: it stands for each of them."""
+    if zone is None and infra.zone in zones:
+        zone = infra.zone
     asked = ((infra.provider, provider), (infra.region, region), (infra.zone, zone))
     return all(want is None or want == have for want, have in asked)
 
@@ -46,7 +50,7 @@ class Shelf:
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
-    _barred: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
+    _barred: dict[tuple[Restriction, str | None], NDArray[Any]] = field(default_factory=dict)
     _barred_types: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -59,20 +63,29 @@ class Shelf:
         import numpy
 
         if infra not in self._elsewhere:
-            places = self.part.offers.places
-            outside = (not inside(infra, self.part.provider, place.region, place.zone) for place in places)
+            places, zones = self.part.offers.places, self.part.zones
+            outside = (
+                not inside(infra, self.part.provider, place.region, place.zone, zones.get(place.region, ())) for place in places
+            )
             self._elsewhere[infra] = numpy.fromiter(outside, dtype=bool, count=len(places))
         return self._elsewhere[infra]
 
-    def barred(self, restriction: Restriction) -> NDArray[Any]:
-        """Place → whether a policy rules it out."""
+    def barred(self, restriction: Restriction, infra: Infra) -> NDArray[Any]:
+        """Place → whether a policy rules it out: every zone that would be taken for what is asked for."""
         import numpy
 
-        if restriction not in self._barred:
-            places = self.part.offers.places
-            outside = (not restriction.place(self.part.provider, place.region, place.zone) for place in places)
-            self._barred[restriction] = numpy.fromiter(outside, dtype=bool, count=len(places))
-        return self._barred[restriction]
+        key = (restriction, infra.zone)
+        if key not in self._barred:
+            part = self.part
+            outside = (
+                not any(
+                    restriction.place(part.provider, place.region, zone)
+                    for zone in zones_for(part, place.region, place.zone, infra)
+                )
+                for place in part.offers.places
+            )
+            self._barred[key] = numpy.fromiter(outside, dtype=bool, count=len(part.offers.places))
+        return self._barred[key]
 
     def barred_types(self, restriction: Restriction) -> NDArray[Any]:
         """Type → whether a policy rules it out."""

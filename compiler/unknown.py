@@ -134,11 +134,12 @@ def unknown_zone(zone: str, region: str | None, parts: Sequence[CatalogPart], na
 def zones_of(part: CatalogPart, region: str | None) -> tuple[tuple[str, ...], bool]:
     """The zones of a region (None: of all) that a catalog knows, sorted, and whether it would know of others."""
     here = [place.zone for place in part.offers.places if region in (None, place.region)]
-    return tuple(sorted({zone for zone in here if zone is not None})), None not in here
+    listed = [zone for home, zones in part.zones.items() if region in (None, home) for zone in zones]
+    return tuple(sorted({*listed, *(zone for zone in here if zone is not None)})), bool(listed) or None not in here
 
 
 def _within(infra: Infra, part: CatalogPart, place: Place) -> bool:
-    return inside(infra, part.provider, place.region, place.zone)
+    return inside(infra, part.provider, place.region, place.zone, part.zones.get(place.region, ()))
 
 
 def _owner(zone: str, parts: Iterable[CatalogPart], names: Mapping[str, ZoneNames]) -> str | None:
@@ -260,7 +261,7 @@ def _without_zones(part: CatalogPart, infra: Infra) -> Iterator[Unknown]:
         yield Unknown(why=f"The catalog has no offer in `{infra.zone}`; of {where} it knows the zones {_some(zones)}.")
     elif places:
         yield Unknown(
-            why=f"The catalog does not know the zones of {where}, so it has no offer in `{infra.zone}`: write `{where}`, and the cloud"
+            why=f"The catalog knows no zones of {where}, so it has no offer in `{infra.zone}`: write `{where}`, and the cloud"
             " chooses the zone."
         )
 

@@ -63,7 +63,7 @@ class Capability(enum.Enum):
     CUSTOM_IMAGE = "custom-image"
     DISK_SIZE = "disk-size"
     KEEPS_ADDRESS = "keeps-address"
-    """A stopped machine keeps its public address, which is paid on."""
+    """A stopped machine keeps its public address, which is paid on. Elsewhere it does where its state says so."""
     STOP = "stop"
     """Its machines can be stopped, which keeps their disks, and started again: `cannot_stop`, `stop` and `start` work."""
     BUCKET = "bucket"
@@ -95,6 +95,9 @@ class Access:
     host_key_public: str = ""
     storage_accounts: FrozenMap[str] = field(default_factory=FrozenMap)
     """Name of a storage account → the cloud's own id of it, for clouds whose addresses do not tell it."""
+    bucket_keys: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
+    """Bucket of the user's → the cloud's own ids of the keys its objects are encrypted with, for clouds where who reads must have a right
+    on the key too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

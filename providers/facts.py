@@ -71,6 +71,7 @@ class Reading:
     no_local_disk: a blank cell means that the machine has none; otherwise that nobody has said.
     unsure_memory: canonical accelerators whose reported memory is known to be wrong.
     region: where an offer is; None to leave it out.
+    zones: in which of its zones, of (machine type, region, zones that the row lists); None for what is known by region alone.
     """
 
     left_out: Callable[[Row], bool] = lambda row: False
@@ -80,6 +81,7 @@ class Reading:
     no_local_disk: bool = False
     unsure_memory: frozenset[str] = frozenset()
     region: Callable[[Row], str | None] = lambda row: row["region"] or None
+    zones: Callable[[str, str, tuple[str, ...]], tuple[str | None, ...]] = lambda kind, region, listed: listed or (None,)
 
 
 def machine_types(facts: Facts, reading: Reading) -> tuple[TypeRow, ...]:
@@ -133,13 +135,13 @@ def _offers(row: Row, reading: Reading) -> Iterator[OfferRow]:
     on_demand, spot = number(row["price_hourly"]), number(row["spot_price_hourly"])
     by_zone = {zone: Decimal(price) for zone, price in (pair.split("=") for pair in row["zone_spot_prices"].split(";") if pair)}
     source, as_of = origin(row)
-    for zone in row["zones"].split(";"):
+    for zone in reading.zones(row["instance_type"], region, tuple(zone for zone in row["zones"].split(";") if zone)):
         # Where zones have prices of their own, a zone without one has no known market.
-        here = by_zone.get(zone) if by_zone else spot
+        here = by_zone.get(zone or "") if by_zone else spot
         yield OfferRow(
             type=(row["instance_type"], _devices(row, reading)),
             region=region,
-            zone=zone or None,
+            zone=zone,
             on_demand=on_demand,
             # A market that costs what on-demand costs is how price lists say that there is none.
             spot=None if here == on_demand else here,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from ..compiler.diagnostics import SkycError, error
+from ..compiler.diagnostics import SkycError, error, unreached
 from ..compiler.ir import Secret
 from .retry import Again, BadAnswer, Refused, Schedule, SourceFailure, patiently
 
@@ -239,9 +239,9 @@ class Http:
                 yield answer
         except httpx.TimeoutException:
             raise Again(f"{request.label} was silent for too long") from None
-        except httpx.ConnectError:
+        except httpx.ConnectError as failure:
             # Mostly this machine is offline, and then every region's turn would take the whole schedule.
-            raise Again(f"{urlsplit(request.url).hostname} cannot be reached", most=3) from None
+            raise Again(unreached(urlsplit(request.url).netloc.rpartition("@")[2], failure), most=3, unheard=True) from None
         except (httpx.TransportError, httpx.DecodingError, httpx.StreamError):
             raise Again(f"{request.label}: the connection broke in the middle of the answer") from None
         except (httpx.InvalidURL, UnicodeError):
@@ -255,7 +255,7 @@ class Http:
         if status in TRY_AGAIN:
             raise Again(said, after=self._wait_asked(answer.headers.get("Retry-After")))
         if status in (401, 403):
-            raise Refused(said)
+            raise Refused(said, status)
         raise Answered(said + (", a redirect" if 300 <= status < 400 else ""), status)
 
     def _wait_asked(self, header: str | None) -> float | None:

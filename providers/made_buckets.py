@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from .base import BucketProperty
-from .retry import SourceFailure
+from .retry import NoCredentials, Refused, SourceFailure, Unheard
 
 TAG = "skyc-backend"
 KEPT_DAYS = 90
@@ -43,14 +43,36 @@ def taken(bucket: str) -> Diagnostic:
         "The bucket is somebody else's",
         f"`{bucket}` exists, and it is not of this account, or this account may not see it. States are not put into a bucket of others:"
         " names of buckets are the same for all of the world.",
-        hint="choose another name, with your organization's in it",
+        hint="choose another name, with your organization's in it; if it is yours, log in as somebody who may look at it",
     )
 
 
-def failed(bucket: str, failure: SourceFailure) -> Diagnostic:
-    text = str(failure)
+def failed(bucket: str, failure: SourceFailure, rights: str) -> Diagnostic:
+    """`rights`: a clause that says what a login needs to make such a bucket and to look at it, and with which command one logs in."""
+    if isinstance(failure, Unheard):
+        return error(
+            "backend-unreachable",
+            "The service that keeps the bucket cannot be reached from here",
+            f"`{bucket}`: {failure}. Whether there is such a bucket is not known, and nothing was changed by that.",
+            hint="check the address (`--endpoint`) and this machine's network, proxy and name servers, then run the same command again",
+        )
+    if isinstance(failure, NoCredentials):
+        return error(
+            "backend-no-credentials",
+            "The bucket cannot be asked from here",
+            f"`{bucket}`: {failure}. Nothing was changed.",
+            hint=f"{rights}, then run the same command again",
+        )
+    if isinstance(failure, Refused):
+        return error(
+            "backend-bucket-refused",
+            "The service does not let this login make the bucket or look at it",
+            f"`{bucket}`: {failure}. The credentials are not valid, or lack a permission. What was done so far stays.",
+            hint=f"{rights}, then run the same command again: it goes on from there",
+        )
     return error(
         "backend-bucket-failed",
         "The bucket could not be made or looked at",
-        f"`{bucket}`: {text[:1].upper()}{text[1:]}. What was done so far stays; the same command goes on from there.",
+        f"`{bucket}`: {failure}. What was done so far stays.",
+        hint="run the same command again: it goes on from there",
     )

@@ -77,7 +77,7 @@ class Failure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
     """A cloud's answers as rows, those kept from before included. `gaps`: what this API does not tell, in full sentences. `images`:
-    `CatalogPart.images`, as far as they are known anew."""
+    `CatalogPart.images`, as far as they are known anew; `zones`: `CatalogPart.zones`, the part before's where there are none."""
 
     types: tuple[TypeRow, ...]
     offers: tuple[OfferRow, ...]
@@ -87,6 +87,8 @@ class Refreshed:
     quotas: tuple[Quota, ...] = ()
     """The account's, as far as they were told."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
+    zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
+    zone_needed: bool = False
 
 
 class Refresh(Protocol):
@@ -150,6 +152,8 @@ def completed(provider: str, refreshed: Refreshed, before: CatalogPart | None) -
             as_of=span(offers),
             notes=(*refreshed.gaps, *_still_true(before)),
             images={**(before.images if before else {}), **refreshed.images},
+            zones=refreshed.zones or (before.zones if before else {}),
+            zone_needed=refreshed.zone_needed or (before is not None and before.zone_needed),
         )
     except (ValueError, OverflowError) as failure:
         raise BadAnswer(f"its rows contradict each other ({failure})") from failure

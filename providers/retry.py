@@ -26,18 +26,31 @@ class BadAnswer(SourceFailure):
 
 
 class Refused(SourceFailure):
-    """It does not accept these credentials, or they lack a permission."""
+    """It does not accept these credentials, or they lack a permission. `status`: of HTTP, where that says which: 401 or 403."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class NoCredentials(Refused):
+    """There are none to send, so nothing was asked."""
+
+
+class Unheard(SourceFailure):
+    """No connection to it came about, so nobody has read what was asked, and nothing was done."""
 
 
 class Again(Exception):
     """This attempt failed in a way that another may not. `after`: seconds the source asks to wait. `most`: attempts that are
-    worth while, where the schedule has more."""
+    worth while, where the schedule has more. `unheard`: no connection came about."""
 
-    def __init__(self, reason: str, *, after: float | None = None, most: int | None = None) -> None:
+    def __init__(self, reason: str, *, after: float | None = None, most: int | None = None, unheard: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after = after
         self.most = most
+        self.unheard = unheard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +73,8 @@ def patiently(schedule: Schedule, attempt: Callable[[], T]) -> T:
             return attempt()
         except Again as again:
             if number == min(tries, again.most or tries):
-                raise SourceFailure(f"{again.reason} ({number} attempts)") from None
+                kind = Unheard if again.unheard else SourceFailure
+                raise kind(f"{again.reason} ({number} attempts)") from None
             if again.after is not None and again.after > LONGEST_WAIT:
                 raise SourceFailure(f"{again.reason} and asks to wait {again.after:.0f} s") from None
             schedule.sleep(max(schedule.pauses[number - 1], again.after or 0.0))

@@ -103,6 +103,8 @@ def build_part(
     as_of: str,
     notes: tuple[str, ...] = (),
     images: Mapping[str, str] | None = None,
+    zones: Mapping[str, tuple[str, ...]] | None = None,
+    zone_needed: bool = False,
 ) -> CatalogPart:
     """Columns from rows. Raises ValueError for a row that contradicts another or itself (a price of zero or less included).
 
@@ -139,8 +141,17 @@ def build_part(
         sources=tuple(sources),
         sells_spot=sells_spot,
     )
-    known = FrozenMap(images or {})
-    part = CatalogPart(provider=provider, offers=table, rates=rates, digest="", as_of=as_of, notes=notes, images=known)
+    part = CatalogPart(
+        provider=provider,
+        offers=table,
+        rates=rates,
+        digest="",
+        as_of=as_of,
+        notes=notes,
+        images=FrozenMap(images or {}),
+        zones=FrozenMap(zones or {}),
+        zone_needed=zone_needed,
+    )
     return replace(part, digest=hashlib.sha256(encode(part)).hexdigest())
 
 
@@ -220,6 +231,8 @@ def encode(part: CatalogPart) -> bytes:
         "columns": described,
         # Most know none, and their files stay as they are.
         **({"images": dict(part.images)} if part.images else {}),
+        **({"zones": {region: list(zones) for region, zones in part.zones.items()}} if part.zones else {}),
+        **({"zone_needed": True} if part.zone_needed else {}),
     }
     if types.labels is not None:
         # Only where machines are declared: the bytes of all other parts stay what they are.
@@ -287,6 +300,8 @@ def _decode(content: bytes) -> CatalogPart:
         as_of=header["as_of"],
         notes=tuple(header["notes"]),
         images=FrozenMap(header.get("images", {})),
+        zones=FrozenMap({region: tuple(zones) for region, zones in dict(header.get("zones", {})).items()}),
+        zone_needed=header.get("zone_needed", False),
     )
 
 

@@ -36,6 +36,7 @@ def access_of(home: Path, deployment: DeploymentId) -> Access:
         host_key=host,
         host_key_public=host_public,
         storage_accounts=storage_accounts(home),
+        bucket_keys=bucket_keys(home),
     )
 
 
@@ -81,6 +82,19 @@ def storage_accounts(home: Path) -> FrozenMap[str]:
     if not isinstance(given, dict) or not all(isinstance(part, str) for row in given.items() for part in row):
         raise SkycError(_bad_config(home / CONFIG, "`access.storage_accounts` must say `name: id` for each account"))
     return FrozenMap(given)
+
+
+def bucket_keys(home: Path) -> FrozenMap[tuple[str, ...]]:
+    """`access.bucket_keys` of config.yaml: bucket → one key's id, or a list. What an id must be, the cloud says. Raises SkycError."""
+    given = _section(home).get("bucket_keys") or {}
+    rows = given.items() if isinstance(given, dict) else ()
+    found = {name: tuple(keys) if isinstance(keys, list) else (keys,) for name, keys in rows}
+    fits = all(isinstance(part, str) and part for name, keys in found.items() for part in (name, *keys))
+    if not isinstance(given, dict) or not fits or not all(found.values()):
+        raise SkycError(
+            _bad_config(home / CONFIG, "`access.bucket_keys` must say `bucket: key` or `bucket: [key, …]` for each")
+        )
+    return FrozenMap(found)
 
 
 def read_config(home: Path) -> dict[str, Any]:

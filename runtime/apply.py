@@ -56,7 +56,7 @@ from .policy.judge import judged, refuse
 from .policy.judge import record as record_approvals
 from .ray import JobsUnreachable, probe
 from .records import DeploymentState, JobRecord, RunState
-from .refusals import compiled, refuse_another, refuse_ejected, refuse_what_cannot_run
+from .refusals import compiled, refuse_another, refuse_ejected, refuse_unasked, refuse_what_cannot_run
 from .request import Request
 from .results import ApplyResult, Interrupted, Outcome, Plan, Progress, ProgressKind
 from .reviewed import opened_review, refuse_options, reviewed
@@ -200,6 +200,7 @@ def apply(
 def _refuse_what_no_job_could_use(session: Session, compilation: Compilation) -> None:
     """Before anything is made or paid for: targets where jobs cannot be started, and data their nodes could not open. Raises SkycError."""
     refuse_what_cannot_run(session, compilation)
+    refuse_unasked(session, compilation)
     assert compilation.graph is not None
     refuse_unopened(
         (located_task(compilation, task.id) for task in compilation.graph.tasks),

@@ -82,7 +82,8 @@ def plan(
     objective: `cost` for the cheapest placement, `time` for the quickest and of those the cheapest. A placement at a target that
     cannot be compiled yet, or asked from here, comes back priced, with the error among its diagnostics. offline: asks nobody and
     compares with nothing; the result is schema-valid at most. policies: files with rules that hold beside those there are; what a rule
-    forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`. locked: with what `skyc.lock`
+    forbids is among the diagnostics, and `denied` says so. out: write the plan into this file, for `apply`; with `emit="synth"`, the root
+    modules into this directory. locked: with what `skyc.lock`
     beside the file says, or not at all (SkycError, exit code 4).
     """
     request = _request(path, deployment, env, secrets, objective=objective, offline=offline, policies=policies)
@@ -96,7 +97,7 @@ def plan(
             hold = held(session, request)
         request = hold.request if hold is not None else request
         if emit is not None and emit != "plan":
-            return plans.emitted(session, request, emit, hold)
+            return plans.emitted(session, request, emit, hold, None if out is None else Path(out))
         if destroy:
             return plans.destruction(session, request)
         made = plans.plan(session, request, hold=hold, file=None if out is None else Path(out))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..compiler.diagnostics import Diagnostic, SkycError
 from ..providers.base import Provider
-from .access import read_config, ssh_ranges, storage_accounts
+from .access import bucket_keys, read_config, ssh_ranges, storage_accounts
 from .backend.settings import configured
 from .images import read_images
 from .networks import read_networks
@@ -38,6 +38,7 @@ def _mistakes(home: Path, providers: Mapping[str, Provider]) -> dict[Diagnostic,
         partial(read_images, home),
         partial(ssh_ranges, home),
         partial(storage_accounts, home),
+        partial(bucket_keys, home),
         partial(configured, home),
         *(partial(providers[name].catalog, home=home) for name in sorted(providers)),
     ]

@@ -29,6 +29,8 @@ from .state_failures import cannot_use_home
 
 POLL_SECONDS = 0.1
 SETTLE_SECONDS = 0.3
+_PURGES = 10
+"""In a row, of one deployment, each in the moment between two calls of ours: more are none."""
 """How long a busy lock may look as if nobody held it: its new holder is about to write down who it is."""
 
 
@@ -150,14 +152,17 @@ def _take(
 
 
 def _open(directory: Path) -> int:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        # Purged between the two lines above.
-        return _open(directory)
-    except OSError as failure:
-        raise SkycError(cannot_use_home(directory, failure)) from failure
+    for attempts_left in reversed(range(_PURGES)):
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as failure:
+            # Purged between the two lines above; or a file system where nothing can be made, which would say so for ever.
+            if not attempts_left:
+                raise SkycError(cannot_use_home(directory, failure)) from failure
+        except OSError as failure:
+            raise SkycError(cannot_use_home(directory, failure)) from failure
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _try(fd: int, kind: int) -> bool:

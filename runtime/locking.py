@@ -25,7 +25,7 @@ from ..compiler.pipeline import Compilation
 from ..providers.base import Capability, NetworkChoice, chosen_network
 from ..providers.registry import CLOUDS, host_keys, uv_version
 from ..providers.snapshot import decode, encode
-from .access import ssh_ranges, storage_accounts
+from .access import bucket_keys, ssh_ranges, storage_accounts
 from .backend.marks import write_file
 from .bundle import bundle
 from .lockfile import NAME, Lock, LockedProvider, lock_path, lock_text, read_lock
@@ -369,6 +369,9 @@ def _chosen(session: Session, made: Compilation) -> dict[str, str]:
             accounts = storage_accounts(session.home)
             if accounts:
                 found["access.storage_accounts"] = hashlib.sha256(canonical(accounts)).hexdigest()
+            sealed = bucket_keys(session.home)
+            if sealed:
+                found["access.bucket_keys"] = hashlib.sha256(canonical(sealed)).hexdigest()
     for placement in made.placement.placements:
         provider = session.provider(placement.provider)
         if Capability.OWN_NETWORK in provider.capabilities:

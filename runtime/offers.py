@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..compiler.diagnostics import Diagnostic, SkycError, error
 from ..compiler.ir import Accelerator, Bound
 from ..compiler.ir.accelerators import asked, canonical, close, matching
-from ..compiler.ir.catalog import MILLI, NANO, UNKNOWN, CatalogPart, amount, dollars
+from ..compiler.ir.catalog import MILLI, NANO, UNKNOWN, CatalogPart, Place, amount, dollars
 from ..compiler.parse import amounts, nearest
 
 if TYPE_CHECKING:
@@ -292,7 +292,8 @@ def _offer_mask(part: CatalogPart, wanted: OfferQuery) -> Mask:
     mask: Mask = _type_mask(part, wanted)[offers.type]
     if wanted.regions or wanted.zones:
         inside = [
-            (not wanted.regions or place.region in wanted.regions) and (not wanted.zones or place.zone in wanted.zones)
+            (not wanted.regions or place.region in wanted.regions)
+            and (not wanted.zones or not set(wanted.zones).isdisjoint(_zones_of(part, place)))
             for place in offers.places
         ]
         mask &= numpy.array(inside, dtype=bool)[offers.place]
@@ -304,6 +305,11 @@ def _offer_mask(part: CatalogPart, wanted: OfferQuery) -> Mask:
     if not wanted.estimates:
         mask &= ~offers.estimated
     return mask
+
+
+def _zones_of(part: CatalogPart, place: Place) -> tuple[str, ...]:
+    """The zones an offer may be in: its own, or all of the region's where nobody has said."""
+    return part.zones.get(place.region, ()) if place.zone is None else (place.zone,)
 
 
 def _type_mask(part: CatalogPart, wanted: OfferQuery) -> Mask:
@@ -361,7 +367,7 @@ def _check_names(parts: Sequence[CatalogPart], wanted: OfferQuery) -> None:
                 )
             )
     regions = {place.region for part in parts for place in part.offers.places}
-    zones = {place.zone for part in parts for place in part.offers.places if place.zone is not None}
+    zones = {zone for part in parts for place in part.offers.places for zone in _zones_of(part, place)}
     for kind, names, known in (("region", wanted.regions, regions), ("zone", wanted.zones, zones)):
         for name in names:
             if name not in known:

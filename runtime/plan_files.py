@@ -238,6 +238,7 @@ def _settings(compilation: Compilation) -> Settings:
         runtime=options.runtime,
         ssh_from=access.ssh_from if access else (),
         storage_accounts=access.storage_accounts if access else FrozenMap(),
+        bucket_keys=access.bucket_keys if access else FrozenMap(),
         networks=tuple(
             NetworkRow(provider=provider, region=region, network=options.networks[provider, region])
             for provider, region in sorted(options.networks)

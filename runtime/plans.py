@@ -99,8 +99,9 @@ def _not_compared(result: Plan, compilation: Compilation, failure: SkycError) ->
     return replace(result, graphs=compilation.graphs or (), offline=True, diagnostics=(*result.diagnostics, said))
 
 
-def emitted(session: Session, request: Request, stage: str, hold: Hold | None) -> Plan:
-    """The output of one stage of the compiler. Raises SkycError for a file with errors."""
+def emitted(session: Session, request: Request, stage: str, hold: Hold | None, roots: Path | None) -> Plan:
+    """The output of one stage of the compiler. roots: where to write the root modules, of the stage that makes them. Raises SkycError
+    for a file with errors."""
     compilation = compile_request(session, request, until=stage)
     if compilation.failed:
         from .refusals import refused
@@ -113,6 +114,10 @@ def emitted(session: Session, request: Request, stage: str, hold: Hold | None) -
         from .locking import differences_warned
 
         said = (*said, *differences_warned(session, request, compilation))
+    if roots is not None and compilation.synthesized is not None:
+        from .roots import roots_of, write_roots
+
+        write_roots(roots, roots_of(compilation, hold.packages if hold is not None else None))
     return Plan(
         deployment=compilation.deployment if compilation.graph else DeploymentId(""),
         placement=compilation.placement,

@@ -6,13 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..compiler.artifact.fingerprint import SHORTEST, SHOWN, matches
-from ..compiler.diagnostics import Diagnostic, SkycError, error
+from ..compiler.diagnostics import Diagnostic, Severity, SkycError, error
 from ..compiler.ir import DeploymentId, holds_storage
 from ..compiler.pipeline import Compilation
 from ..providers.base import Capability
 from .access import CONFIG, ssh_ranges
 from .attempts import continued
-from .planning import Planned, shared_deployment
+from .planning import Planned, cannot_ask, shared_deployment
 from .policy.judge import DENIED
 from .records import DeploymentState
 from .request import Request, compile_request
@@ -51,6 +51,14 @@ def _not_as_locked(session: Session, request: Request, compilation: Compilation)
     from .locking import differences_warned
 
     return differences_warned(session, request, compilation)
+
+
+def refuse_unasked(session: Session, compilation: Compilation) -> None:
+    """Before anything is looked at or written: what is missing is said as a plan says it, and with all of it at once. Raises SkycError."""
+    missing = [found for found in cannot_ask(session, compilation) if found.severity is Severity.ERROR]
+    if missing:
+        # What a plan can do without an account is no help for who wants machines.
+        raise SkycError(*(dataclasses.replace(found, hint="do that, then apply again") for found in missing))
 
 
 def refuse_what_cannot_run(session: Session, compilation: Compilation) -> None:

@@ -21,7 +21,7 @@ from ..compiler.pipeline import Compilation, CompileOptions, compile_source
 from ..compiler.resolve import EnvOverrides
 from ..compiler.terraform_files import STATE_FILE, read_state
 from ..providers.base import Access
-from .access import access_of, mark_of, ssh_ranges, storage_accounts
+from .access import access_of, bucket_keys, mark_of, ssh_ranges, storage_accounts
 from .backend.opening import fetch_keys, look
 from .buckets import known_buckets
 from .configuration import all_mistakes
@@ -109,6 +109,7 @@ def _offline_access(session: Session, request: Request) -> Callable[[DeploymentI
         host_key="example\n",
         host_key_public=EXAMPLE_KEY,
         storage_accounts=storage_accounts(session.home),
+        bucket_keys=bucket_keys(session.home),
     )
 
 

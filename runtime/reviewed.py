@@ -313,7 +313,12 @@ def _options(session: Session, plan: PlanFile) -> CompileOptions:
 
     def access(deployment: DeploymentId) -> Access:
         found = deployment_keys(session, deployment)
-        return dataclasses.replace(found, ssh_from=settings.ssh_from, storage_accounts=settings.storage_accounts)
+        return dataclasses.replace(
+            found,
+            ssh_from=settings.ssh_from,
+            storage_accounts=settings.storage_accounts,
+            bucket_keys=settings.bucket_keys,
+        )
 
     return CompileOptions(
         providers=session.providers,

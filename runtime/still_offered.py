@@ -54,7 +54,13 @@ def _least(item: GroupPlacement, part: CatalogPart) -> tuple[bool, Decimal | Non
         if name == item.instance_type
         and (bool(table.types.divisible[row]) or table.types.devices(row) == item.shape.accelerators)
     ]
-    places = [row for row, place in enumerate(table.places) if place.region == item.region and item.zone in (None, place.zone)]
+    # An offer of a region whose zones are known may be made in any of them.
+    anywhere = item.zone in part.zones.get(item.region, ())
+    places = [
+        row
+        for row, place in enumerate(table.places)
+        if place.region == item.region and (item.zone in (None, place.zone) or (place.zone is None and anywhere))
+    ]
     (rows,) = numpy.nonzero(numpy.isin(table.type, kinds) & numpy.isin(table.place, places))
     prices = [part.offering(int(row), item.market).hourly for row in rows]
     return bool(prices), min((price for price in prices if price is not None), default=None)

@@ -7,6 +7,7 @@ stopped machine's public address may soon be another's, and a started one has an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -48,16 +49,26 @@ def stop(session: Session, name: str, *, lose_local: bool, wait: float | None) -
 
 
 def still_paid(session: Session, deployment: DeploymentId) -> tuple[StillPaid, ...]:
-    """As the plan that was applied last has it."""
+    """As the plan that was applied last has it, and of addresses those that the states still show at the stopped machines."""
     placement = session.store.placement(deployment)
+    kept = Counter(
+        (cluster.task, node.group)
+        for cluster in clusters(session, deployment, skip_damaged=True)
+        for node in cluster.nodes
+        if node.address not in ("", node.ip)
+    )
     found: dict[str, Decimal | None] = {}
     for item in placement.placements if placement is not None else ():
-        addressed = Capability.KEEPS_ADDRESS in session.provider(item.provider).capabilities
+        keeps = Capability.KEEPS_ADDRESS in session.provider(item.provider).capabilities
         for line in item.lines:
-            if line.kind not in ("disk", "gateway") and not (line.kind == "address" and addressed):
+            count = item.units(line)
+            if line.kind == "address" and not keeps:
+                # Where most lose theirs, some have one that stays, as with several network cards at AWS.
+                count = min(count, kept[item.task, item.group])
+            if line.kind not in ("disk", "gateway", "address") or not count:
                 continue
             known = found.get(line.kind, Decimal(0))
-            found[line.kind] = None if known is None or line.unit_price is None else known + line.unit_price * item.units(line)
+            found[line.kind] = None if known is None or line.unit_price is None else known + line.unit_price * count
     return tuple(StillPaid(kind=kind, hourly=hourly) for kind, hourly in found.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   skyc plan task.yaml --format markdown > plan.md    for a pull request
   skyc plan task.yaml -o plan.skyc                   for `skyc apply plan.skyc`, which does exactly that
+  skyc plan task.yaml --emit synth -o roots          for Terraform without skyc: a directory per site
   skyc plan task.yaml --offline                      without an account: is it schema-valid?
 """
 
 STAGES = ("parse", "resolve", "candidates", "optimize", "lower", "synth", "plan")
 """The same as `compiler.pipeline.STAGES`, which takes too long to import for a list of words; a test compares them."""
 
+SYNTH = "synth"
+"""The stage whose output Terraform takes."""
 CHANGES = 2
 ERROR = 1
 DENIED = 3
@@ -34,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--destroy", action="store_true", help="plan the removal of the deployment")
     how.add_argument("--offline", action="store_true", help="ask no target: no credentials, no network, nothing compared")
     add_policies(parser)
-    parser.add_argument("-o", "--out", metavar="FILE", help="write the plan into a file, to be reviewed and applied as it is")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="PATH",
+        help="write the plan into a file, to be reviewed and applied as it is; with --emit synth, the root modules into a directory",
+    )
     parser.add_argument(
         "--locked", action="store_true", help="with what skyc.lock beside the task says, or not at all (exit 4)"
     )
@@ -47,12 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
     inputs = task_inputs(arguments)
-    if arguments.out is not None and (arguments.destroy or arguments.emit not in (None, "plan")):
+    roots = arguments.out is not None and arguments.emit == SYNTH and not arguments.destroy
+    if arguments.out is not None and not roots and (arguments.destroy or arguments.emit not in (None, "plan")):
         raise SkycError(
             error(
                 "no-plan-file",
                 "There is no plan to write into a file.",
-                "`-o` goes with a plan of what a task file makes, not with `--destroy` or a stage before `plan`.",
+                "`-o` goes with a plan of what a task file makes, and with `--emit synth`, whose root modules it writes into a directory;"
+                " not with `--destroy` or another stage.",
+                hint="leave `-o` out: the stage is printed",
             )
         )
     with screen.working("Planning"):
@@ -72,13 +84,15 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         )
     if not plan.failed:
         screen.diagnostics(plan.diagnostics)
-    if plan.emitted is not None:
+    if roots:
+        screen.note(_roots(arguments.out, plan))
+    elif plan.emitted is not None:
         screen.document(plan.emitted)
     elif arguments.format == "text":
         screen.report(plan.report("text"))
     else:
         screen.document(plan.report(arguments.format))
-    if arguments.out is not None and not plan.failed:
+    if arguments.out is not None and not roots and not plan.failed:
         screen.note(_next_step(arguments.out, plan))
     if arguments.timings:
         for stage, seconds in plan.timings:
@@ -88,6 +102,12 @@ def run(arguments: argparse.Namespace, api: Api, screen: Screen) -> int:
         screen.diagnostics(plan.diagnostics)
         return DENIED if plan.denied else ERROR
     return CHANGES if arguments.detailed_exitcode and plan.has_changes else 0
+
+
+def _roots(directory: str, plan: Plan) -> str:
+    rows = [f"    terraform -chdir={shlex.quote(f'{directory}/{graph.site}')} init\n" for graph in plan.graphs]
+    modules = "one root module is" if len(rows) == 1 else f"{len(rows)} root modules are"
+    return f"{modules} in {directory}, for Terraform without skyc\n\n{''.join(rows)}"
 
 
 def _next_step(file: str, plan: Plan) -> str:

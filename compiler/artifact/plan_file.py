@@ -142,6 +142,7 @@ class Settings:
     runtime: NodeRuntime
     ssh_from: tuple[str, ...] = ()
     storage_accounts: FrozenMap[str] = field(default_factory=FrozenMap)
+    bucket_keys: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     networks: tuple[NetworkRow, ...] = ()
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     versions: FrozenMap[str] = field(default_factory=FrozenMap)

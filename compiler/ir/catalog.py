@@ -42,7 +42,7 @@ ANY_REGION = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an offer is. `zone` None: the provider chooses, or has no zones."""
+    """Where an offer is. `zone` None: the provider chooses, has no zones, or nobody has said (`CatalogPart.zone_needed`)."""
 
     region: str
     zone: str | None = None
@@ -261,6 +261,11 @@ class CatalogPart:
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     """Region → id of the image its machines start from, where it is another in every region; `<region>/gpu` for machines with
     devices."""
+    zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
+    """Region → its zones. An offer there that names none can be asked for in each of them, and may be missing from some."""
+    zone_needed: bool = False
+    """A machine is made in a zone that is named: where an offer names none, one of the region's is taken. Elsewhere the provider
+    chooses."""
 
     def instance_type(self, row: int) -> InstanceType:
         """The type of `types` row `row`. Unknown CPUs or memory read as zero: no requirement can be met by them."""

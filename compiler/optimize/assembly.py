@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator
 from decimal import ROUND_FLOOR, Decimal
-from itertools import islice
+from itertools import chain, islice
 from math import floor
 
 from ..candidates import candidate
@@ -31,6 +31,8 @@ from ..ir import (
     digest,
 )
 from ..ir.catalog import UNKNOWN, PriceStep
+from ..ir.restriction import UNRESTRICTED, Restriction
+from ..zones import allowed_zones
 from .atlas import Atlas, stepped, transfer_hours
 from .costs import calm_hours, expected_hours
 from .lines import cost_lines, network_notes
@@ -61,8 +63,8 @@ class Assembly:
     priced: Collection[str]
     passed_over: list[tuple[GroupPlacement, GroupPlacement]] = dataclasses.field(default_factory=list)
     """What would cost less and is only priced, with what is taken: of each group the cheapest."""
-    made: dict[tuple[int, int], GroupPlacement] = dataclasses.field(default_factory=dict)
-    """(id of the choices, candidate) → its placement, in whichever group's name."""
+    made: dict[tuple[int, int, Restriction | None], GroupPlacement] = dataclasses.field(default_factory=dict)
+    """(id of the choices, candidate, what a policy leaves) → its placement, in whichever group's name."""
     ranked: dict[tuple[int, int], tuple[Ranked, ...]] = dataclasses.field(default_factory=dict)
 
     def sketch(self) -> PlacementPlan:
@@ -94,7 +96,9 @@ class Assembly:
                 ranked = self._rank(variable, chosen)
                 if not self._owned(variable, chosen):
                     usable = self._usable(variable, placement.provider, ranked)
-                    fallbacks += [self.place(task, group, variable, item.row) for item in islice(usable, FALLBACKS_KEPT)]
+                    rows = chain((chosen,), (item.row for item in usable))
+                    beside = chain.from_iterable(self._in_zones(task, group, variable, row) for row in rows)
+                    fallbacks += islice(beside, 1, FALLBACKS_KEPT + 1)
                 alternatives += self._alternatives(task, group, variable, placement, ranked)
         storages = self._storages()
         transfers = (
@@ -131,9 +135,21 @@ class Assembly:
         variable = self.model.groups[task.id, group.name]
         return self.place(task, group, variable, self._row(variable))
 
+    def _in_zones(self, task: Task, group: NodeGroup, variable: int, row: int) -> Iterator[GroupPlacement]:
+        """One candidate as a placement; where its offer names no zone and one is needed, in each that it may be in."""
+        first = self.place(task, group, variable, row)
+        yield first
+        options, catalog = self.model.choices[variable].options, self.found.catalog
+        part = catalog.parts[int(options.part[row])]
+        if part.offers.places[int(part.offers.place[options.row[row]])].zone is None:
+            restriction = self.found.restrictions.get(task.id, UNRESTRICTED)
+            infra = group.requests[first.request].infra
+            for zone in allowed_zones(catalog, part, first.region, None, infra, restriction)[1:]:
+                yield dataclasses.replace(first, zone=zone)
+
     def place(self, task: Task, group: NodeGroup, variable: int, row: int) -> GroupPlacement:
         """One candidate as a placement with its cost lines."""
-        key = (id(self.model.choices[variable]), row)
+        key = (id(self.model.choices[variable]), row, self.found.restrictions.get(task.id))
         if key not in self.made:
             self.made[key] = self._place(task, group, variable, row)
         known = self.made[key]

@@ -8,7 +8,7 @@ which are exact below 2**53 (nine million dollars).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
@@ -211,6 +211,22 @@ class Atlas:
             # With the options, so that the id stays theirs.
             self._places[key] = place, options
         return self._places[key][0]
+
+    def in_zone(self, zone: str) -> NDArray[Any]:
+        """Place → its number, or, where nobody has said its zone, that of the region's zone of this name, if there are offers in it."""
+        import numpy
+
+        if zone not in self._in_zone:
+            numbers = numpy.arange(len(self.locations), dtype=numpy.int32)
+            for number, location in enumerate(self.locations[: len(self.locations) - len(self.regions)]):
+                if location.zone is None:
+                    numbers[number] = self.numbers.get(replace(location, zone=zone), number)
+            self._in_zone[zone] = numbers
+        return self._in_zone[zone]
+
+    @cached_property
+    def _in_zone(self) -> dict[str, NDArray[Any]]:
+        return {}
 
     @cached_property
     def _places(self) -> dict[int, tuple[NDArray[Any], Options]]:

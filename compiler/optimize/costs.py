@@ -91,6 +91,9 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
 
     count = len(options)
     rates, place = _rates(task, group, options, atlas), atlas.places_of(options)
+    for number, request in enumerate(group.requests):
+        if request.infra.zone is not None:
+            place = numpy.where(options.request == number, atlas.in_zone(request.infra.zone)[place], place)
     spots = bool(options.spot.any())
     # Columns of one number take no room: a file may hold a thousand tasks with a hundred thousand candidates each.
     hours = numpy.broadcast_to(numpy.float64(task.hours), count)

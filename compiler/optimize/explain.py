@@ -83,6 +83,7 @@ def why_not(
 ) -> tuple[WhyNot, ...]:
     """The answer for every group. Raises SkycError when the catalog has nothing by that name."""
     masks = subject_rows(found.catalog, subject)
+    zone = subject.split("/")[-1]
     answers = []
     everyone = [(task, group) for task in graph.tasks for group in task.groups]
     for index, (task, group) in enumerate(everyone):
@@ -98,11 +99,20 @@ def why_not(
         held = _held(found.options[index], masks)
         if len(held):
             options = tuple(held if i == index else o for i, o in enumerate(found.options))
-            answers.append(_forced(base, graph, dataclasses.replace(found, options=options), plan, sources, len(held)))
+            forced = _forced(base, graph, dataclasses.replace(found, options=options), plan, sources, len(held))
+            answers.append(_in_zone(forced, found.catalog, zone))
         else:
             hindrances = (*_hindrances(found, masks, task, group, capabilities), *_refusals(found, masks, task, group))
             answers.append(dataclasses.replace(base, hindrances=hindrances))
     return tuple(answers)
+
+
+def _in_zone(answer: WhyNot, catalog: Catalog, zone: str) -> WhyNot:
+    """An answer about a zone, of an offer that is known for its region alone, is about that zone."""
+    best = answer.best
+    if best is None or zone not in catalog.part(best.provider).zones.get(best.region, ()):
+        return answer
+    return dataclasses.replace(answer, best=dataclasses.replace(best, zone=zone))
 
 
 def subject_rows(catalog: Catalog, subject: str) -> list[NDArray[Any]]:
@@ -117,10 +127,12 @@ def subject_rows(catalog: Catalog, subject: str) -> list[NDArray[Any]]:
         steps = subject.split("/")
         places = numpy.array(
             [
-                subject in (place.region, place.zone)
-                or (
-                    steps[0] == part.provider
-                    and all(a == b for a, b in zip(steps[1:], (place.region, place.zone), strict=False))
+                any(
+                    subject in (place.region, zone)
+                    or (
+                        steps[0] == part.provider and all(a == b for a, b in zip(steps[1:], (place.region, zone), strict=False))
+                    )
+                    for zone in (part.zones.get(place.region, ()) if place.zone is None else ()) or (place.zone,)
                 )
                 for place in offers.places
             ],

@@ -16,8 +16,12 @@ from ...compiler.diagnostics import SkycError, error
 from ..base import BucketProperty
 from ..made_buckets import KEPT_DAYS, KEPT_VERSIONS, TAG, failed, fit, taken
 from ..retry import Schedule, SourceFailure
-from .client import Account, Answered, session_here
+from .client import Account, Answered, LoginRefused, session_here
 
+_RIGHTS = (
+    "log in (`aws configure`, `aws sso login`) as somebody with s3:CreateBucket, s3:ListBucket and the rights to read and set a bucket's"
+    " tags, public access block, encryption, versioning, policy and lifecycle"
+)
 PARTS = 1
 UNSET = frozenset(
     {
@@ -32,6 +36,7 @@ UNSET = frozenset(
 )
 UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "AccessDenied", "403"})
 """What a server answers that has no such property, or tells nobody."""
+UNKNOWN_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 NEEDED = ("versions", "encryption", "public access")
 """Without these a bucket is refused. The others are good to have."""
 _CLOSED = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
@@ -51,7 +56,7 @@ def create(bucket: str, *, region: str | None, endpoint: str | None, key: str | 
             return where, False
         _close(here, bucket, where, key, secure=not (endpoint or "").startswith("http:"))
     except SourceFailure as failure:
-        raise SkycError(failed(bucket, failure)) from None
+        raise SkycError(failed(bucket, failure, _RIGHTS)) from None
     return where, made
 
 
@@ -61,7 +66,7 @@ def properties(bucket: str, *, region: str | None, endpoint: str | None) -> tupl
     try:
         return _look(here, bucket, region or here.region, endpoint)
     except SourceFailure as failure:
-        raise SkycError(failed(bucket, failure)) from None
+        raise SkycError(failed(bucket, failure, _RIGHTS)) from None
 
 
 def _account(endpoint: str | None) -> Account:
@@ -80,6 +85,7 @@ def _exists(here: Account, bucket: str, region: str, owner: str | None) -> bool:
         if answered.code in ("404", "NoSuchBucket"):
             return False
         if answered.code in ("403", "AccessDenied"):
+            _refuse_login(here, region)
             raise SkycError(taken(bucket)) from None
         raise
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -94,6 +100,17 @@ def _exists(here: Account, bucket: str, region: str, owner: str | None) -> bool:
             )
         )
     return True
+
+
+def _refuse_login(here: Account, region: str) -> None:
+    """The answer to HEAD has no body, so a bucket of others and a key that nobody knows look alike. Raises LoginRefused for such a key."""
+    try:
+        here.call("s3", region, "list_buckets")
+    except LoginRefused as refused:
+        if refused.code in UNKNOWN_KEYS:
+            raise
+    except SourceFailure:
+        return
 
 
 def _make(here: Account, bucket: str, region: str) -> None:

@@ -14,7 +14,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+from ...compiler.diagnostics import unreached
 from ..retry import Again, BadAnswer, Refused, Schedule, SourceFailure, patiently
 
 TRY_AGAIN = frozenset(
@@ -37,7 +39,9 @@ REFUSED = frozenset(
         "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
+        "InvalidAccessKeyId",
         "InvalidClientTokenId",
+        "InvalidToken",
         "OptInRequired",
         "RequestExpired",
         "SignatureDoesNotMatch",
@@ -85,9 +89,11 @@ class Account:
             ClientError,
             CredentialRetrievalError,
             NoCredentialsError,
+            SSLError,
             SSOError,
             TokenRetrievalError,
         )
+        from botocore.exceptions import ConnectionError as NotConnected
         from botocore.parsers import ResponseParserError
 
         label = f"{service.upper()} {operation} in {region}"
@@ -100,6 +106,9 @@ class Account:
                 raise _refusal(label, failure.response) from None
             except (CredentialRetrievalError, NoCredentialsError, SSOError, TokenRetrievalError):
                 raise Refused(f"{label} cannot be asked: the AWS login has ended or cannot be read") from None
+            except NotConnected as failure:
+                # TLS can also break when something was sent.
+                raise Again(unreached(_host(failure, label), failure), unheard=not isinstance(failure, SSLError)) from None
             except (BotoCoreError, ResponseParserError) as failure:
                 raise Again(f"{label} failed ({type(failure).__name__})") from None
             except ValueError:
@@ -136,6 +145,12 @@ class Account:
             if token in seen:
                 raise BadAnswer(f"{service.upper()} {operation} in {region} goes round in circles")
             seen.add(token)
+
+
+def _host(failure: Any, otherwise: str) -> str:
+    """Whom botocore could not connect to: the service's host, or the proxy before it."""
+    url = str(failure.kwargs.get("endpoint_url") or failure.kwargs.get("proxy_url") or "")
+    return urlsplit(url).netloc.rpartition("@")[2] or otherwise
 
 
 _NEXT = {"iam": "Marker", "s3": "ContinuationToken"}

@@ -39,7 +39,7 @@ from .inside import gateway_last
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, has_adapters, has_late_address, is_close, machines
 from .network import FORM, network, ssh_ranges
 from .resources import Site, requirement
-from .storage import SCHEME, identity, without_bucket
+from .storage import SCHEME, bad_keys, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond AWS's limits."""
@@ -64,6 +64,7 @@ def lower(
     diagnostics = [
         *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
+        *bad_keys(task, context.access.bucket_keys),
         *_said_of_ssh(context.access.ssh_from),
     ]
     groups, said = lowering.groups_at(

@@ -118,7 +118,7 @@ def has_late_address(group: Group) -> bool:
 def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
     """The group's resources, each with its entry in the output `nodes` (None for what is no node)."""
     name = str(group.group.name)
-    label = short(f"{site.name}-{name}", _MOST_NAME)
+    label = short(f"{site.name}-{name}", _MOST_NAME, ends=name)
     packed: ResourceNode | None = None
     if is_close(group):
         # Machines close together. ForceNew: name, strategy.
@@ -132,7 +132,7 @@ def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[Resourc
     yield template, None
     if has_adapters(group) and head != others:
         # How a machine is connected stands with its interfaces, in the template. No group has an underscore in its name.
-        label = short(f"{site.name}-{name}_head", _MOST_NAME)
+        label = short(f"{site.name}-{name}_head", _MOST_NAME, ends=f"{name}_head")
         heads = _template(site, group, shared, f"{name}_head", label, head)
         yield heads, None
     for index in range(group.group.num_nodes):

@@ -21,6 +21,7 @@ from ..retry import BadAnswer, Schedule, SourceFailure
 from .client import RESOURCES, VERSIONS, Arm, Row
 from .credentials import subscription
 
+_RIGHTS = "log in (`az login`) as somebody with the role Contributor on the subscription"
 PARTS = 2
 NEEDED = ("versions", "public access", "TLS only")
 READY_SECONDS = 300.0
@@ -50,7 +51,7 @@ def create(bucket: str, *, region: str | None, endpoint: str | None, key: str | 
                 return "", False
             _close(here, _made(here, str(found["id"])), container)
         except SourceFailure as failure:
-            raise SkycError(failed(bucket, failure)) from None
+            raise SkycError(failed(bucket, failure, _RIGHTS)) from None
     return "", made
 
 
@@ -65,7 +66,7 @@ def properties(bucket: str, *, region: str | None, endpoint: str | None) -> tupl
                 raise SourceFailure("there is no such account in this subscription")
             return _properties(here, found, container)
         except SourceFailure as failure:
-            raise SkycError(failed(bucket, failure)) from None
+            raise SkycError(failed(bucket, failure, _RIGHTS)) from None
 
 
 def _named(bucket: str) -> tuple[str, str]:
@@ -79,7 +80,13 @@ def _named(bucket: str) -> tuple[str, str]:
         )
     if subscription(os.environ) is None:
         raise SkycError(
-            error("backend-no-credentials", "The account cannot be asked from here", "ARM_SUBSCRIPTION_ID is not set.")
+            error(
+                "backend-no-credentials",
+                "The account cannot be asked from here",
+                "ARM_SUBSCRIPTION_ID is not set, so nobody knows in which subscription to look for the account.",
+                hint="set ARM_SUBSCRIPTION_ID to what this prints",
+                commands=("az account show --query id --output tsv",),
+            )
         )
     return account, container
 

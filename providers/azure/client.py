@@ -14,7 +14,7 @@ from typing import Any
 from ...compiler.ir import Secret
 from ..http import Answer, Http, Request, endpoint, same_origin
 from ..refresh import MOST_PAGES, objects
-from ..retry import BadAnswer, SourceFailure
+from ..retry import BadAnswer, NoCredentials, SourceFailure
 from .credentials import MANAGEMENT_URL, token, token_of_cli
 
 RESOURCES = "2021-04-01"
@@ -131,6 +131,6 @@ class Arm:
         if self._token is None or self._clock() - self._token[0] > TOKEN_SECONDS:
             found = token(self._http, self._environ) or token_of_cli(self._environ)
             if found is None:
-                raise SourceFailure("there are no credentials of Azure's: neither a service principal nor the program `az`")
+                raise NoCredentials("there are no credentials of Azure's: neither a service principal nor the program `az`")
             self._token = (self._clock(), found)
         return {"Authorization": ("Bearer ", self._token[1])}

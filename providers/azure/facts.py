@@ -1,7 +1,8 @@
 """Azure: its catalog part from the collected facts.
 
-Which zones sell which machine is not known, so every zone is None. Disks are sold in whole sizes: `low` is Standard HDD, `medium`
-Standard SSD, `high` and `best` Premium SSD. There is no `ultra`: an Ultra disk charges for IOPS and throughput beside its size.
+Which zones sell which machine is not known, so every zone is None; a task may name one of those a region has (`zones.py`). Disks
+are sold in whole sizes: `low` is Standard HDD, `medium` Standard SSD, `high` and `best` Premium SSD.
+There is no `ultra`: an Ultra disk charges for IOPS and throughput beside its size.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from ...compiler.ir.catalog import (
 from ..base import ZoneNames
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
+from .zones import ZONES
 
 PROVIDER = "azure"
 OPENS = frozenset({"az"})
 """Schemes of the stores that its machines open with their own identity (`storage.py`)."""
 ZONE_NAMES = ZoneNames(
-    form=r"({region}-)?[0-9]+",
+    form=r"{region}-[0-9]+",
     words="skyc calls zones at Azure by region and number, as `{region}-1`.",
     show="az vm list-skus --location {region} --zone --output table",
 )
@@ -134,7 +136,7 @@ def part(facts: Facts) -> CatalogPart:
         schemes=("az", "https"),
         reference_region=REFERENCE,
     )
-    return build_part(PROVIDER, types, rows, rates, sells_spot=True, as_of=span(rows), notes=NOTES)
+    return build_part(PROVIDER, types, rows, rates, sells_spot=True, as_of=span(rows), notes=NOTES, zones=ZONES)
 
 
 def _transfers(facts: Facts) -> Iterator[TransferRule]:

@@ -259,7 +259,7 @@ def node_name(task: Task, group: Group, index: int) -> str:
 
 def machine_name(task: Task, group: Group, index: int) -> str:
     """The node's name as Azure takes it."""
-    return short(node_name(task, group, index), _NAME)
+    return short(node_name(task, group, index), _NAME, ends=f"{group.group.name}-{index}")
 
 
 def _is_head(group: Group, index: int) -> bool:

@@ -15,6 +15,7 @@ from ..retry import SourceFailure
 from ..snapshot import OfferRow, TypeRow, offer_rows, type_rows
 from .prices import region_prices
 from .skus import machine_types
+from .zones import ZONES
 
 PROVIDER = "azure"
 PRICES_URL = "https://prices.azure.com"
@@ -50,6 +51,7 @@ def refresh(settings: Settings, before: CatalogPart | None) -> Refreshed:
         sells_spot=True,
         failures=(*failures, *unanswered),
         gaps=tuple(gaps),
+        zones=ZONES,
     )
 
 

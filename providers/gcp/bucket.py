@@ -20,6 +20,7 @@ from ..refresh import MissingCredentials
 from ..retry import Refused, Schedule, SourceFailure
 from .client import Cloud, connect, project_of
 
+_RIGHTS = "log in (`gcloud auth application-default login`) as somebody with the role Storage Admin in the project"
 PARTS = 1
 REGIONS = ("GOOGLE_REGION", "GCLOUD_REGION", "CLOUDSDK_COMPUTE_REGION")
 SOFT_DELETE_SECONDS = 7 * 86_400
@@ -41,7 +42,7 @@ def create(bucket: str, *, region: str | None, endpoint: str | None, key: str | 
                 fit(bucket, _properties(found), NEEDED)
             return "", made
         except SourceFailure as failure:
-            raise SkycError(failed(bucket, failure)) from None
+            raise SkycError(failed(bucket, failure, _RIGHTS)) from None
 
 
 def properties(bucket: str, *, region: str | None, endpoint: str | None) -> tuple[BucketProperty, ...]:
@@ -50,9 +51,9 @@ def properties(bucket: str, *, region: str | None, endpoint: str | None) -> tupl
         try:
             found = _cloud(http, endpoint).bucket(bucket)
         except SourceFailure as failure:
-            raise SkycError(failed(bucket, failure)) from None
+            raise SkycError(failed(bucket, failure, _RIGHTS)) from None
     if found is None:
-        raise SkycError(failed(bucket, SourceFailure("it does not exist")))
+        raise SkycError(failed(bucket, SourceFailure("it does not exist"), _RIGHTS))
     return _properties(found)
 
 
@@ -75,7 +76,9 @@ def _look(here: Cloud, bucket: str) -> dict[str, Any] | None:
     """Raises SkycError for a bucket that is somebody else's."""
     try:
         return here.bucket(bucket)
-    except Refused:
+    except Refused as failure:
+        if failure.status == 401:
+            raise
         # Google says "forbidden" of buckets of others, and of one's own where storage.buckets.get is missing.
         raise SkycError(taken(bucket)) from None
 

@@ -1,7 +1,8 @@
 """GCP: its catalog part from the collected facts.
 
 Prices of machines with GPUs are those of the whole machine. TPU slices are counted in chips. Many newer families are known per
-region only; their zone is None.
+region only; their zone is None, unless `zones.py` knows it. Zones that there are not (`us-east1-a`, `us-central1-d`), which an older
+table of machine types lists, are left out.
 
 Disk tiers: `low` pd-standard, `medium` pd-balanced, `high` and `best` pd-ssd. There is no `ultra`: pd-extreme charges for at least
 10,000 IOPS beside its size.
@@ -17,6 +18,7 @@ from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRat
 from ..base import ZoneNames
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
+from .zones import ZONES, zones_of
 
 PROVIDER = "gcp"
 OPENS = frozenset({"gs"})
@@ -44,6 +46,7 @@ _READING = Reading(
         }
     ),
     no_local_disk=True,
+    zones=zones_of,
 )
 _CONTINENTS = FrozenMap(
     {
@@ -132,7 +135,9 @@ def part(facts: Facts) -> CatalogPart:
         schemes=("gs",),
         reference_region=REFERENCE,
     )
-    return build_part(PROVIDER, types, rows, rates, sells_spot=True, as_of=span(rows), notes=NOTES)
+    return build_part(
+        PROVIDER, types, rows, rates, sells_spot=True, as_of=span(rows), notes=NOTES, zones=ZONES, zone_needed=True
+    )
 
 
 def _transfers(facts: Facts, regions: list[str]) -> Iterator[TransferRule]:

@@ -32,10 +32,10 @@ from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
 from .images import image_of
 from .labels import Labels, labels_of
-from .machines import MOST_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
+from .machines import MOST_GB, SHARED_CORE_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
 from .network import FORM, elsewhere, network, ssh_ranges
 from .resources import Site, requirement, zone_of
-from .series import ARM, boot_disks, is_tpu, not_sold, series
+from .series import ARM, SHARED_CORE, boot_disks, fast_network, is_tpu, not_sold, series
 from .storage import SCHEME, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
@@ -136,26 +136,34 @@ def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> It
     if size > MOST_GB:
         detail = f"`{field}` on `{PROVIDER}`: a root disk has at most {MOST_GB} GB, and {size} are asked for."
         yield error("unsupported-here", "The target cannot do this", detail, hint="ask for less", subject=field)
+    elif machine_type in SHARED_CORE and size > SHARED_CORE_GB:
+        detail = (
+            f"`{field}` on `{PROVIDER}`: {machine_type} shares a core with others, and such machines have at most {SHARED_CORE_GB} GB of"
+            f" disks; {size} are asked for."
+        )
+        hint = "ask for less, or for a machine with whole cores"
+        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
     if request.disk_tier == "ultra":
         detail = f"`{tier}` on `{PROVIDER}`: Hyperdisk Extreme is no boot disk, and the catalog has no price for pd-extreme."
         yield error("unsupported-here", "The target cannot do this", detail, hint="ask for `best`", subject=tier)
         return
     if request.disk_gb is not None and request.disk_gb < image.least_gb:
         detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail)
+        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
     kind = root_disk(request, image, machine_type)["type"]
     if kind != priced_disk(request):
         detail = (
             f"`{tier}`: {machine_type} does not boot from {priced_disk(request)}, only from {', '.join(boot_disks(machine_type))}; it gets "
             f"{kind}. The price in the plan is that of {priced_disk(request)}, since the catalog knows no other."
         )
-        yield warning("disk-of-another-kind", "The disk is of another kind than the one priced", detail)
+        yield warning("disk-of-another-kind", "The disk is of another kind than the one priced", detail, subject=tier)
     if image.own:
+        own = request.origin.child("image_id")
         detail = (
-            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
+            f"`{own}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
             " and systemd, and no larger than the disk."
         )
-        yield warning("own-image", "The image must be of a form skyc expects", detail)
+        yield warning("own-image", "The image must be of a form skyc expects", detail, subject=own)
 
 
 def _about_place(group: Group) -> Iterator[Diagnostic]:
@@ -165,16 +173,29 @@ def _about_place(group: Group) -> Iterator[Diagnostic]:
         yield warning(
             "zone-not-known",
             "The catalog does not know in which zones the machine is",
-            f"{placement.instance_type} is priced for all of {placement.region}, and Google makes machines in a zone. `{zone}` is taken;"
-            " when there are none of these in it, Terraform says so when one is made.",
-            hint="choose another `instance_type` to be sure",
+            f"{placement.instance_type} is priced for all of {placement.region}, whose zones are not known either, and Google makes"
+            f" machines in a zone. `{zone}` is taken; when there are none of these in it, Terraform says so when one is made.",
+            hint="name the zone with `infra`, if you know it",
+            subject=request.origin.child("infra"),
         )
-    if request.network_tier == "best" and group.group.num_nodes > 1 and not is_close(group):
-        field = request.origin.child("network_tier")
-        detail = (
-            f"`{field}` on `{PROVIDER}`: machines of the series {series(placement.instance_type)} cannot be put close together."
-        )
+    if request.network_tier == "best" and group.group.num_nodes > 1:
+        yield from _about_network_tier(request, placement.instance_type, close=is_close(group))
+
+
+def _about_network_tier(request: ResourceRequest, machine: str, *, close: bool) -> Iterator[Diagnostic]:
+    """Of several nodes that want the best network and do not get it."""
+    field = request.origin.child("network_tier")
+    if not close:
+        detail = f"`{field}` on `{PROVIDER}`: machines of the series {series(machine)} cannot be put close together."
         yield warning("ignored-here", "The target ignores this field", detail, subject=field)
+    fast = fast_network(machine)
+    if fast:
+        detail = (
+            f"`{field}` on `{PROVIDER}`: the GPUs of several {machine} reach each other by {fast}, which skyc does not set up. Each"
+            f" node has one network card{', and they are put close together' if close else ''}; NCCL goes over TCP."
+        )
+        hint = "use one node, or a target whose fast network skyc sets up: AWS (EFA) or Azure (InfiniBand)"
+        yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
 
 
 def _about_labels(request: ResourceRequest, labels: Labels) -> Iterator[Diagnostic]:

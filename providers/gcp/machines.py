@@ -36,9 +36,16 @@ from .storage import SCOPE
 
 MOST_GB = 65_536
 """Of a Persistent Disk and of Hyperdisk Balanced."""
+SHARED_CORE_GB = 3_072
+"""Of all Persistent Disks of a machine that shares a core (`maximumPersistentDisksSizeGb` of its type; docs.cloud.google.com/compute/docs,
+"Disks": 3 TB)."""
+FREE_IOPS = 3_000
+FREE_THROUGHPUT = 140
+"""MiB/s. What Hyperdisk Balanced has without a further charge ("About Hyperdisk Balanced", baseline performance). It is written, since
+Google's own values, where none are, may be higher, and are charged for."""
 HIGH_IOPS = 6_000
 HIGH_THROUGHPUT = 280
-"""MiB/s. Twice what Hyperdisk Balanced has without a further charge."""
+"""MiB/s. Twice that."""
 IOPS_PER_GB = 500
 """At most, of Hyperdisk Balanced."""
 _BY_TIER = {"low": "pd-standard", "high": "pd-ssd", "best": "pd-ssd"}
@@ -108,9 +115,10 @@ def root_disk(request: ResourceRequest, image: Image, machine_type: str) -> dict
     wanted, has = priced_disk(request), boot_disks(machine_type)
     kind = wanted if wanted in has else has[0]
     disk: dict[str, Value] = {"image": image.id, "size": disk_gb(request, image), "type": kind}
-    if kind == "hyperdisk-balanced" and wanted == "pd-ssd":
-        iops = min(HIGH_IOPS, IOPS_PER_GB * disk_gb(request, image))
-        disk |= {"provisioned_iops": iops, "provisioned_throughput": HIGH_THROUGHPUT}
+    if kind == "hyperdisk-balanced":
+        high = wanted == "pd-ssd"
+        iops = min(HIGH_IOPS if high else FREE_IOPS, IOPS_PER_GB * disk_gb(request, image))
+        disk |= {"provisioned_iops": iops, "provisioned_throughput": HIGH_THROUGHPUT if high else FREE_THROUGHPUT}
     return disk
 
 

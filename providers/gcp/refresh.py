@@ -16,6 +16,7 @@ from ..retry import BadAnswer
 from ..snapshot import offer_rows, type_rows
 from .credentials import headers
 from .prices import machine_price, part_prices
+from .zones import ZONES, is_zone
 
 PROVIDER = "gcp"
 BILLING_URL = "https://cloudbilling.googleapis.com"
@@ -29,7 +30,8 @@ def refresh(settings: Settings, before: CatalogPart | None) -> Refreshed:
     """See `providers/refresh.py`."""
     before = needed(before, PROVIDER)
     base = endpoint(settings.environ, "SKYC_GCP_BILLING_URL", BILLING_URL)
-    old = offer_rows(before)
+    # An older skyc knew zones that there are not.
+    old = tuple(row for row in offer_rows(before) if row.zone is None or is_zone(row.region, row.zone))
     regions = frozenset(wanted(settings, (row.region for row in old)))
     prices = part_prices(_skus(settings, base, headers(settings.environ, settings.http)))
     types = {row.key: row for row in type_rows(before)}
@@ -46,7 +48,14 @@ def refresh(settings: Settings, before: CatalogPart | None) -> Refreshed:
     if all(row.source != SOURCE or row.as_of != settings.today for row in made.rows):
         raise BadAnswer("the Cloud Billing Catalog prices none of the machine types known here")
     gaps = [f"Families with types that the price list does not price keep older prices: {', '.join(sorted(unknown))}."]
-    return Refreshed(types=tuple(types.values()), offers=tuple(made.rows), sells_spot=True, gaps=tuple(gaps if unknown else ()))
+    return Refreshed(
+        types=tuple(types.values()),
+        offers=tuple(made.rows),
+        sells_spot=True,
+        gaps=tuple(gaps if unknown else ()),
+        zones=ZONES,
+        zone_needed=True,
+    )
 
 
 def _skus(settings: Settings, base: str, auth: dict[str, tuple[str, Secret]]) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from ...compiler.ir import FrozenMap, ProviderRequirement, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import LowerContext
-from ..rented.names import DEPLOYMENT_TAG, PLAN_TAG, SITE_TAG, description, short
+from ..rented.names import DEPLOYMENT_TAG, PLAN_TAG, SITE_TAG, description, short, site_name
 from ..schemas.load import load_schema
+from .zones import ZONES
 
 MOST_NAME = 63
 """Characters of a name (RFC 1035), and of a label."""
@@ -21,8 +22,6 @@ REQUEST_TIMEOUT = "60s"
 operation, which is never retried, so it arrives within seconds whatever stands here."""
 OFFLINE: FrozenMap[Value] = FrozenMap({"access_token": "offline", "project": "offline"})
 """For a plan that asks nobody. These are no credentials of anybody's."""
-FIRST_ZONES: FrozenMap[str] = FrozenMap({"europe-west1": "b", "us-central2": "b", "us-east1": "b"})
-"""Regions without a zone `a` for machines → their first zone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class Site:
 
     def called(self, what: str = "") -> str:
         """A name that is unique in the project: most names at Google are."""
-        return short(f"skyc-{self.context.deployment}-{self.context.site}" + (f"-{what}" if what else ""), MOST_NAME)
+        return site_name(self.context, MOST_NAME, *((what,) if what else ()))
 
     def lasting_labels(self) -> dict[str, Value]:
         """The labels that never change while a resource lives."""
@@ -72,8 +71,9 @@ class Site:
 
 
 def zone_of(region: str, zone: str | None) -> str:
-    """The zone of a placement. The catalog knows some series per region only, and Google makes no machine without a zone."""
-    return zone or f"{region}-{FIRST_ZONES.get(region, 'a')}"
+    """The zone of a placement. The compiler names one wherever the region is known (`CatalogPart.zone_needed`), and Google makes no
+    machine without."""
+    return zone or next(iter(ZONES.get(region, ())), f"{region}-a")
 
 
 def ref(node: ResourceNode, attribute: str = "id") -> Ref:

@@ -69,6 +69,27 @@ NEVER_MOVED = frozenset({"h3", "h4d"})
 _SMALL_A3 = frozenset({"a3-highgpu-1g", "a3-highgpu-2g", "a3-highgpu-4g"})
 
 
+SHARED_CORE = frozenset({"e2-medium", "e2-micro", "e2-small", "f1-micro", "g1-small"})
+"""Machines that have a part of a core ("Machine families", shared-core machine types)."""
+RDMA = "RDMA over eight network cards"
+FAST_NETWORKS: FrozenMap[str] = FrozenMap(
+    {
+        "a3-edgegpu": "several network cards",
+        "a3-highgpu-8g": "GPUDirect-TCPX over four network cards",
+        "a3-megagpu": "GPUDirect-TCPXO over eight network cards",
+        "a3-ultragpu": RDMA,
+        "a4-highgpu": RDMA,
+    }
+)
+"""What such machines have between their GPUs beside their first network card, by the beginning of their names ("GPU machine types",
+"Networking and GPU machines"). A4X, which is to be had by reservation alone, is not among them."""
+
+
+def fast_network(machine_type: str) -> str:
+    """The network between the GPUs of such machines, of which skyc makes none; empty where Google has none."""
+    return next((what for name, what in FAST_NETWORKS.items() if f"{machine_type}-".startswith(f"{name}-")), "")
+
+
 def not_sold(machine_type: str, *, spot: bool) -> str:
     """Why Google sells no such machine this way, as a sentence; empty where it does."""
     if series(machine_type) == "a4x":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...compiler.ir import FrozenMap, ProviderRequirement, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import LowerContext
-from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, short, site_name
+from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, site_name
 from ..schemas.load import load_schema
 
 RETRIES = 4
@@ -35,7 +35,7 @@ class Site:
 
     def named(self, *parts: str) -> str:
         """The site's name with what tells its resources apart."""
-        return short("-".join((f"skyc-{self.context.deployment}-{self.context.site}", *parts)), NAME_LIMIT)
+        return site_name(self.context, NAME_LIMIT, *parts)
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def cannot_look(provider: str, why: str) -> Diagnostic:
     return error(
         "cannot-observe",
         "What exists at a target cannot be seen",
-        f"The deployment has, or had, machines at `{provider}`. {why} Whether something is left there is not known.",
+        f"`{provider}` has to be asked what exists there of the deployment. {why} So that is not known.",
         hint="set the credentials up, then run the command again",
     )
 

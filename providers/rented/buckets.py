@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,16 @@ def bucket_places(task: Task, scheme: str) -> tuple[Place, ...]:
     """What the task's machines must reach below `scheme` (`s3://`), sorted; one that is written is not listed for reading too."""
     found = {place for uri, writes in _uris(task) if (place := _place(uri, scheme, writes)) is not None}
     return tuple(sorted(place for place in found if place.writes or Place(place.bucket, place.prefix, True) not in found))
+
+
+def named_at(task: Task, scheme: str) -> Mapping[str, SpecPath]:
+    """Bucket → where the task names it first, of those below `scheme`."""
+    found: dict[str, SpecPath] = {}
+    for uri, origin in _named(task):
+        place = _place(uri, scheme, writes=False)
+        if place is not None:
+            found.setdefault(place.bucket, origin)
+    return found
 
 
 _OF_CLOUDS = {"s3": "AWS", "gs": "Google Cloud", "az": "Azure", "cos": "IBM Cloud"}

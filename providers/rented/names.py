@@ -23,6 +23,8 @@ PLAN_TAG = "skyc-plan"
 MADE_BY_PLAN = (f'tags["{PLAN_TAG}"]',)
 """For `ResourceNode.ignore_changes`, where a provider calls tags `tags`."""
 _HASH = 8
+_ROLE = 3
+"""What tells a site's resources apart takes at most one in so many characters of a name that is cut."""
 
 
 def tags(context: LowerContext, name: str) -> dict[str, str]:
@@ -46,15 +48,42 @@ def site_in(text: object) -> str | None:
     return next((word.partition("=")[2] for word in str(text).split() if word.startswith(f"{SITE_TAG}=")), None)
 
 
-def site_name(context: LowerContext, limit: int) -> str:
-    """`skyc-<deployment>-<site>` in lower-case letters, digits and hyphens; one that is too long ends with a hash of all of it."""
-    return short(f"skyc-{context.deployment}-{context.site}", limit)
+def site_name(context: LowerContext, limit: int, *what: str) -> str:
+    """`skyc-<deployment>-<site>` and then what tells a site's resources apart (a role, a group and a rank), in lower-case letters, digits
+    and hyphens. One that is too long does not repeat the deployment where the site begins with it, and is cut before `what`, where it
+    has a hash of the two."""
+    deployment, site, role = str(context.deployment), str(context.site), "-".join(what)
+    brief = site if site.startswith(f"{deployment}.") else f"{deployment}-{site}"
+    return _cut(f"skyc-{deployment}-{site}", f"-{role}" if role else "", limit, brief=f"skyc-{brief}")
 
 
-def short(text: str, limit: int) -> str:
-    """A name of at most `limit` characters. Two texts that differ never share one they were cut to."""
-    plain = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
+def short(text: str, limit: int, *, ends: str = "") -> str:
+    """A name of at most `limit` characters. Two texts that differ never share one they were cut to. ends: what the text ends with and
+    a name that is cut should, too."""
+    begins = text.removesuffix(ends)
+    return _cut(begins, ends, limit, brief=begins)
+
+
+def _cut(begins: str, ends: str, limit: int, *, brief: str) -> str:
+    """`begins` and `ends` as one name; with a hash of them where they have other characters. Where that is too long: as much of `brief`
+    as there is room for, a hash, and the end of `ends`."""
+    text = begins + ends
+    plain = _plain(text)
     if plain == text.lower().replace(".", "-") and len(plain) <= limit:
         return plain
-    digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH]
-    return f"{plain[: limit - _HASH - 1].rstrip('-')}-{digest}"
+    if len(plain) + 1 + _HASH <= limit:
+        return f"{plain}-{_hash(text)}"
+    # A rank is at the very end of what it tells apart.
+    role = _plain(ends)[-(limit // _ROLE) :].strip("-")
+    # So the names of one site have one hash, which is enough while what tells them apart is there.
+    hashed = _hash(begins if role == ends.removeprefix("-") else text)
+    room = limit - _HASH - 1 - (len(role) + 1 if role else 0)
+    return "-".join(part for part in (_plain(brief)[:room].rstrip("-"), hashed, role) if part)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")

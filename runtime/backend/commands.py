@@ -48,7 +48,7 @@ def backend_create(uri: str, *, region: str | None = None, endpoint: str | None 
     try:
         _prove_conditions(objects)
     except StoreError as failure:
-        raise SkycError(faults.not_proven(objects, failure)) from None
+        raise SkycError(faults.not_proven(objects, failure, seen=maker is not None)) from None
     said = (faults.readers(objects),) if urlsplit(plain).scheme in _READ_BY_MANY else ()
     properties = _properties(plain, options)
     return Backend(uri=plain, properties=properties, made=made, setting=_setting(plain, options), diagnostics=said)

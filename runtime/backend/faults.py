@@ -53,10 +53,34 @@ def unavailable(objects: ConditionalStore, why: str) -> Diagnostic:
     )
 
 
-def not_proven(objects: ConditionalStore, failure: StoreError) -> Diagnostic:
-    parts = place(objects).partition("://")[2].split("/")
+def not_proven(objects: ConditionalStore, failure: StoreError, *, seen: bool) -> Diagnostic:
+    """A new place for states that the first write did not go to. `seen`: it is a bucket, and was made or looked at just now."""
+    scheme, _, rest = place(objects).partition("://")
+    if failure.kind is StoreFault.UNREACHABLE:
+        return error(
+            "backend-unreachable",
+            "The place for states cannot be reached from here",
+            f"{failure.message} Nothing is kept there.",
+            hint="check the address and this machine's network, proxy and name servers, then run the same command again",
+        )
+    if scheme == "file":
+        return error(
+            "backend-not-usable",
+            "The directory cannot hold states",
+            f"{failure.message} Nothing is kept there.",
+            hint=_ROOM.get(failure.kind, "name a directory you may write in, as in file:///srv/skyc-states, or mend this one")
+            + "; then run the command again",
+        )
+    if not seen:
+        return error(
+            "backend-not-usable",
+            "The server keeps no states for this login",
+            f"{failure.message} Nothing is kept there.",
+            hint="set that right, then run the same command again",
+        )
+    parts = rest.split("/")
     grant: tuple[str, ...] = ()
-    if place(objects).startswith("az://") and failure.kind is StoreFault.DENIED:
+    if scheme == "az" and failure.kind is StoreFault.DENIED:
         scope = f"$(az storage account show --name {shlex.quote(parts[0])} --query id --output tsv)"
         who = '"$(az ad signed-in-user show --query id --output tsv)"'
         grant = (f'az role assignment create --role "Storage Blob Data Contributor" --assignee {who} --scope "{scope}"',)
@@ -67,6 +91,12 @@ def not_proven(objects: ConditionalStore, failure: StoreError) -> Diagnostic:
         hint="set that right, then run the same command again: it goes on from here (a role may take minutes to count)",
         commands=grant,
     )
+
+
+_ROOM = {
+    StoreFault.FULL: "free some space, or name a directory on a larger disk",
+    StoreFault.READ_ONLY: "have it mounted writable, or name another directory",
+}
 
 
 def readers(objects: ConditionalStore) -> Diagnostic:

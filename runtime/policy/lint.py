@@ -20,10 +20,11 @@ def matches_nothing(policies: PolicySet, parts: Sequence[CatalogPart]) -> tuple[
 
 def _names(parts: Sequence[CatalogPart]) -> Mapping[str, frozenset[str]]:
     places = [place for part in parts for place in part.offers.places]
+    zones = {zone for part in parts for here in part.zones.values() for zone in here}
     return {
         "clouds": frozenset(part.provider for part in parts),
         "regions": frozenset(place.region for place in places),
-        "zones": frozenset(place.zone for place in places if place.zone is not None),
+        "zones": frozenset(place.zone for place in places if place.zone is not None) | zones,
         "machines": frozenset(name for part in parts for name in part.offers.types.names),
         "accelerators": frozenset(name for part in parts for name in part.offers.types.accelerators),
     }

@@ -29,7 +29,7 @@ from ...compiler.policy.load import PolicyFile
 from ...compiler.resolve import EnvOverrides
 from ...providers.base import Access, Provider
 from ...providers.registry import load, names
-from ..access import ssh_ranges, storage_accounts
+from ..access import bucket_keys, ssh_ranges, storage_accounts
 from ..configuration import all_mistakes
 from ..images import read_images
 from ..networks import read_networks
@@ -111,7 +111,11 @@ class Workshop:
 
     def _read_settings(self) -> CompileOptions:
         access = Access(
-            ssh_from=ssh_ranges(self.home), login_key=KEY, host_key_public=KEY, storage_accounts=storage_accounts(self.home)
+            ssh_from=ssh_ranges(self.home),
+            login_key=KEY,
+            host_key_public=KEY,
+            storage_accounts=storage_accounts(self.home),
+            bucket_keys=bucket_keys(self.home),
         )
         return CompileOptions(
             providers=self.providers,

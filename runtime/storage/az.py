@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ...compiler.diagnostics import SkycError, error
+from ...compiler.diagnostics import SkycError, error, unreached
 from . import remote
 from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import BLOCK, IS_THERE, Again, Condition, RemoteStore
@@ -159,7 +159,9 @@ class AzStore(RemoteStore):
         except exceptions.HttpResponseError as failure:
             raise self._refusal(failure, place) from None
         except exceptions.ServiceRequestError as failure:
-            raise Again(f"it does not answer ({type(failure).__name__}; is there an account `{self.account}`?)") from None
+            host = urlsplit(self.endpoint or _address(self.account)).netloc
+            said = unreached(host, failure)
+            raise Again(said if self.endpoint else f"{said} (is there an account `{self.account}`?)") from None
         except exceptions.AzureError as failure:
             raise Again(f"an answer was cut off ({type(failure).__name__})") from None
         except ValueError:
@@ -209,6 +211,10 @@ def _environment() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(item for item in os.environ.items() if item[0].startswith(("ARM_", "AZURE_"))))
 
 
+def _address(account: str) -> str:
+    return f"https://{account}.blob.core.windows.net"
+
+
 _making = threading.Lock()
 
 
@@ -232,7 +238,7 @@ def _made(account: str, endpoint: str | None, environ: tuple[tuple[str, str], ..
         "max_single_put_size": remote.AT_ONCE,
         "max_block_size": 8 << 20,
     }
-    url = endpoint or f"https://{account}.blob.core.windows.net"
+    url = endpoint or _address(account)
     text = given.get("AZURE_STORAGE_CONNECTION_STRING", "")
     try:
         if account == _parts(text).get("accountname"):
@@ -297,6 +303,8 @@ def _credential(account: str, environ: Mapping[str, str]) -> Any:
             return identity.ClientAssertionCredential(tenant, client, lambda: assertion)
         if file is not None:
             return identity.ClientAssertionCredential(tenant, client, lambda: Path(file).read_text(encoding="ascii").strip())
+    # What it has to say of a failure, the error says too.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     if given("ARM_USE_MSI") in ("true", "1"):
         return identity.ManagedIdentityCredential(client_id=client)
     return identity.AzureCliCredential(tenant_id=tenant or "")

@@ -14,6 +14,7 @@ All of the root must be one file system with hard links. Conditional writes rest
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -263,14 +264,23 @@ def _as_store_error(place: Path) -> Iterator[None]:
 def make_directories(directory: Path) -> None:
     """Make a directory and its parents (mode 0700), each entry synced. Raises OSError."""
     try:
+        _make_directory(directory)
+    except FileNotFoundError:
+        make_directories(directory.parent)
+        try:
+            _make_directory(directory)
+        except FileNotFoundError:
+            # The parent is there: /proc and its like have no other word for "no directory is made here", which is EPERM (mkdir(2)).
+            why = f"No directory can be made in {directory.parent}"
+            raise PermissionError(errno.EPERM, why, str(directory)) from None
+
+
+def _make_directory(directory: Path) -> None:
+    try:
         directory.mkdir(mode=0o700)
     except FileExistsError:
         if not directory.is_dir():
-            raise NotADirectoryError(20, "Not a directory", str(directory)) from None
-        return
-    except FileNotFoundError:
-        make_directories(directory.parent)
-        make_directories(directory)
+            raise NotADirectoryError(errno.ENOTDIR, f"{directory} is a file", str(directory)) from None
         return
     sync_directory(directory.parent)
 

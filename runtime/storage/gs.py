@@ -26,7 +26,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ...compiler.diagnostics import SkycError, error
+from ...compiler.diagnostics import SkycError, error, unreached
 from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import IS_THERE, Again, Condition, RemoteStore
 
@@ -37,6 +37,7 @@ _TIMEOUT = (5.0, 60.0)
 """Seconds: to connect, and of silence."""
 _PERMISSION = re.compile(r"\bstorage\.[a-zA-Z]+\.[a-zA-Z]+\b")
 _AGAIN = frozenset({408, 409, 429})
+_GOOGLE = "https://storage.googleapis.com"
 _heard = threading.local()
 """`answer`: the last one this thread had. The library keeps the server's clock to itself."""
 
@@ -140,8 +141,9 @@ class GsStore(RemoteStore):
         from google.auth.exceptions import GoogleAuthError
         from google.auth.exceptions import TransportError as Unheard
         from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+        from requests.exceptions import ConnectionError as NotConnected
         from requests.exceptions import RequestException
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, NewConnectionError
 
         place = f"{self.place}/{name}".rstrip("/")
         _heard.answer = None
@@ -157,6 +159,8 @@ class GsStore(RemoteStore):
             raise Again(f"Google's login does not answer ({type(failure).__name__})") from None
         except GoogleAuthError as failure:
             raise StoreError(StoreFault.DENIED, f"{place}: {_no_login(str(failure), self.machine)}") from None
+        except (NotConnected, NewConnectionError) as failure:
+            raise Again(unreached(urlsplit(self.endpoint or _GOOGLE).netloc, failure)) from None
         except (RequestException, HTTPError) as failure:
             raise Again(f"it does not answer ({type(failure).__name__})") from None
         except ValueError:

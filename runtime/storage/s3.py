@@ -21,7 +21,7 @@ from functools import lru_cache, partial
 from typing import Any, BinaryIO, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ...compiler.diagnostics import SkycError, error
+from ...compiler.diagnostics import SkycError, error, unreached
 from . import remote
 from .base import Changed, Machine, NotFound, StoreError, StoreFault, check_key
 from .remote import BLOCK, IS_THERE, Again, Condition, RemoteStore
@@ -135,6 +135,9 @@ class S3Store(RemoteStore):
             # The message would repeat what was given, which may be a secret on the wrong place.
             said = "this bucket, region or endpoint cannot be used."
             raise StoreError(StoreFault.INVALID, f"{self.place}: {said}") from None
+        except exceptions.ConnectionError as failure:
+            host = urlsplit(str(failure.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
+            raise Again(unreached(host or f"{self.cloud}'s store", failure)) from None
         except exceptions.BotoCoreError as failure:
             raise Again(f"it does not answer ({type(failure).__name__})") from None
 
@@ -157,6 +160,11 @@ class S3Store(RemoteStore):
             return StoreError(StoreFault.DENIED, f"{place}: the {self.cloud} login has ended ({code}). Log in again.")
         if code == "RequestTimeTooSkewed":
             return StoreError(StoreFault.DENIED, f"{place}: this machine's clock is wrong by more than 15 minutes.")
+        if code == "AccessDenied" and "kms:" in str(response["Error"].get("Message", "")):
+            who = "this machine's role" if self.machine else "the login"
+            what = f"the bucket's KMS key lets {who} not use it (kms:Decrypt, and kms:GenerateDataKey to write)"
+            where = "; config.yaml names keys of buckets in `access.bucket_keys`" if self.machine else ""
+            return StoreError(StoreFault.DENIED, f"{place}: refused: {what}{where}.")
         if code in _DENIED or status in (401, 403):
             return StoreError(StoreFault.DENIED, f"{place}: refused ({code}).")
         if code in _AGAIN or status >= 500 or status in (409, 429):

@@ -15,7 +15,9 @@ from skyc.providers.aws.facts import DISK_GB
 from skyc.providers.aws.lower import _ARM, check_graph
 from skyc.providers.aws.machines import disk_gb, root_disk
 from skyc.providers.aws.provider import AwsProvider
+from skyc.providers.aws.storage import _KEY, _on_keys
 from skyc.providers.base import NetworkChoice
+from skyc.providers.rented.buckets import Place
 from skyc.providers.rented.images import Image
 from skyc.providers.schemas.references import references
 from tests.aws.conftest import compiled
@@ -108,6 +110,40 @@ def test_the_identity_reaches_its_prefixes_and_nothing_else(tmp_path: Path) -> N
     }
     assert all(row["Effect"] == "Allow" and "*" not in str(row["Action"]) and row["Resource"] != "*" for row in statements)
     assert all("Condition" in row for row in statements if row["Action"] == "s3:ListBucket")
+
+
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def keys_of(given: dict[str, tuple[str, ...]]) -> list[dict[str, Any]]:
+    """The statements about keys that a task which reads `team-data` and writes `team-out` gets."""
+    return [dict(row) for row in _on_keys((Place("team-data", "x", False), Place("team-out", "", True)), given)]
+
+
+def test_keys_are_given_for_the_buckets_that_are_used_and_as_they_are_used() -> None:
+    """In the key's own region, wherever the machines are."""
+    assert keys_of({"others": (KEY,)}) == []
+    (read,) = keys_of({"team-data": (KEY,)})
+    via = {"StringEquals": {"kms:ViaService": ["s3.eu-central-1.amazonaws.com"]}}
+    assert read == {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [KEY], "Condition": via}
+    (written,) = keys_of({"team-out": (KEY, KEY)})
+    assert written == {**read, "Action": ["kms:Decrypt", "kms:GenerateDataKey"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [
+        (KEY, True),
+        ("arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab", True),
+        ("arn:aws:kms:eu-central-1:111122223333:key/*", False),
+        ("arn:aws:kms:*:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", False),
+        ("arn:aws:kms:eu-central-1:111122223333:alias/data", False),
+        ("1234abcd-12ab-34cd-56ef-1234567890ab", False),
+        ("*", False),
+    ],
+)
+def test_only_a_keys_own_arn_is_one(key: str, fits: bool) -> None:
+    assert (_KEY.fullmatch(key) is not None) is fits
 
 
 def test_another_plan_changes_nothing_that_is_compared(tmp_path: Path) -> None:

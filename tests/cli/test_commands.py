@@ -131,7 +131,9 @@ def test_a_plan_goes_into_a_file(fake: FakeApi, capsys: pytest.CaptureFixture[st
     fake.planned = plan(Action.CREATE, offline=True)
     assert main(["plan", "t.yaml", "-o", "p.skyc", "--offline"], api=fake) == 0
     assert "cannot be applied" in capsys.readouterr().err
-    for other in ("--destroy", "--emit=synth"):
+    assert main(["plan", "t.yaml", "-o", "roots", "--emit=synth"], api=fake) == 0
+    assert (fake.calls[-1][1]["emit"], fake.calls[-1][1]["out"]) == ("synth", Path("roots"))
+    for other in ("--destroy", "--emit=lower"):
         assert main(["plan", "t.yaml", "-o", "p.skyc", other], api=fake) == 1
         assert "error[no-plan-file]" in capsys.readouterr().err
 

@@ -17,12 +17,18 @@ PARTS = [provider.catalog(home=Path("/nowhere")) for provider in PROVIDERS.value
 NAMES = zone_names_of(PROVIDERS)
 
 
-@pytest.mark.parametrize("zone", ["eastus-1", "1"])
+@pytest.mark.parametrize("zone", ["westus-1", "westus-9"])
 def test_a_zone_of_the_right_form_is_not_called_unknown_where_the_catalog_has_none(zone: str) -> None:
-    assert unknown_zone(zone, "eastus", PARTS, NAMES) is None
+    assert unknown_zone(zone, "westus", PARTS, NAMES) is None
 
 
-@pytest.mark.parametrize(("zone", "region"), [("use1-az1", "us-east-1"), ("use1-az1", None), ("eastus-1", None)])
+@pytest.mark.parametrize(("zone", "certain"), [("1", True), ("westus-1", True), ("eastus-9", False)])
+def test_where_it_has_zones_it_judges(zone: str, certain: bool) -> None:
+    odd = unknown_zone(zone, "eastus", PARTS, NAMES)
+    assert odd is not None and odd.certain is certain
+
+
+@pytest.mark.parametrize(("zone", "region"), [("use1-az1", "us-east-1"), ("use1-az1", None), ("eastus-1", "eastus")])
 def test_what_is_known_or_may_be_is_left_alone(zone: str, region: str | None) -> None:
     assert unknown_zone(zone, region, PARTS, NAMES) is None
 

@@ -159,6 +159,13 @@ ACCESS = Access(
             for name in ("teamdata", "teamout")
         }
     ),
+    bucket_keys=FrozenMap(
+        {
+            "sealed-data": ("arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",),
+            "sealed-out": tuple(f"arn:aws:kms:eu-west-1:111122223333:key/{name}" for name in ("mrk-00ff", "0000beef")),
+            "by-alias": ("arn:aws:kms:eu-west-1:111122223333:alias/data",),
+        }
+    ),
 )
 """What a deployment's own would be."""
 _COMPANY = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/company/providers/Microsoft.Network"

@@ -31,11 +31,13 @@ from skyc.providers.gcp.images import image_of
 from skyc.providers.gcp.lower import check_graph, lower
 from skyc.providers.gcp.machines import disk_gb, root_disk
 from skyc.providers.gcp.provider import GcpProvider
-from skyc.providers.gcp.series import ARM, BOOT_DISKS, boot_disks, is_tpu, series
+from skyc.providers.gcp.series import ARM, BOOT_DISKS, SHARED_CORE, boot_disks, is_tpu, series
 from skyc.providers.rented.images import Image
 from tests.gcp.conftest import ACCESS, of_type, said
 
 IMAGE = Image(id="projects/p/global/images/i", least_gb=10)
+FREE = {"type": "hyperdisk-balanced", "provisioned_iops": 3000, "provisioned_throughput": 140}
+"""What Google charges nothing more for: its own values, where none are written, may be higher."""
 FAST = {"type": "hyperdisk-balanced", "provisioned_iops": 6000, "provisioned_throughput": 280}
 
 
@@ -49,13 +51,14 @@ FAST = {"type": "hyperdisk-balanced", "provisioned_iops": 6000, "provisioned_thr
         ("n2-standard-4", "best", "100", {"type": "pd-ssd", "size": 100}),
         ("c3-standard-4", "low", "100", {"type": "pd-balanced", "size": 100}),
         ("h3-standard-88", "high", "100", {"type": "pd-balanced", "size": 100}),
-        ("c4-standard-4", "low", "100", {"type": "hyperdisk-balanced", "size": 100}),
+        ("c4-standard-4", "low", "100", {**FREE, "size": 100}),
         ("c4-standard-4", "best", "100", {**FAST, "size": 100}),
         ("c4-standard-4", "best", "10", {**FAST, "size": 10, "provisioned_iops": 5000}),
-        ("c3-standard-192-metal", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
+        ("c3-standard-192-metal", None, "100", {**FREE, "size": 100}),
         ("a3-highgpu-8g", None, "100", {"type": "pd-balanced", "size": 100}),
-        ("a3-ultragpu-8g", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
-        ("n9-standard-4", None, "100", {"type": "hyperdisk-balanced", "size": 100}),
+        ("a3-ultragpu-8g", None, "100", {**FREE, "size": 100}),
+        ("c4-standard-4", "low", "1", {**FREE, "size": 10}),
+        ("n9-standard-4", None, "100", {**FREE, "size": 100}),
     ],
 )
 def test_a_disk_is_what_its_price_is_for_or_the_nearest(
@@ -119,6 +122,10 @@ def kind_called(home: Path, name: str) -> InstanceType:
         ("n2-standard-4", {"disk_tier": "ultra"}, "unsupported-here"),
         ("n2-standard-4", {"disk_gb": Decimal(70_000)}, "unsupported-here"),
         ("n2-standard-4", {"image_id": "ami-0123456789abcdef0"}, "unsupported-here"),
+        ("e2-micro", {"disk_gb": Decimal(4_000)}, "unsupported-here"),
+        ("f1-micro", {"disk_gb": Decimal(3_073)}, "unsupported-here"),
+        ("e2-micro", {"disk_gb": Decimal(3_072)}, None),
+        ("e2-standard-2", {"disk_gb": Decimal(4_000)}, None),
         ("n2-standard-4", {"disk_gb": Decimal(5)}, "disk-raised"),
         ("c3-standard-4", {"disk_tier": "low"}, "disk-of-another-kind"),
         ("c4-standard-4", {}, "disk-of-another-kind"),
@@ -130,6 +137,37 @@ def test_what_a_disk_or_image_cannot_be_is_said(tmp_path: Path, machine: str, wa
     graph, diagnostics = lowered(kind_called(tmp_path, machine), "us-east1-c", **wanted)
     assert [found.slug for found in diagnostics] == ([slug] if slug else [])
     assert (graph is None) == (slug == "unsupported-here")
+    fields = {"disk-raised": "disk_size", "disk-of-another-kind": "disk_tier", "own-image": "image_id"}
+    assert all(found.subject is not None for found in diagnostics), "each at the user's line"
+    assert [str(found.subject).endswith(fields[found.slug]) for found in diagnostics if found.slug in fields] in ([], [True])
+
+
+def test_who_shares_a_core_is_known(tmp_path: Path) -> None:
+    """Types with less memory than a whole core's are those: no other of the catalog has a part of one."""
+    names = {kind.name for kind in kinds(tmp_path)}
+    assert names >= SHARED_CORE >= {name for name in names if name.endswith(("-micro", "-small", "-medium"))}
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        ("a3-highgpu-8g", "GPUDirect-TCPX over four"),
+        ("a3-megagpu-8g", "GPUDirect-TCPXO over eight"),
+        ("a3-ultragpu-8g", "RDMA over eight"),
+        ("a4-highgpu-8g", "RDMA over eight"),
+        ("a2-highgpu-8g", None),
+        ("n2-standard-8", None),
+    ],
+)
+def test_a_network_between_gpus_that_is_not_made_is_said(tmp_path: Path, machine: str, words: str | None) -> None:
+    """As at AWS and Azure: `network_tier: best` is not silently less there."""
+    kind = kind_called(tmp_path, machine)
+    graph, diagnostics = lowered(kind, "us-east1-c", Market.SPOT, network_tier="best")
+    assert graph is not None and "google_compute_resource_policy" in {node.address.type for node in graph.resources}
+    found = [item for item in diagnostics if item.slug == "no-fast-network"]
+    assert [words in item.detail and "one network card" in item.detail for item in found if words] == ([True] if words else [])
+    assert len(found) == (words is not None) and all(str(item.subject).endswith("network_tier") for item in found)
+    assert "no-fast-network" not in {item.slug for item in lowered(kind, "us-east1-c", Market.SPOT)[1]}
 
 
 @pytest.mark.parametrize("wanted", ["projects/p/global/images/i", "projects/example.com:p/global/images/family/f-1"])

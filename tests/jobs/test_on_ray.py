@@ -185,9 +185,8 @@ def test_a_job_ray_was_not_given_is_not_followed_without_end(cluster: Cluster, f
     """Its files are on the nodes and its submission never came; then it comes, from a command that is seen to work."""
     request = cluster.request("echo up", ranks=(0,))
     jobs.prepare(cluster.nodes, cluster.provider, request, {})
-    for options in ({}, {"may_start": lambda: False}):
-        with pytest.raises(SkycError, match="not-submitted"):
-            follow(cluster, request.id, **options).result(60)
+    with pytest.raises(SkycError, match="not-submitted"):
+        follow(cluster, request.id, may_start=lambda: False).result(60)
     works = threading.Event()
     works.set()
     following = follow(cluster, request.id, may_start=works.is_set)

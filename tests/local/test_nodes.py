@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psutil
 import pytest
 from tests.lengths import takes_minutes
 
+from skyc.providers import doors
 from skyc.providers.local import cluster, lifecycle
 from skyc.providers.local.record import NodeRecord, Ports, load
 from skyc.providers.tfplugin.resource import UNKNOWN, ResourceError
@@ -53,13 +55,38 @@ def needs_replacement(world: World, state: dict[str, Any]) -> bool:
     return planned.values["health"] is UNKNOWN and "health" in planned.requires_replace
 
 
-def test_every_death_is_seen_and_repaired(world: World) -> None:
+@contextlib.contextmanager
+def starved(world: World, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeRecord]:
+    """A node whose agent does not get its turn, as when a job has taken the machine's memory."""
+    record = load(world.directory(name))
+    assert record is not None and record.ports is not None
+    (agent,) = (process for process in world.processes() if listens(process, record.ports.agent))
+    asked = doors.asked
+    with monkeypatch.context() as patch:
+        patch.setattr(doors, "asked", lambda *arguments, timeout=3.0, **more: asked(*arguments, timeout=0.3, **more))
+        agent.suspend()
+        try:
+            yield record
+        finally:
+            agent.resume()
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any(row.status == psutil.CONN_LISTEN and row.laddr.port == port for row in process.net_connections("tcp"))
+    return False
+
+
+def test_every_death_is_seen_and_repaired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Supervisor, raylet and GCS are killed in turn; each time the plan says replace, and a create under the old name works."""
     head = world.create("n0")
     worker = world.create("n1", head)
     assert world.read(head) == head and world.read(worker) == worker
     assert not needs_replacement(world, worker)
     assert head["dashboard_port"] and worker["dashboard_port"] is None
+    with starved(world, "n1", monkeypatch) as record:
+        assert cluster.health(record).startswith("unreachable: its agent is there")
+        assert world.read(worker) == worker, "a node that has no time to answer is taken from under its job"
 
     kill(world, "n1", "supervisor")
     dead = died(world, worker)

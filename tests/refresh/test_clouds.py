@@ -78,6 +78,15 @@ def test_google_machines_that_cannot_be_priced_keep_price_and_date(server: FakeS
     assert "tpu" in made.gaps[0]
 
 
+def test_google_zones_that_there_are_not_are_left_out(server: FakeServer, settings: Make) -> None:
+    """An older skyc knew one of them, and a refresh keeps what the part before has."""
+    clouds.gcp_billing(server)
+    places = (("us-central1", "us-central1-a"), ("us-central1", "us-central1-d"))
+    made = gcp(google(server, settings), part("gcp", [N2], [offer(N2, region, zone, "7") for region, zone in places]))
+    assert [row.zone for row in made.offers] == ["us-central1-a"]
+    assert made.zones["us-east1"] == ("us-east1-b", "us-east1-c", "us-east1-d") and made.zone_needed
+
+
 def test_google_pages_without_end_are_noticed(server: FakeServer, settings: Make) -> None:
     server.get(clouds.GCP_PATH, lambda _: {"skus": [], "nextPageToken": "again"})
     with pytest.raises(BadAnswer, match="no end"):
@@ -196,7 +205,8 @@ def test_azure_subscriptions_tell_new_types(server: FakeServer, settings: Make) 
         ],
     )
     login = {
-        f"AZURE_{name}": value for name, value in (("TENANT_ID", "tenant-1"), ("CLIENT_ID", "c"), ("CLIENT_SECRET", "s-3"))
+        f"AZURE_{name}": value
+        for name, value in (("TENANT_ID", "tenant-1"), ("CLIENT_ID", "c"), ("CLIENT_SECRET", "password-of-azure"))
     }
     urls = dict.fromkeys(("SKYC_AZURE_PRICES_URL", "SKYC_AZURE_MANAGEMENT_URL", "SKYC_AZURE_LOGIN_URL"), server.url)
     made = azure(settings(AZURE_SUBSCRIPTION_ID="sub-1", **login, **urls), AZURE)
@@ -211,7 +221,7 @@ def test_azure_subscriptions_tell_new_types(server: FakeServer, settings: Make) 
     server.faults.append(("/tenant-1", Reply(status=401)))
     refused = azure(settings(AZURE_SUBSCRIPTION_ID="sub-1", **login, **urls), AZURE)
     assert refused.failures[0].where == "Azure machine types"
-    assert "s-3" not in repr(refused)
+    assert "password-of-azure" not in repr(refused)
     assert found(refused.offers, "Standard_D2s_v5", "eastus").as_of == TODAY
 
 

@@ -78,7 +78,9 @@ def test_it_gives_up_and_says_how_often_it_tried(http: Http, server: FakeServer)
 
 
 def test_an_unreachable_server_is_given_up_sooner(http: Http) -> None:
-    with pytest.raises(SourceFailure, match=r"127\.0\.0\.1 cannot be reached \(3 attempts\)"):
+    with pytest.raises(
+        SourceFailure, match=r"127\.0\.0\.1:9 cannot be reached: nothing takes connections there \(3 attempts\)"
+    ):
         http.json(Request(url="http://127.0.0.1:9/x"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from skyc.compiler.diagnostics import Severity
@@ -53,12 +53,52 @@ def test_a_name_is_short_and_two_are_never_cut_to_one(one: str, other: str, limi
     assert first != second or len(plain) == 1 or one == other
 
 
-def test_tags_name_deployment_site_and_plan() -> None:
-    context = LowerContext(
-        deployment=DeploymentId("d"), site=SiteId("t.x"), home="/h", runtime=NodeRuntime(python="3.11"), plan="abc"
+def at(deployment: str, site: str) -> LowerContext:
+    return LowerContext(
+        deployment=DeploymentId(deployment), site=SiteId(site), home="/h", runtime=NodeRuntime(python="3.11"), plan="abc"
     )
-    assert names.tags(context, "n") == {"Name": "n", "skyc-deployment": "d", "skyc-site": "t.x", "skyc-plan": "abc"}
-    assert "skyc-plan" not in names.tags(replace(context, plan=""), "n")
+
+
+WORDS = some.text("abyz019-", max_size=60).map(lambda text: f"a{text}z")
+ROLES = some.one_of(some.just(()), some.tuples(WORDS), some.tuples(WORDS, some.integers(0, 9999).map(str)))
+
+
+@given(
+    WORDS, WORDS, some.booleans(), some.lists(ROLES, min_size=2, max_size=5, unique_by="-".join), some.sampled_from([63, 90])
+)
+def test_what_tells_a_sites_resources_apart_is_in_their_names(
+    deployment: str, task: str, alike: bool, roles: list[tuple[str, ...]], limit: int
+) -> None:
+    context = at(deployment, f"{deployment if alike else task}.gcp-us-central1")
+    made = [names.site_name(context, limit, *role) for role in roles]
+    assert len(set(made)) == len(made), "no two resources have one name"
+    for name, role in zip(made, roles, strict=True):
+        assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) and len(name) <= limit, "every cloud takes it"
+        assert name == names.site_name(context, limit, *role)
+        whole = "-".join(("skyc", context.deployment, context.site.replace(".", "-"), *role))
+        assert name == whole or len(whole) > limit, "what fits stays as it is"
+        assert name.endswith("-".join(role)[-limit // 3 :].strip("-")), "the rank, at least, is seen"
+
+
+@settings(max_examples=50)
+@given(WORDS, WORDS, WORDS, WORDS)
+def test_sites_that_differ_have_names_that_differ(one: str, other: str, task: str, role: str) -> None:
+    first, second = (names.site_name(at(name, f"{task}.x"), 63, role) for name in (one, other))
+    assert (first == second) is (one == other)
+
+
+def test_a_deployment_is_not_said_twice_where_there_is_no_room() -> None:
+    context = at("gcp-n2-spot-compact", "gcp-n2-spot-compact.gcp-us-central1")
+    assert [names.site_name(context, 63, *what) for what in ((), ("ssh",), ("main-7",))] == [
+        "skyc-gcp-n2-spot-compact-gcp-n2-spot-compact-gcp-us-central1",
+        "skyc-gcp-n2-spot-compact-gcp-us-central1-6d829b20-ssh",
+        "skyc-gcp-n2-spot-compact-gcp-us-central1-6d829b20-main-7",
+    ]
+
+
+def test_tags_name_deployment_site_and_plan() -> None:
+    assert names.tags(at("d", "t.x"), "n") == {"Name": "n", "skyc-deployment": "d", "skyc-site": "t.x", "skyc-plan": "abc"}
+    assert "skyc-plan" not in names.tags(replace(at("d", "t.x"), plan=""), "n")
 
 
 def test_a_description_names_its_deployment_and_no_other() -> None:

@@ -12,7 +12,7 @@ import pytest
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import DeploymentId
 from skyc.providers.base import Access
-from skyc.runtime.access import access_of, ssh_ranges, storage_accounts
+from skyc.runtime.access import access_of, bucket_keys, ssh_ranges, storage_accounts
 
 DEMO = DeploymentId("demo")
 
@@ -74,3 +74,14 @@ def test_a_key_that_was_damaged_is_not_replaced(tmp_path: Path) -> None:
         access_of(tmp_path, DEMO)
     assert caught.value.diagnostics[0].slug == "bad-ssh-key"
     assert path.read_text() == "nothing"
+
+
+def test_keys_of_buckets_are_read_one_or_several(tmp_path: Path) -> None:
+    assert dict(bucket_keys(tmp_path)) == {}
+    (tmp_path / "config.yaml").write_text("access: {bucket_keys: {data: k1, out: [k2, k3]}}\n")
+    assert dict(access_of(tmp_path, DEMO).bucket_keys) == {"data": ("k1",), "out": ("k2", "k3")}
+    for wrong in ("[k1]", "{data: []}", "{data: 3}", "{data: {k1: k2}}", "{3: k1}"):
+        (tmp_path / "config.yaml").write_text(f"access: {{bucket_keys: {wrong}}}\n")
+        with pytest.raises(SkycError) as caught:
+            bucket_keys(tmp_path)
+        assert caught.value.diagnostics[0].slug == "bad-config", wrong

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.compiler.test_addresses import PROVIDERS, placed
-from tests.runtime.test_standing import DIGITS, job, on_head, session, slugs
+from tests.compiler.test_addresses import PROVIDERS, compiled, everywhere, placed
+from tests.runtime.test_standing import DIGITS, SITE, job, on_head, session, slugs
 
 from skyc.compiler.diagnostics import SkycError
-from skyc.providers.base import HEALTHY, Capability, Node
+from skyc.compiler.ir import Addresses, SiteId
+from skyc.providers.base import HEALTHY, Capability, NetworkChoice, Node
 from skyc.providers.local.client import LocalProvider
+from skyc.runtime.clusters import clusters
+from skyc.runtime.records import SiteRecord
 from skyc.runtime.session import Session
+from skyc.runtime.sites import site_directory
 from skyc.runtime.stopping import start, still_paid, stop
 
 __all__ = ["session"]
@@ -78,6 +86,34 @@ def test_what_stays_paid_is_said(session: Session, tmp_path: Path, cloud: str, p
     assert made.placement is not None
     assert still_paid(session, DIGITS) == ()
     session.store.save_placement(DIGITS, made.placement)
-    session.__dict__["providers"] = PROVIDERS
+    session.__dict__["providers"] = {**PROVIDERS, "local": Stoppable()}
     found = {one.kind: one.hourly for one in still_paid(session, DIGITS)}
     assert {kind: None if hourly is None else str(round(hourly, 4).normalize()) for kind, hourly in found.items()} == paid
+
+
+def test_addresses_that_stay_where_most_are_lost_are_counted(session: Session, tmp_path: Path) -> None:
+    """At AWS machines with several network cards have addresses of their own, which the state still shows when they are stopped."""
+    text = "name: train\nresources: {infra: aws/us-east-1, instance_type: p4d.24xlarge, network_tier: best}\nnum_nodes: 2\nrun: x\n"
+    made = compiled(text, tmp_path, everywhere("aws", NetworkChoice(public=Addresses.ALL))).placement
+    assert made is not None
+    session.store.save_placement(DIGITS, made)
+    session.__dict__["providers"] = {**PROVIDERS, "local": Stoppable()}
+    site = SiteId("train.aws-us-east-1")
+    folder = site_directory(session.home, DIGITS, site)
+    folder.mkdir(parents=True)
+    session.store.save_site(SiteRecord(deployment=DIGITS, site=site, provider="aws", directory=str(folder), graph_digest="g"))
+    for addresses, hourly in ((("", ""), None), (("203.0.113.7", ""), "0.005"), (("203.0.113.7", "203.0.113.8"), "0.01")):
+        rows = [{**row_of(session), "rank": rank, "address": address} for rank, address in enumerate(addresses)]
+        outputs = {"nodes": {"value": rows, "type": "dynamic"}}
+        (folder / "terraform.tfstate").write_text(json.dumps({"version": 4, "lineage": "l", "serial": 1, "outputs": outputs}))
+        found = {one.kind: one.hourly for one in still_paid(session, DIGITS)}
+        assert found.get("address") == (None if hourly is None else Decimal(hourly)), addresses
+
+
+def row_of(session: Session) -> dict[str, Any]:
+    """A node's row, as a state has it."""
+    (cluster,) = [cluster for cluster in clusters(session, DIGITS) if cluster.site == SITE]
+    row = {
+        name: value for name, value in dataclasses.asdict(cluster.nodes[0]).items() if name not in ("login", "via", "health")
+    }
+    return {**row, "accelerators": {}}

@@ -9,7 +9,7 @@ import pytest
 
 from skyc.compiler.diagnostics import SkycError
 from skyc.runtime.storage import remote, s3
-from skyc.runtime.storage.base import Changed, Store, StoreError, StoreFault, open_store
+from skyc.runtime.storage.base import Changed, Machine, Store, StoreError, StoreFault, open_store
 from skyc.runtime.storage.conformance import ConditionalConformance, StoreConformance
 from skyc.runtime.storage.s3 import S3Store
 from tests.storage.moto_s3 import moto_s3, shares_moto
@@ -135,3 +135,12 @@ def test_a_large_file_goes_in_parts(store: Store, tmp_path: Any, monkeypatch: py
     store.put_file("big", source)
     store.get_file("big", target)
     assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_key_that_may_not_be_used_is_told_from_a_bucket_that_may_not() -> None:
+    message = "User: arn:aws:sts::1:assumed-role/r/i is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:…"
+    for text, said in ((message, "KMS key"), ("Access Denied", "refused (AccessDenied)")):
+        answer = {"Error": {"Code": "AccessDenied", "Message": text}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        failure = S3Store("sealed", machine=Machine())._refusal(answer, "k")
+        assert isinstance(failure, StoreError) and failure.kind is StoreFault.DENIED
+        assert said in failure.message and "arn:aws" not in failure.message

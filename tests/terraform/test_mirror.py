@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.docs.blocks import blocks
 
 from skyc.compiler.terraform import Engine
 
@@ -28,13 +29,10 @@ def in_shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.terraform
 def test_terraform_alone_plans_compiled_code(any_engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "task.yaml").write_text(TASK)
-    terraform = shlex.join(any_engine.argv)
-    done = in_shell(
-        f'made=$({SKYC} mirror "./mirror of mine"); eval "$made"\n'
-        f"{SKYC} plan task.yaml --emit synth | grep -v '^# ' > cdk.tf.json\n"
-        f"{terraform} init -no-color > init.log\n{terraform} plan -no-color\n",
-        tmp_path,
-    )
+    # The page's own lines, with this skyc and this Terraform.
+    (example,) = [block.text for block in blocks() if block.page.name == "terraform.md" and "--emit synth" in block.text]
+    words = f'skyc() {{ {SKYC} "$@"; }}\nterraform() {{ {shlex.join(any_engine.argv)} "$@" -no-color; }}\n'
+    done = in_shell(words + example.replace("./mirror", "'./mirror of mine'"), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# skyc_node.main-0 will be created" in done.stdout
     assert "Plan: 1 to add, 0 to change, 0 to destroy." in done.stdout
