@@ -13,12 +13,14 @@ from ..providers.base import Capability, ZoneNames
 from .conflict import Conflict, conflict
 from .diagnostics import Diagnostic, SourceMap, error
 from .ir import (
+    NO_IMAGES,
     Candidate,
     CandidateList,
     CandidateReport,
     CandidateSet,
     Catalog,
     FrozenMap,
+    ImagePlaces,
     Market,
     NodeGroup,
     Options,
@@ -49,17 +51,19 @@ def candidates(
     sources: SourceMap,
     capabilities: Mapping[str, frozenset[Capability]] | None = None,
     restrictions: Mapping[TaskId, Restriction] | None = None,
+    images: ImagePlaces = NO_IMAGES,
     zone_names: Mapping[str, ZoneNames] | None = None,
 ) -> tuple[CandidateSet, tuple[Diagnostic, ...]]:
     """All candidates of all groups. A group without any is an error that names what stands in the way.
 
     capabilities: what each provider can do; one that is not listed can do everything. restrictions: what a policy leaves of the offers,
-    per task. zone_names: how providers call their zones, for what is said of a name that nothing has.
+    per task. images: where machines can start from the images that requests name (`images.image_places`). zone_names: how providers call
+    their zones, for what is said of a name that nothing has.
     """
     can = capabilities or {}
     barred = {name: restriction for name, restriction in (restrictions or {}).items() if restriction.bars}
     known: dict[tuple[ResourceRequest, Size, Restriction], Match] = {}
-    shelves = Shelves(catalog)
+    shelves = Shelves(catalog, images)
     options: list[Options] = []
     rejections: list[Rejection] = []
     diagnostics: list[Diagnostic] = []
@@ -79,10 +83,14 @@ def candidates(
             rejections += counted
             if not len(options[-1]):
                 diagnostics += unknown_names(group, catalog, zone_names or {}, sources) or (
-                    _nothing_fits(group, counted, catalog, size, can, sources, restriction),
+                    _nothing_fits(group, counted, catalog, size, can, sources, restriction, images),
                 )
     found = CandidateSet(
-        catalog=catalog, options=tuple(options), rejections=tuple(rejections), restrictions=FrozenMap(barred.items())
+        catalog=catalog,
+        options=tuple(options),
+        rejections=tuple(rejections),
+        restrictions=FrozenMap(barred.items()),
+        images=images,
     )
     return found, tuple(diagnostics)
 
@@ -144,9 +152,10 @@ def _nothing_fits(
     capabilities: Mapping[str, frozenset[Capability]],
     sources: SourceMap,
     restriction: Restriction,
+    images: ImagePlaces,
 ) -> Diagnostic:
     """The error for a group without candidates: every reason, what contradicts, and the one change that would help most."""
-    found = [conflict(request, catalog, size, capabilities, restriction) for request in group.requests]
+    found = [conflict(request, catalog, size, capabilities, restriction, images) for request in group.requests]
     gaps = tuple(dict.fromkeys(thin(group, catalog)))
     lines = [gap.why for gap in gaps]
     lines += [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
