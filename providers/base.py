@@ -130,6 +130,23 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneNames:
+    """How a target calls its zones: tells a name that cannot be one from a zone that the catalog does not know yet.
+
+    Both patterns are regular expressions with `{region}` for the region's name.
+    """
+
+    form: str
+    """What a zone's name looks like."""
+    words: str
+    """The same in a sentence, with `{region}`."""
+    show: str
+    """The command that lists a region's zones, with `{region}`."""
+    of_account: str | None = None
+    """Names of the target's own for zones that skyc does not take: they mean other places in other accounts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingNetwork:
     """A network of the user's in one region, to put machines into. Nothing in it is made or changed but a firewall of our own."""
 
@@ -357,6 +374,10 @@ class Provider(Protocol):
     def opens(self) -> frozenset[str]:
         """URI schemes of the places that a job's nodes there read and write, with an identity of the machine's own where a place asks who
         it is: `s3`. With `file`, a `file://` URI names a directory that every node of a site can reach."""
+
+    @property
+    def zone_names(self) -> ZoneNames | None:
+        """How its zones are called; None where only its catalog knows."""
 
     def catalog(self, *, home: Path) -> CatalogPart:
         """What it offers and what it charges. For an owned machine the facts are read from it; for a cloud, from a file that

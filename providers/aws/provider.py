@@ -19,7 +19,7 @@ from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .errors import WORDS
-from .facts import OPENS, PROVIDER
+from .facts import OPENS, PROVIDER, ZONE_NAMES
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _MADE_IN = re.compile(rb'"arn:aws[a-z-]*:ec2:[a-z0-9-]+:([0-9]{12}):(?:instance|
 class AwsProvider(RentedProvider):
     name = PROVIDER
     opens = OPENS
+    zone_names = ZONE_NAMES
     words = WORDS
 
     @property

@@ -18,7 +18,7 @@ from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from .errors import WORDS
-from .facts import OPENS, PROVIDER
+from .facts import OPENS, PROVIDER, ZONE_NAMES
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _MADE_IN = re.compile(r"/subscriptions/([0-9a-f-]{36})/resourceGroups/skyc", re.
 class AzureProvider(RentedProvider):
     name = PROVIDER
     opens = OPENS
+    zone_names = ZONE_NAMES
     words = WORDS
 
     @property

@@ -18,7 +18,7 @@ from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from .errors import WORDS
-from .facts import OPENS, PROVIDER
+from .facts import OPENS, PROVIDER, ZONE_NAMES
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ CONFLICT = 409
 class GcpProvider(RentedProvider):
     name = PROVIDER
     opens = OPENS
+    zone_names = ZONE_NAMES
     words = WORDS
 
     @property

@@ -40,6 +40,7 @@ class LocalProvider(Bucketless):
 
     name = catalog.PROVIDER
     opens = frozenset({"file"})
+    zone_names = None
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -44,7 +44,7 @@ from skyc.compiler.ir.catalog import CatalogPart, PriceStep, Rates, StorageRate,
 from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
-from skyc.compiler.pipeline import capabilities_of
+from skyc.compiler.pipeline import capabilities_of, zone_names_of
 from skyc.compiler.printer import print_ir
 from skyc.compiler.report import Report, build, comment, compose, environment_of, render_json, render_text
 from skyc.compiler.resolve import EnvOverrides, resolve
@@ -251,7 +251,8 @@ def _found(source: SourceFile) -> tuple[TaskGraph, CandidateSet]:
     graph, sources = _graph(source)
     catalog = MACHINES[setting(source.text, "machine", "eight")]
     images, about = image_places(graph, catalog, PROVIDERS, sources)
-    found, said = candidates(graph, catalog, sources, capabilities_of(PROVIDERS), images=images)
+    names = zone_names_of(PROVIDERS)
+    found, said = candidates(graph, catalog, sources, capabilities_of(PROVIDERS), images=images, zone_names=names)
     _checked((*about, *said), source)
     return graph, found
 
