@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from ..providers.base import Capability
+from ..providers.base import Capability, ZoneNames
 from .conflict import Conflict, conflict
 from .diagnostics import Diagnostic, SourceMap, error
 from .ir import (
+    NO_IMAGES,
     Candidate,
     CandidateList,
     CandidateReport,
     CandidateSet,
     Catalog,
     FrozenMap,
+    ImagePlaces,
     Market,
     NodeGroup,
     Options,
@@ -30,13 +32,13 @@ from .ir import (
     TaskId,
     decimal_text,
 )
-from .ir.accelerators import asked, canonical, close
 from .ir.catalog import UNKNOWN
 from .ir.restriction import UNRESTRICTED, Restriction
 from .match import Filter, Match, Size, match, requirement_field
 from .node_shape import node_shape
 from .sentences import sentence
 from .shelves import Shelves
+from .unknown import thin, unknown_names
 from .zones import allowed_zones
 
 LISTED = 20
@@ -49,16 +51,19 @@ def candidates(
     sources: SourceMap,
     capabilities: Mapping[str, frozenset[Capability]] | None = None,
     restrictions: Mapping[TaskId, Restriction] | None = None,
+    images: ImagePlaces = NO_IMAGES,
+    zone_names: Mapping[str, ZoneNames] | None = None,
 ) -> tuple[CandidateSet, tuple[Diagnostic, ...]]:
     """All candidates of all groups. A group without any is an error that names what stands in the way.
 
     capabilities: what each provider can do; one that is not listed can do everything. restrictions: what a policy leaves of the offers,
-    per task.
+    per task. images: where machines can start from the images that requests name (`images.image_places`). zone_names: how providers call
+    their zones, for what is said of a name that nothing has.
     """
     can = capabilities or {}
     barred = {name: restriction for name, restriction in (restrictions or {}).items() if restriction.bars}
     known: dict[tuple[ResourceRequest, Size, Restriction], Match] = {}
-    shelves = Shelves(catalog)
+    shelves = Shelves(catalog, images)
     options: list[Options] = []
     rejections: list[Rejection] = []
     diagnostics: list[Diagnostic] = []
@@ -77,9 +82,15 @@ def candidates(
             counted = _rejections(task, group, matches, catalog, size, restriction)
             rejections += counted
             if not len(options[-1]):
-                diagnostics.append(_nothing_fits(group, counted, catalog, size, can, sources, restriction))
+                diagnostics += unknown_names(group, catalog, zone_names or {}, sources) or (
+                    _nothing_fits(group, counted, catalog, size, can, sources, restriction, images),
+                )
     found = CandidateSet(
-        catalog=catalog, options=tuple(options), rejections=tuple(rejections), restrictions=FrozenMap(barred.items())
+        catalog=catalog,
+        options=tuple(options),
+        rejections=tuple(rejections),
+        restrictions=FrozenMap(barred.items()),
+        images=images,
     )
     return found, tuple(diagnostics)
 
@@ -141,13 +152,13 @@ def _nothing_fits(
     capabilities: Mapping[str, frozenset[Capability]],
     sources: SourceMap,
     restriction: Restriction,
+    images: ImagePlaces,
 ) -> Diagnostic:
     """The error for a group without candidates: every reason, what contradicts, and the one change that would help most."""
-    misspelt = _misspelt(group, catalog, sources)
-    if misspelt is not None:
-        return misspelt
-    found = [conflict(request, catalog, size, capabilities, restriction) for request in group.requests]
-    lines = [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
+    found = [conflict(request, catalog, size, capabilities, restriction, images) for request in group.requests]
+    gaps = tuple(dict.fromkeys(thin(group, catalog)))
+    lines = [gap.why for gap in gaps]
+    lines += [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
     lines += [
         _contradiction(request, item) for request, item in zip(group.requests, found, strict=True) if len(item.smallest) > 1
     ]
@@ -175,6 +186,7 @@ def _nothing_fits(
         "\n".join(lines) or "No target offers any machine. Run `skyc check` to see which targets work.",
         span=sources.find(place),
         hint=hint,
+        commands=[command for gap in gaps for command in gap.commands],
     )
 
 
@@ -187,24 +199,6 @@ def _denied(request: ResourceRequest, why: str, barred: int, lines: list[str], s
         span=sources.find(request.origin.child("infra")),
         hint="ask for what the rule allows, or ask who keeps the policy",
     )
-
-
-def _misspelt(group: NodeGroup, catalog: Catalog, sources: SourceMap) -> Diagnostic | None:
-    """The error for an accelerator that nothing has under any spelling."""
-    sold = {name for part in catalog.parts for name in part.offers.types.accelerators}
-    for request in group.requests:
-        for wanted in request.accelerators or ():
-            name, _ = asked(wanted.name, wanted.count)
-            if canonical(name) is None and name not in sold:
-                near = close(name)
-                return error(
-                    "unknown-accelerator",
-                    "An accelerator is not known",
-                    f"No target has an accelerator called `{wanted.name}`.",
-                    span=sources.find(request.origin.child("accelerators")),
-                    hint=f"did you mean `{near}`?" if near else "`skyc offers` lists what there is",
-                )
-    return None
 
 
 def _contradiction(request: ResourceRequest, found: Conflict) -> str:

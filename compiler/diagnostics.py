@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from .ir import JsonObject, SpecPath
+from .ir.written import written
 
 
 class Severity(enum.IntEnum):
@@ -89,12 +90,14 @@ def _without_secrets(lines: list[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class SourceMap:
-    """From spec path to span. A path that has no span of its own is shown at its nearest parent."""
+    """From spec path to span. A field that nobody wrote is shown at what brought it; any other path without a span of its own at its
+    nearest parent."""
 
     source: SourceFile
     spans: dict[SpecPath, Span] = field(default_factory=dict)
 
     def find(self, path: SpecPath) -> Span | None:
+        path = written(path, self.spans) or path
         while True:
             span = self.spans.get(path)
             if span is not None or not path.steps:
@@ -179,10 +182,14 @@ def warning(
 
 
 def located(diagnostic: Diagnostic, sources: SourceMap) -> Diagnostic:
-    """The diagnostic at its subject's place in the file."""
-    if diagnostic.subject is None:
+    """The diagnostic at its subject's place in the file, and naming the field that stands there."""
+    subject = diagnostic.subject
+    if subject is None:
         return diagnostic
-    return replace(diagnostic, span=diagnostic.span or sources.find(diagnostic.subject), subject=None)
+    # Whoever said it sees no file, and names fields of the request: `market` where the file says `use_spot`.
+    named = written(subject, sources.spans) or subject
+    detail = diagnostic.detail.replace(f"`{subject}`", f"`{named}`")
+    return replace(diagnostic, detail=detail, span=diagnostic.span or sources.find(subject), subject=None)
 
 
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:

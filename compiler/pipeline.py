@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider, usual_addresses
+from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider, ZoneNames, usual_addresses
 from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
 from .closed import closed_regions, passed_over
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
+from .images import image_places
 from .ir import (
     Addresses,
     CandidateReport,
@@ -238,16 +239,23 @@ def _candidates(state: Compilation) -> Compilation:
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
-    found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers), restrictions)
+    places, about = image_places(state.graph, catalog, providers, state.sources)
+    able, names = capabilities_of(providers), zone_names_of(providers)
+    found, more = candidates(state.bound or state.graph, catalog, state.sources, able, restrictions, places, names)
     images = {f"{part.provider}/{place}": image for part in parts for place, image in part.images.items()}
     return dataclasses.replace(
-        state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *more)
+        state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *about, *more)
     )
 
 
 def capabilities_of(providers: Mapping[str, Provider]) -> dict[str, frozenset[Capability]]:
     """What each provider can do. One that is only priced yet is left out: what its machines can do is not asked of skyc."""
     return {name: p.capabilities for name, p in providers.items() if Capability.LOWER in p.capabilities}
+
+
+def zone_names_of(providers: Mapping[str, Provider]) -> dict[str, ZoneNames]:
+    """How each provider calls its zones, of those that know it apart from their catalog."""
+    return {name: said for name, p in providers.items() if (said := p.zone_names) is not None}
 
 
 def _optimize(state: Compilation) -> Compilation:
@@ -334,6 +342,9 @@ def _lower(state: Compilation) -> Compilation:
         placement, notes = makeable(state.graph, state.placement, how, buckets=buckets, known=state.options.tried)
         notes += tuple(unknown_zones(state.graph, placement, state.candidates.catalog, state.sources))
     graphs, said = lower(state.graph, placement, how, buckets=buckets)
+    if has_errors(said):
+        # Fallbacks of what cannot be made are mostly left out for the same reason, and count again when that is mended.
+        notes = ()
     unopened = not_openable(state.graph, placement, buckets, state.options.providers, state.sources)
     diagnostics = (*state.diagnostics, *notes, *said, *unopened)
     return dataclasses.replace(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..providers.base import Capability
 from .buckets import Bucket
 from .candidates import candidate
-from .diagnostics import Diagnostic, Severity
+from .diagnostics import Diagnostic, Severity, SourceMap, located
 from .envelope import FEW
 from .ir import (
     CandidateSet,
@@ -98,7 +98,7 @@ class Narrowing:
 
     def notes(self, plan: PlacementPlan) -> tuple[Diagnostic, ...]:
         """What would have been better and cannot be made; nothing of nothing."""
-        return _passed_over(self.met, plan) if self.found is not None else ()
+        return _passed_over(self.met, plan, self.how.sources) if self.found is not None else ()
 
 
 _NO_DATA: dict[str, Any] = {"file_mounts": (), "storages": (), "inputs": (), "outputs": (), "checkpoint": None}
@@ -169,11 +169,15 @@ def _without(
     return dataclasses.replace(found, options=tuple(options), rejections=tuple(rejections), refusals=tuple(refusals))
 
 
-def _passed_over(wrong: Sequence[Refused], plan: PlacementPlan) -> tuple[Diagnostic, ...]:
+def _passed_over(wrong: Sequence[Refused], plan: PlacementPlan, sources: SourceMap) -> tuple[Diagnostic, ...]:
     first = list({one.index: one for one in reversed(wrong)}.values())[::-1]
     if not first:
         return ()
-    shown = [f"{said_of(one.item)}: {one.why.detail}\nTaken is {said_of(plan.placements[one.index])}." for one in first[:SHOWN]]
+    why = [located(one.why, sources) for one in first]
+    shown = [
+        f"{said_of(one.item)}: {known.detail}\nTaken is {said_of(plan.placements[one.index])}."
+        for one, known in zip(first[:SHOWN], why, strict=False)
+    ]
     more = [f"And {len(first) - SHOWN} more groups."] if len(first) > SHOWN else []
     note = Diagnostic(
         severity=Severity.NOTE,
@@ -181,8 +185,8 @@ def _passed_over(wrong: Sequence[Refused], plan: PlacementPlan) -> tuple[Diagnos
         slug="cannot-be-made",
         summary="A better place cannot be made as the task is written",
         detail="\n".join((*shown, *more)),
-        subject=first[0].why.subject,
-        hint=first[0].why.hint,
+        span=why[0].span,
+        hint=why[0].hint,
     )
     return (note,)
 

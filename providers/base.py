@@ -74,6 +74,35 @@ class Capability(enum.Enum):
     """Its nodes are part of this machine and this home: from another one they can be neither reached nor removed."""
 
 
+CONTAINER = "docker:"
+"""How a container's image begins."""
+NO_CONTAINER = "A container image is not a machine image, and skyc runs jobs on the machine itself."
+
+
+class ImageExtent(enum.Enum):
+    """In which regions of its target an image exists."""
+
+    EVERYWHERE = "everywhere"
+    COPIED = "copied"
+    """In those it was copied to, which its name does not tell."""
+    ONE = "one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReach:
+    """What the name of a machine image tells of where machines can start from it."""
+
+    what: str
+    """What it is, for a sentence: `an AMI`."""
+    extent: ImageExtent
+    region: str | None = None
+    """Of an image in one region: which, where its name tells."""
+    note: str = ""
+    """What its name should tell and does not, as a sentence."""
+    instead: str = ""
+    """What names an image in every region of the target, where something does."""
+
+
 EVERY_ZONE = "*"
 """Among the subnets of an ExistingNetwork."""
 MARK_FILE = "mark"
@@ -98,6 +127,23 @@ class Access:
     bucket_keys: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """Bucket of the user's → the cloud's own ids of the keys its objects are encrypted with, for clouds where who reads must have a right
     on the key too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneNames:
+    """How a target calls its zones: tells a name that cannot be one from a zone that the catalog does not know yet.
+
+    Both patterns are regular expressions with `{region}` for the region's name.
+    """
+
+    form: str
+    """What a zone's name looks like."""
+    words: str
+    """The same in a sentence, with `{region}`."""
+    show: str
+    """The command that lists a region's zones, with `{region}`."""
+    of_account: str | None = None
+    """Names of the target's own for zones that skyc does not take: they mean other places in other accounts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +381,10 @@ class Provider(Protocol):
         """Whether an account has this region only where it asked for it, so that nothing is placed there unless it is said to have it.
         Pure; the regions of the catalog are all known."""
 
+    @property
+    def zone_names(self) -> ZoneNames | None:
+        """How its zones are called; None where only its catalog knows."""
+
     def catalog(self, *, home: Path) -> CatalogPart:
         """What it offers and what it charges. For an owned machine the facts are read from it; for a cloud, from a file that
         came with skyc or that a refresh wrote. Raises SkycError for one that cannot be used."""
@@ -346,6 +396,9 @@ class Provider(Protocol):
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         """Resources for one task's placements at this provider. Pure: same arguments, same graph. A diagnostic about a field has
         it as its `subject`."""
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        """Where machines can start from an image of the user's, told by its name alone; None for what names no image here. Pure."""
 
     def lower_storages(
         self, storages: tuple[Storage, ...], region: str, context: LowerContext

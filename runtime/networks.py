@@ -24,18 +24,21 @@ Ids are used as they are; nothing is looked up. A mistake has its line.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from ..compiler.diagnostics import SkycError, Span, error
+from ..compiler.diagnostics import Diagnostic, SkycError, Span, error
 from ..compiler.ir import Addresses, FrozenMap
+from ..compiler.ir.catalog import CatalogPart
 from ..compiler.parse import read_source
 from ..compiler.parse.nearest import nearest
 from ..compiler.parse.nodes import Mapping as MappingNode
 from ..compiler.parse.nodes import Node, Scalar, Sequence, compose
-from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider, usual_addresses
+from ..compiler.unknown import Unknown, unknown_region, unknown_zone, zones_of
+from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider, ZoneNames, usual_addresses
 from .access import CONFIG
 
 NAMES = ("network", "vnet", "vpc")
@@ -54,8 +57,8 @@ class _Entry:
 
 
 def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tuple[str, str], NetworkChoice]:
-    """(provider, region) → what is said of it, where that is not what holds anyway. Raises SkycError for what cannot be read, and for a
-    target or region that there is not."""
+    """(provider, region) → what is said of it, where that is not what holds anyway. Raises SkycError with every value that cannot be read,
+    and every target, region or zone that there is not."""
     path = home / CONFIG
     if not path.exists():
         return {}
@@ -67,57 +70,111 @@ def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tupl
     documents, _ = compose(source)
     top = next((node for node in documents or () if node is not None), None)
     found: dict[tuple[str, str], NetworkChoice] = {}
+    mistakes: list[Diagnostic] = []
     for key, value in top.entries if isinstance(top, MappingNode) else ():
         if key.text != "networks" or (isinstance(value, Scalar) and value.is_null):
             continue
-        for target in _entries(_Entry(name="networks", path="networks", span=key.span, node=value)):
-            regions = _regions(target, providers, home)
-            entries = _entries(target)
-            unsaid = usual_addresses(providers[target.name].capabilities)
-            usual = next(
-                (_addresses(entry, target.name, providers, made=True) for entry in entries if entry.name == PUBLIC), unsaid
-            )
-            chosen = {region: NetworkChoice(public=usual) for region in sorted(regions)}
-            for region in entries:
-                if region.name == PUBLIC:
-                    continue
-                if region.name not in regions:
-                    _refuse(region, f"`{target.name}` has no region of this name.", _meant(region.name, regions))
-                chosen[region.name] = _choice(region, target.name, providers, usual)
-            found |= {(target.name, name): choice for name, choice in chosen.items() if choice != NetworkChoice(public=unsaid)}
+        for entry in _entries(_Entry(name="networks", path="networks", span=key.span, node=value)):
+            with _kept(mistakes):
+                found |= _choices(entry, _target(entry, providers, home), providers, mistakes)
+    if mistakes:
+        raise SkycError(*dict.fromkeys(mistakes))
     return found
 
 
-def _regions(target: _Entry, providers: Mapping[str, Provider], home: Path) -> frozenset[str]:
-    """The regions of a target that puts machines into networks of the user's."""
+@contextmanager
+def _kept(mistakes: list[Diagnostic]) -> Iterator[None]:
+    """What is wrong with one entry does not keep the next one from being read."""
+    try:
+        yield
+    except SkycError as failure:
+        mistakes += failure.diagnostics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """One that puts machines into networks of the user's, and its part of the catalog, which knows regions and zones."""
+
+    provider: Provider
+    part: CatalogPart
+
+    @property
+    def zone_names(self) -> dict[str, ZoneNames]:
+        said = self.provider.zone_names
+        return {} if said is None else {self.provider.name: said}
+
+    def such_as(self, region: str) -> str:
+        """A zone of the region, for a hint; nothing where the catalog knows none."""
+        known, _ = zones_of(self.part, region)
+        return f", such as `{known[0]}`" if known else ""
+
+
+def _target(entry: _Entry, providers: Mapping[str, Provider], home: Path) -> _Target:
     able = sorted(name for name, provider in providers.items() if Capability.OWN_NETWORK in provider.capabilities)
-    if target.name not in able:
+    if entry.name not in able:
         who = ", ".join(f"`{name}`" for name in able) or "no target"
-        _refuse(target, f"No machines are put into networks of yours there; {who} can.", _meant(target.name, able))
-    return frozenset(place.region for place in providers[target.name].catalog(home=home).offers.places)
+        _refuse(entry, f"No machines are put into networks of yours there; {who} can.", _meant(entry.name, able))
+    return _Target(provider=providers[entry.name], part=providers[entry.name].catalog(home=home))
 
 
-def _choice(region: _Entry, target: str, providers: Mapping[str, Provider], usual: Addresses) -> NetworkChoice:
+def _choices(
+    above: _Entry, target: _Target, providers: Mapping[str, Provider], mistakes: list[Diagnostic]
+) -> dict[tuple[str, str], NetworkChoice]:
+    """What is said of a target's regions, where that is not what holds anyway."""
+    name, entries = above.name, _entries(above)
+    unsaid = usual = usual_addresses(target.provider.capabilities)
+    for entry in entries:
+        if entry.name == PUBLIC:
+            with _kept(mistakes):
+                usual = _addresses(entry, name, providers, made=True)
+    regions = sorted({place.region for place in target.part.offers.places})
+    chosen = {region: NetworkChoice(public=usual) for region in regions}
+    for entry in entries:
+        if entry.name == PUBLIC:
+            continue
+        with _kept(mistakes):
+            if entry.name not in chosen:
+                odd = unknown_region(entry.name, [target.part], target.zone_names)
+                _refuse_name(entry, odd or Unknown(why="The catalog knows no region there."))
+            chosen[entry.name] = _choice(entry, target, providers, usual, mistakes)
+    return {(name, region): choice for region, choice in chosen.items() if choice != NetworkChoice(public=unsaid)}
+
+
+def _choice(
+    region: _Entry, target: _Target, providers: Mapping[str, Provider], usual: Addresses, mistakes: list[Diagnostic]
+) -> NetworkChoice:
     """What a region's entry says. usual: what holds where it does not say which machines have an address."""
     fields = {entry.name: entry for entry in _entries(region)}
-    made = fields.keys() == {PUBLIC}
-    public = _addresses(fields[PUBLIC], target, providers, made=made) if PUBLIC in fields else usual
-    return NetworkChoice(existing=None if made else _network(region, fields), public=public)
+    made, public = fields.keys() == {PUBLIC}, usual
+    if PUBLIC in fields:
+        with _kept(mistakes):
+            public = _addresses(fields[PUBLIC], target.provider.name, providers, made=made)
+    return NetworkChoice(existing=None if made else _network(region, fields, target, mistakes), public=public)
 
 
-def _network(region: _Entry, fields: Mapping[str, _Entry]) -> ExistingNetwork:
+def _network(region: _Entry, fields: Mapping[str, _Entry], target: _Target, mistakes: list[Diagnostic]) -> ExistingNetwork:
+    before = len(mistakes)
     for name, entry in fields.items():
         if name not in FIELDS:
-            _refuse(entry, f"`{name}` is no field of a network.", _meant(name, FIELDS))
+            with _kept(mistakes):
+                _refuse(entry, f"`{name}` is no field of a network.", _meant(name, FIELDS))
     ids = [fields[name] for name in NAMES if name in fields]
     if len(ids) != 1:
         _refuse(region, "Exactly one of `vpc`, `vnet` and `network` names it.")
     if "subnet" in fields and "subnets" in fields:
         _refuse(fields["subnet"], "`subnet` serves every zone and `subnets` one each: only one of them can be said.")
     subnets = {EVERY_ZONE: _text(fields["subnet"])} if "subnet" in fields else {}
-    if "subnets" in fields:
-        subnets = {entry.name: _text(entry) for entry in _entries(fields["subnets"])}
-    if not subnets:
+    zones = _entries(fields["subnets"]) if "subnets" in fields else []
+    odd = {entry.name: unknown_zone(entry.name, region.name, [target.part], target.zone_names) for entry in zones}
+    # A zone that only the catalog does not know, beside one that it does, is one without machines: no reason to stop.
+    some = any(found is None for found in odd.values())
+    for entry in zones:
+        with _kept(mistakes):
+            found = odd[entry.name]
+            if found is not None and (found.certain or not some):
+                _refuse_name(entry, found, f"write the zone that the subnet lies in{target.such_as(region.name)}")
+            subnets[entry.name] = _text(entry)
+    if not subnets and len(mistakes) == before:
         _refuse(region, "It names no subnet.")
     return ExistingNetwork(
         id=_text(ids[0]),
@@ -177,7 +234,13 @@ def _meant(word: str, known: Collection[str]) -> str | None:
     return None if close is None else f"did you mean `{close}`?"
 
 
-def _refuse(entry: _Entry, why: str, hint: str | None = None) -> NoReturn:
+def _refuse_name(entry: _Entry, odd: Unknown, hint: str | None = None) -> NoReturn:
+    """hint: in place of one that is for a task."""
+    meant = odd.hint if odd.hint is not None and odd.hint.startswith("did you mean") else hint
+    _refuse(entry, odd.why, meant or "write the name of a region of that target", odd.commands)
+
+
+def _refuse(entry: _Entry, why: str, hint: str | None = None, commands: tuple[str, ...] = ()) -> NoReturn:
     raise SkycError(
         error(
             "bad-network",
@@ -185,5 +248,6 @@ def _refuse(entry: _Entry, why: str, hint: str | None = None) -> NoReturn:
             f"`{entry.path}` in config.yaml: {why}",
             span=entry.span,
             hint=hint or "write `networks: {aws: {us-east-1: {vpc: vpc-…, subnets: {use1-az1: subnet-…}}}}`",
+            commands=commands,
         )
     )

@@ -24,6 +24,7 @@ from ..providers.base import Access
 from .access import access_of, bucket_keys, mark_of, ssh_ranges, storage_accounts
 from .backend.opening import fetch_keys, look
 from .buckets import known_buckets
+from .configuration import all_mistakes
 from .images import read_images
 from .mirror import mirrored
 from .networks import read_networks
@@ -69,34 +70,35 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
     if source is None:
         raise SkycError(*said)
     session.step("compile", f"compiling {request.path}")
-    return compile_source(
-        source,
-        CompileOptions(
-            providers=session.providers,
-            home=session.home,
-            runtime=session.runtime,
-            overrides=EnvOverrides.of(
-                env=request.env,
-                secrets={name: secret.reveal() for name, secret in request.secrets.items()},
-                environ=session.environ,
+    with all_mistakes(session.home, session.providers):
+        return compile_source(
+            source,
+            CompileOptions(
+                providers=session.providers,
+                home=session.home,
+                runtime=session.runtime,
+                overrides=EnvOverrides.of(
+                    env=request.env,
+                    secrets={name: secret.reveal() for name, secret in request.secrets.items()},
+                    environ=session.environ,
+                ),
+                deployment=None if request.deployment is None else deployment_id(request.deployment),
+                objective=request.objective,
+                quotas=read_quotas(session.home),
+                regions=read_regions(session.home, session.providers),
+                access=_offline_access(session, request) if request.offline else partial(deployment_keys, session),
+                networks=read_networks(session.home, session.providers),
+                mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),
+                known=_no_buckets if request.offline and request.parts is not None else partial(known_buckets, session),
+                held=partial(_held, session),
+                parts=request.parts,
+                images=read_images(session.home),
+                policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
+                offline=request.offline,
+                versions=mirrored(session.environ),
             ),
-            deployment=None if request.deployment is None else deployment_id(request.deployment),
-            objective=request.objective,
-            quotas=read_quotas(session.home),
-            regions=read_regions(session.home, session.providers),
-            access=_offline_access(session, request) if request.offline else partial(deployment_keys, session),
-            networks=read_networks(session.home, session.providers),
-            mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),
-            known=_no_buckets if request.offline and request.parts is not None else partial(known_buckets, session),
-            held=partial(_held, session),
-            parts=request.parts,
-            images=read_images(session.home),
-            policies=policy_files(session.home, session.environ, request.policies, alone=request.policies_alone),
-            offline=request.offline,
-            versions=mirrored(session.environ),
-        ),
-        until=until,
-    )
+            until=until,
+        )
 
 
 def _offline_access(session: Session, request: Request) -> Callable[[DeploymentId], Access]:

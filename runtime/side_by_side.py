@@ -19,6 +19,8 @@ from ..compiler.terraform import Terraform
 
 AT_ONCE = 4
 """Each is Terraform with its providers: some hundred megabytes."""
+LONGEST_SLEEP = 0.5
+"""Seconds in which an interrupt may be overlooked."""
 T = TypeVar("T")
 
 
@@ -31,7 +33,7 @@ def side_by_side(work: Sequence[tuple[Terraform, Callable[[], T]]]) -> list[T]:
         try:
             for _, do in work:
                 futures.append(pool.submit(do))
-            wait(futures)
+            _wait(futures)
         except BaseException:
             _end(futures, [terraform for terraform, _ in work])
             raise
@@ -45,11 +47,18 @@ def _end(futures: Sequence[Future[T]], drivers: Sequence[Terraform]) -> None:
     for driver in drivers:
         driver.stop()
     try:
-        wait(futures)
+        _wait(futures)
     except BaseException:
         for driver in drivers:
             driver.stop(force=True)
         raise
+
+
+def _wait(futures: Sequence[Future[T]]) -> None:
+    """Until all are done. Looked up now and then: Python acts on a signal between two of its own steps, so one that comes right before the
+    thread lies down to wait would be acted on when it gets up, which is when a run has ended by itself."""
+    while wait(futures, timeout=LONGEST_SLEEP).not_done:
+        pass
 
 
 def _raise_all(failures: Sequence[BaseException]) -> None:

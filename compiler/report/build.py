@@ -55,7 +55,7 @@ def build(
         compared=bool(changes),
         unfinished=tuple(sorted(site.site for site in changes if site.errored)),
         incomplete=tuple(sorted(site.site for site in changes if not site.complete and not site.errored)),
-        costs=costs_of(placement, before, hours=hours, buckets=buckets),
+        costs=costs_of(placement, before, hours=hours, buckets=buckets, destroying=destroying),
         counts=counts_of(changes),
         cautions=cautions,
         proof=proof_line(placement, worst=False),

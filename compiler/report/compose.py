@@ -309,6 +309,8 @@ def _standing(report: Report) -> Iterator[Line]:
         yield (*plain("worst case, without spot: "), *strong(str(costs.worst)))
     if costs.hourly.known or not costs.hourly.whole:
         yield plain(f"up after the run, until it is destroyed: {costs.hourly.rate}/h ({costs.hourly.monthly} a month)")
+    if costs.ends is not None and (costs.ends.known or not costs.ends.whole):
+        yield plain(f"this ends {costs.ends.rate}/h ({costs.ends.monthly} a month), paid while all of it runs")
     if costs.keeps:
         yield plain(f"kept after a destroy: {costs.kept} a month")
 
@@ -405,7 +407,9 @@ def _why_here(report: Report, limits: Limits) -> Iterator[Block]:
     hidden = len(report.alternatives) - len(shown)
     blocks += _left_out([f"{hidden} more"] if hidden else [])
     left = report.rejections if limits.alternatives is None else ()
-    blocks += paragraph([plain(f"{plural(row.count, 'offer')} left out: {_lower(row.detail)}") for row in left])
+    # Tasks that ask for the same have the same reasons: once is enough.
+    words = dict.fromkeys(f"{plural(row.count, 'offer')} left out: {_lower(row.detail)}" for row in left)
+    blocks += paragraph([plain(text) for text in words])
     yield Fold(summary=f"Why here · the least {report.objective}", blocks=tuple(blocks))
 
 

@@ -16,7 +16,14 @@ THOUSANDTH = Decimal("0.001")
 _DATE = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
 
 
-def costs_of(plan: PlacementPlan | None, before: PlacementPlan | None, *, hours: Decimal, buckets: tuple[Bucket, ...]) -> Costs:
+def costs_of(
+    plan: PlacementPlan | None,
+    before: PlacementPlan | None,
+    *,
+    hours: Decimal,
+    buckets: tuple[Bucket, ...],
+    destroying: bool = False,
+) -> Costs:
     staying = [bucket for bucket in buckets if bucket.storage.persistent]
     kept = sum_of(bucket.monthly for bucket in staying)
     if plan is None:
@@ -32,16 +39,15 @@ def costs_of(plan: PlacementPlan | None, before: PlacementPlan | None, *, hours:
             assumed=False,
             rows=(),
             prices_of="",
+            ends=_hourly(before) if destroying and before is not None else None,
         )
     total = total_of(plan)
-    sides = [side(placed) for placed in plan.placements]
-    rates = [one.hourly for one in sides]
     assumed = any(name.endswith(".hours") for name in plan.notes)
     return Costs(
         total=total,
         before=None if before is None else total_of(before),
         worst=_worst(plan, total),
-        hourly=Sum(known=sum((rate.known for rate in rates), Decimal(0)), whole=all(rate.whole for rate in rates)),
+        hourly=_hourly(plan),
         kept=kept,
         keeps=bool(staying),
         # On the machines chosen: a task may have times of its own for each accelerator.
@@ -50,6 +56,11 @@ def costs_of(plan: PlacementPlan | None, before: PlacementPlan | None, *, hours:
         rows=tuple(_rows(plan)),
         prices_of=_dates(plan),
     )
+
+
+def _hourly(plan: PlacementPlan) -> Sum:
+    rates = [side(placed).hourly for placed in plan.placements]
+    return Sum(known=sum((rate.known for rate in rates), Decimal(0)), whole=all(rate.whole for rate in rates))
 
 
 def total_of(plan: PlacementPlan) -> Sum:

@@ -129,6 +129,8 @@ class Costs:
     rows: tuple[CostRow, ...]
     prices_of: str
     """Dates of the prices used, `2026-11-23` or `2024-07-01 to 2026-11-23`; empty where none has one."""
+    ends: Sum | None = None
+    """Of a destroy: what the deployment costs per hour while everything is up, as it was applied last; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

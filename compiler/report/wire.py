@@ -97,6 +97,7 @@ def _cost(costs: Costs) -> JsonObject:
         "per_run_before": None if costs.before is None else str(costs.before),
         "worst_case": str(costs.worst),
         "hourly": costs.hourly.rate,
+        "hourly_ending": None if costs.ends is None else costs.ends.rate,
         "kept_monthly": str(costs.kept),
         "hours": costs.hours + (" assumed" if costs.assumed else ""),
         "usd": {
@@ -105,6 +106,7 @@ def _cost(costs: Costs) -> JsonObject:
             "per_run_before": None if costs.before is None else _usd(costs.before),
             "worst_case": _usd(costs.worst),
             "hourly": _usd(costs.hourly),
+            "hourly_ending": None if costs.ends is None else _usd(costs.ends),
             "kept_monthly": _usd(costs.kept),
         },
         "lines": [

@@ -23,12 +23,21 @@ from ...compiler.ir.catalog import (
     StorageRate,
     TransferRule,
 )
+from ..base import ZoneNames
 from ..facts import Facts, Reading, Row, flat, machine_types, number, offers, span, steps
 from ..snapshot import build_part
 
 PROVIDER = "aws"
 OPENS = frozenset({"s3"})
 """Schemes of the stores that its machines open with their own identity (`storage.py`)."""
+ZONE_NAMES = ZoneNames(
+    form=r"[a-z]+[0-9]+(-[a-z]+[0-9]+)?-az[0-9]+",
+    words="AWS gives every account its own names for zones, so skyc takes zone ids, as `use1-az1`: they mean one place for everybody.",
+    show="aws ec2 describe-availability-zones --region {region} --query 'AvailabilityZones[].[ZoneName,ZoneId]' --output text",
+    of_account=r"{region}(-[a-z]+-[0-9]+)?[a-z]",
+)
+"""docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html, and for local zones (`usw2-lax1-az1`, `us-west-2-lax-1a`)
+docs.aws.amazon.com/local-zones/latest/ug/available-local-zones.html."""
 REFERENCE = "us-east-1"
 
 # moto gives 512 GiB for each of 16 devices, five times what they are sold with.

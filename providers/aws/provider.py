@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, DriftTable, FrozenMap, GroupPlacement, Rename, ResourceGraph, Storage, Task
-from ..base import Capability, CheckReport, LowerContext, OwnedResource
+from ..base import Capability, CheckReport, ImageReach, LowerContext, OwnedResource
 from ..drift import table_of
 from ..rented.accounts import asking, cannot_look, made_in, refuse_other, regions_of
 from ..rented.buckets import known_mark, not_empty
@@ -19,7 +19,7 @@ from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from ..retry import Schedule, SourceFailure
 from .errors import WORDS
-from .facts import OPENS, PROVIDER
+from .facts import OPENS, PROVIDER, ZONE_NAMES
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _MADE_IN = re.compile(rb'"arn:aws[a-z-]*:ec2:[a-z0-9-]+:([0-9]{12}):(?:instance|
 class AwsProvider(RentedProvider):
     name = PROVIDER
     opens = OPENS
+    zone_names = ZONE_NAMES
     words = WORDS
 
     @property
@@ -63,6 +64,11 @@ class AwsProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        from .images import reach_of
+
+        return reach_of(image)
 
     def lower_storages(
         self, storages: tuple[Storage, ...], region: str, context: LowerContext

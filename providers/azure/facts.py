@@ -23,6 +23,7 @@ from ...compiler.ir.catalog import (
     StorageRate,
     TransferRule,
 )
+from ..base import ZoneNames
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
 from .zones import ZONES
@@ -30,6 +31,13 @@ from .zones import ZONES
 PROVIDER = "azure"
 OPENS = frozenset({"az"})
 """Schemes of the stores that its machines open with their own identity (`storage.py`)."""
+ZONE_NAMES = ZoneNames(
+    form=r"{region}-[0-9]+",
+    words="skyc calls zones at Azure by region and number, as `{region}-1`.",
+    show="az vm list-skus --location {region} --zone --output table",
+)
+"""Azure has numbers alone, which mean other places in other subscriptions:
+learn.microsoft.com/azure/reliability/availability-zones-overview."""
 REFERENCE = "eastus"
 _READING = Reading(left_out=lambda row: row["accelerator"] != "" and row["accelerator_count"] == "")
 _REGIONS: FrozenMap[tuple[str, ...]] = FrozenMap(

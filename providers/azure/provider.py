@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, Storage, Task
-from ..base import Capability, LowerContext, OwnedResource
+from ..base import Capability, ImageReach, LowerContext, OwnedResource
 from ..drift import table_of
 from ..rented.accounts import asking, cannot_look, sites_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
 from .errors import WORDS
-from .facts import OPENS, PROVIDER
+from .facts import OPENS, PROVIDER, ZONE_NAMES
 from .moved import MOVED
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _MADE_IN = re.compile(r"/subscriptions/([0-9a-f-]{36})/resourceGroups/skyc", re.
 class AzureProvider(RentedProvider):
     name = PROVIDER
     opens = OPENS
+    zone_names = ZONE_NAMES
     words = WORDS
 
     @property
@@ -43,6 +44,11 @@ class AzureProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        from .images import reach_of
+
+        return reach_of(image)
 
     def lower_storages(
         self, storages: tuple[Storage, ...], region: str, context: LowerContext

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from ...compiler.ir import FrozenMap
 from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, GatewayRate, Rates, StorageRate, TransferRule
+from ..base import ZoneNames
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
 from .zones import ZONES, zones_of
@@ -22,6 +23,12 @@ from .zones import ZONES, zones_of
 PROVIDER = "gcp"
 OPENS = frozenset({"gs"})
 """Schemes of the stores that its machines open with their own identity (`storage.py`)."""
+ZONE_NAMES = ZoneNames(
+    form=r"{region}-[a-z0-9]+",
+    words="A zone at Google is called by its region and a letter, as `{region}-a`.",
+    show="gcloud compute zones list --filter=region:{region}",
+)
+"""docs.cloud.google.com/compute/docs/regions-zones; zones for AI have more than a letter (`us-central1-ai1a`)."""
 REFERENCE = "us-central1"
 DISK_GB = Decimal(256)
 """GiB of a root disk where a task names none."""

@@ -11,12 +11,19 @@ from decimal import Decimal
 
 from ...compiler.ir import FrozenMap
 from ...compiler.ir.catalog import ANY_REGION, AddressRate, CatalogPart, DiskRate, GatewayRate, PriceStep, Rates, TransferRule
+from ..base import ZoneNames
 from ..facts import Facts, Reading, flat, machine_types, offers, span
 from ..snapshot import build_part
 
 PROVIDER = "ibm"
 OPENS = frozenset({"cos"})
 """Schemes of the stores that its machines open with their own identity (`storage.py`)."""
+ZONE_NAMES = ZoneNames(
+    form=r"{region}-[0-9]+",
+    words="A zone at IBM is called by its region and a number, as `{region}-1`.",
+    show="ibmcloud target -r {region} && ibmcloud is zones",
+)
+"""cloud.ibm.com/docs/vpc, "Locations for resource deployment"."""
 _READING = Reading()
 _GB_PER_TB = 1_024
 _CONTINENTS = FrozenMap(

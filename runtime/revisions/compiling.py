@@ -30,6 +30,7 @@ from ...compiler.resolve import EnvOverrides
 from ...providers.base import Access, Provider
 from ...providers.registry import load, names
 from ..access import bucket_keys, ssh_ranges, storage_accounts
+from ..configuration import all_mistakes
 from ..images import read_images
 from ..networks import read_networks
 from ..policy.judge import held
@@ -106,6 +107,10 @@ class Workshop:
     @cached_property
     def _settings(self) -> CompileOptions:
         """What is the same for every file, read once."""
+        with all_mistakes(self.home, self.providers):
+            return self._read_settings()
+
+    def _read_settings(self) -> CompileOptions:
         access = Access(
             ssh_from=ssh_ranges(self.home),
             login_key=KEY,

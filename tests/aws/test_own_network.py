@@ -264,3 +264,26 @@ def test_what_is_no_network_is_said(tmp_path: Path, text: str, where: str) -> No
     assert said.slug == "bad-network" and where in said.detail
     assert said.span is not None and said.span.line == 1
     assert "haed" not in text or said.hint == "did you mean `head`?"
+
+
+@pytest.mark.parametrize(
+    ("subnets", "why"),
+    [
+        ("us-east-1a: subnet-0a1", "`us-east-1a` names a zone of us-east-1. AWS gives every account its own names"),
+        ("use1-az1: subnet-0a1, a: subnet-0a2", "`a` is no zone of aws/us-east-1"),
+        ("use2-az1: subnet-0a1", "`use2-az1` is a zone of aws/us-east-2"),
+        ("use1-az9: subnet-0a1", "knows no zone `use1-az9`"),
+        # Beside a zone with machines one without is no mistake: the catalog may not know it.
+        ("use1-az1: subnet-0a1, use1-az9: subnet-0a2", ""),
+        ("use1-az1: subnet-0a1, use1-bos1-az1: subnet-0a2", ""),
+    ],
+)
+def test_the_zones_of_subnets_are_those_of_the_region(tmp_path: Path, subnets: str, why: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"networks:\n  aws:\n    us-east-1: {{vpc: vpc-0aa, subnets: {{{subnets}}}}}\n")
+    if not why:
+        assert ("aws", "us-east-1") in read_networks(tmp_path, PROVIDERS)
+        return
+    with pytest.raises(SkycError, match="bad-network") as caught:
+        read_networks(tmp_path, PROVIDERS)
+    (said,) = caught.value.diagnostics
+    assert why in said.detail and said.span is not None and said.span.line == 3

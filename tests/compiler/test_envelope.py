@@ -110,6 +110,11 @@ def test_what_no_module_can_be_written_for_is_no_fallback(tmp_path: Path) -> Non
     assert where(compiled(tmp_path, AWS, IBM, images=named)) == ("aws", {"ibm"})
 
 
+def test_beside_the_error_about_the_choice_nothing_is_said_of_its_fallbacks(tmp_path: Path) -> None:
+    found = compiled(tmp_path, "{infra: gcp/us-central1, accelerators: V100:1}")
+    assert [item.slug for item in found.diagnostics] == ["unsupported-here"]
+
+
 def test_where_no_job_can_be_started_is_no_fallback(tmp_path: Path) -> None:
     found = compiled(tmp_path, AWS, GCP, gcp=Priced())
     assert where(found) == ("aws", set())

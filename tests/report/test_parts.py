@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -26,7 +27,7 @@ from skyc.compiler.ir import (
 )
 from skyc.compiler.parse import parse
 from skyc.compiler.report import COMMENT_BYTES, build, comment, compose, environment_of, render_html, render_json, render_text
-from skyc.compiler.report.model import Tone
+from skyc.compiler.report.model import RejectionRow, Tone
 from skyc.compiler.report.money import Sum, difference, money, rate, signed, sum_of, unit_price
 from skyc.compiler.report.placement import fallback_rows
 from skyc.compiler.resolve import EnvOverrides, resolve
@@ -374,6 +375,22 @@ def test_a_key_within_a_longer_text_is_in_no_form() -> None:
     assert "      script ‹secret, changed›\n" in found
     for form in (found, comment(made), render_html(compose(made)), render_json(made)):
         assert "hunter" not in form and "one ‹private key›" in form
+
+
+def test_what_is_left_out_of_several_tasks_for_one_reason_is_said_once() -> None:
+    made = report()
+    row = RejectionRow(task="a", group="main", count=7, reason="other-place", detail="The task asks for aws.")
+    rows = (row, replace(row, task="b"), replace(row, task="c", count=8))
+    found = render_text(compose(replace(made, rejections=rows)))
+    assert found.count("7 offers left out: the task asks for aws.") == 1 and "8 offers left out" in found
+    assert len(json.loads(render_json(replace(made, rejections=rows)))["left_out"]) == 3
+
+
+def test_a_destroy_says_what_it_ends() -> None:
+    found = render_text(compose(report(placement=None, destroying=True)))
+    assert "  this ends $1.266/h ($924 a month), paid while all of it runs\n" in found
+    assert json.loads(render_json(report(placement=None, destroying=True)))["cost"]["hourly_ending"] == "$1.266"
+    assert "this ends" not in render_text(compose(report(placement=None)))
 
 
 def test_a_destroy_has_no_price_and_no_command() -> None:

@@ -20,6 +20,7 @@ PLANS = {
     "failed": report(diagnostics=BROKEN),
     "first": report(before=None, fingerprints=None, policies=(), diagnostics=()),
     "destroy": report(placement=None, before=None, destroying=True, kept=("data at s3://x",)),
+    "destroy-priced": report(placement=None, destroying=True),
     "not-compared": report(changes=()),
     "nothing": report(changes=(site(),), jobs=()),
 }
