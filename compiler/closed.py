@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..providers.base import Capability, Provider
 from .diagnostics import Diagnostic, Severity
-from .ir import CandidateSet, Catalog, Market, PlacementPlan, ResourceRequest, SpecPath, Task, TaskGraph, decimal_text
+from .ir import CandidateSet, Market, PlacementPlan, ResourceRequest, SpecPath, Task, TaskGraph, decimal_text
 from .ir.catalog import UNKNOWN, CatalogPart
 from .ir.restriction import UNRESTRICTED, Restriction
 from .makeable import said_of
@@ -60,7 +60,7 @@ def passed_over(
                 continue
             asked.add(key)
             restriction = found.restrictions.get(task.id, UNRESTRICTED)
-            best = _cheapest_behind(request, found.catalog, size, capabilities, restriction)
+            best = _cheapest_behind(request, found, size, capabilities, restriction)
             if best is None:
                 continue
             offering = found.catalog.parts[best.part].offering(best.row, Market.SPOT if best.spot else Market.ON_DEMAND)
@@ -103,18 +103,18 @@ class _Behind(NamedTuple):
 
 def _cheapest_behind(
     request: ResourceRequest,
-    catalog: Catalog,
+    found: CandidateSet,
     size: Size,
     capabilities: Mapping[str, frozenset[Capability]],
-    restriction: Restriction = UNRESTRICTED,
+    restriction: Restriction,
 ) -> _Behind | None:
     """None where they alone keep out no offer with a known price. The first of equals is the cheapest."""
     import numpy
 
     best: tuple[int, int, int, bool] | None = None
     count = 0
-    for codes in codes_of(request, catalog, size, capabilities, restriction):
-        offers = catalog.parts[codes.part].offers
+    for codes in codes_of(request, found.catalog, size, capabilities, restriction, found.images):
+        offers = found.catalog.parts[codes.part].offers
         for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
             rows = numpy.flatnonzero(values == 1 << Filter.CLOSED)
             count += len(rows)
