@@ -13,12 +13,14 @@ from ..providers.base import Capability
 from .conflict import Conflict, conflict
 from .diagnostics import Diagnostic, SourceMap, error
 from .ir import (
+    NO_IMAGES,
     Candidate,
     CandidateList,
     CandidateReport,
     CandidateSet,
     Catalog,
     FrozenMap,
+    ImagePlaces,
     Market,
     NodeGroup,
     Options,
@@ -49,16 +51,17 @@ def candidates(
     sources: SourceMap,
     capabilities: Mapping[str, frozenset[Capability]] | None = None,
     restrictions: Mapping[TaskId, Restriction] | None = None,
+    images: ImagePlaces = NO_IMAGES,
 ) -> tuple[CandidateSet, tuple[Diagnostic, ...]]:
     """All candidates of all groups. A group without any is an error that names what stands in the way.
 
     capabilities: what each provider can do; one that is not listed can do everything. restrictions: what a policy leaves of the offers,
-    per task.
+    per task. images: where machines can start from the images that requests name (`images.image_places`).
     """
     can = capabilities or {}
     barred = {name: restriction for name, restriction in (restrictions or {}).items() if restriction.bars}
     known: dict[tuple[ResourceRequest, Size, Restriction], Match] = {}
-    shelves = Shelves(catalog)
+    shelves = Shelves(catalog, images)
     options: list[Options] = []
     rejections: list[Rejection] = []
     diagnostics: list[Diagnostic] = []
@@ -77,9 +80,13 @@ def candidates(
             counted = _rejections(task, group, matches, catalog, size, restriction)
             rejections += counted
             if not len(options[-1]):
-                diagnostics.append(_nothing_fits(group, counted, catalog, size, can, sources, restriction))
+                diagnostics.append(_nothing_fits(group, counted, catalog, size, can, sources, restriction, images))
     found = CandidateSet(
-        catalog=catalog, options=tuple(options), rejections=tuple(rejections), restrictions=FrozenMap(barred.items())
+        catalog=catalog,
+        options=tuple(options),
+        rejections=tuple(rejections),
+        restrictions=FrozenMap(barred.items()),
+        images=images,
     )
     return found, tuple(diagnostics)
 
@@ -141,12 +148,13 @@ def _nothing_fits(
     capabilities: Mapping[str, frozenset[Capability]],
     sources: SourceMap,
     restriction: Restriction,
+    images: ImagePlaces,
 ) -> Diagnostic:
     """The error for a group without candidates: every reason, what contradicts, and the one change that would help most."""
     misspelt = _misspelt(group, catalog, sources)
     if misspelt is not None:
         return misspelt
-    found = [conflict(request, catalog, size, capabilities, restriction) for request in group.requests]
+    found = [conflict(request, catalog, size, capabilities, restriction, images) for request in group.requests]
     lines = [f"{_offers(row.count)} rejected, {row.reason}: {row.detail}" for row in rejections]
     lines += [
         _contradiction(request, item) for request, item in zip(group.requests, found, strict=True) if len(item.smallest) > 1

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ..providers.base import Capability
-from .ir import Catalog, ResourceRequest
+from .ir import NO_IMAGES, Catalog, ImagePlaces, ResourceRequest
 from .ir.catalog import UNKNOWN, dollars
 from .ir.restriction import UNRESTRICTED, Restriction
 from .match import Filter, Size, codes_of, requirement_field
@@ -49,6 +49,7 @@ def conflict(
     size: Size,
     capabilities: Mapping[str, frozenset[Capability]],
     restriction: Restriction = UNRESTRICTED,
+    images: ImagePlaces = NO_IMAGES,
 ) -> Conflict:
     """What excludes every offer of `catalog`. Ties are broken by the filters' order."""
     import numpy
@@ -57,7 +58,7 @@ def conflict(
     every: dict[int, int] = {}
     best: dict[str, tuple[int, int]] = {}
     example: tuple[int, int, bool] | None = None
-    for codes in codes_of(request, catalog, size, capabilities, restriction):
+    for codes in codes_of(request, catalog, size, capabilities, restriction, images):
         offers = catalog.parts[codes.part].offers
         for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
             for code, count in zip(*(column.tolist() for column in numpy.unique(values, return_counts=True)), strict=True):

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..providers.base import Capability
 from .barred import barred_prices
 from .ir import (
+    NO_IMAGES,
     AcceleratorRequest,
     Catalog,
     CatalogPart,
     FrozenMap,
+    ImagePlaces,
     InstanceType,
     Market,
     Quota,
@@ -65,6 +67,7 @@ class Filter(enum.IntEnum):
     LABELS = 16
     POLICY = 17
     SUBNET = 18
+    IMAGE = 19
 
     @property
     def reason(self) -> str:
@@ -100,6 +103,7 @@ _NAMES = {
     Filter.LABELS: _Names("label-not-met", "labels"),
     Filter.POLICY: _Names("against-policy", "policy"),
     Filter.SUBNET: _Names("no-subnet", "infra"),
+    Filter.IMAGE: _Names("no-image-there", "image_id"),
 }
 
 
@@ -250,11 +254,12 @@ def codes_of(
     size: Size,
     capabilities: Mapping[str, frozenset[Capability]],
     restriction: Restriction = UNRESTRICTED,
+    images: ImagePlaces = NO_IMAGES,
 ) -> tuple[Codes, ...]:
-    """The codes of every offer, part by part."""
+    """The codes of every offer, part by part. images: where machines can start from the images that requests name."""
     return tuple(
         _codes(request, shelf, index, size, capabilities.get(shelf.part.provider, frozenset(Capability)), restriction)
-        for index, shelf in enumerate(Shelves(catalog).parts)
+        for index, shelf in enumerate(Shelves(catalog, images).parts)
     )
 
 
@@ -342,6 +347,8 @@ def _place_codes(
     # Of a zone that the task names, lowering says where in the configuration its subnet is missing.
     if shelf.without_subnet is not None and request.infra.zone is None:
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
+    if (without_image := shelf.without_image(request.image_id)) is not None:
+        codes = codes | without_image * numpy.int32(1 << Filter.IMAGE)
     return codes if can else codes | 1 << Filter.PORTS
 
 

@@ -18,6 +18,7 @@ from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Prov
 from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
+from .images import image_places
 from .ir import (
     Addresses,
     CandidateReport,
@@ -233,10 +234,12 @@ def _candidates(state: Compilation) -> Compilation:
     schemes = {part.provider: part.rates.schemes for part in catalog.parts}
     said = store_conflicts(state.graph.tasks, schemes, state.sources)
     restrictions = {task.id: restriction_of(state.policy, task, state.deployment) for task in state.graph.tasks}
-    found, more = candidates(state.bound or state.graph, catalog, state.sources, capabilities_of(providers), restrictions)
+    places, about = image_places(state.graph, catalog, providers, state.sources)
+    able = capabilities_of(providers)
+    found, more = candidates(state.bound or state.graph, catalog, state.sources, able, restrictions, places)
     images = {f"{part.provider}/{place}": image for part in parts for place, image in part.images.items()}
     return dataclasses.replace(
-        state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *more)
+        state, candidates=found, images=FrozenMap(images), diagnostics=(*state.diagnostics, *said, *about, *more)
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from .ir import CatalogPart, InstanceType, Market, Offering, ResourceRequest, decimal_text
+from .ir import CatalogPart, ImageByPlace, InstanceType, Market, Offering, ResourceRequest, decimal_text
 from .ir.restriction import UNRESTRICTED, Restriction
 from .match import FLOOR_CPUS, FLOOR_MEMORY_GB, Filter, Size, unmet_label
 from .node_shape import node_shape
@@ -65,6 +65,11 @@ def sentence(
         case Filter.SUBNET:
             where = f"{part.provider}/{offering.region}"
             return f"`networks` in config.yaml puts machines in {where} into a network without a subnet in {offering.zone}."
+        case Filter.IMAGE:
+            where = f"{part.provider}/{offering.region}"
+            if isinstance(request.image_id, ImageByPlace):
+                return f"`image_id` names no image for {where}."
+            return f"No machine in {where} can start from `{request.image_id}`."
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.POLICY:

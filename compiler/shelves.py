@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .barred import barred_types
-from .ir import Catalog, CatalogPart, FrozenMap, Infra, Market, Quota
+from .ir import NO_IMAGES, Catalog, CatalogPart, FrozenMap, ImageByPlace, ImagePlaces, Infra, Market, Quota
 from .ir.catalog import UNKNOWN
 from .ir.restriction import Restriction
 from .zones import zones_for
@@ -47,9 +47,12 @@ class Shelf:
     """What the user's account there may have: where there are any, each offer is looked at."""
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     """Of the catalog (`Catalog.zones`)."""
+    images: ImagePlaces = field(default_factory=dict)
+    """Where machines can start from the images that requests name."""
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
+    _without_image: dict[str | ImageByPlace, NDArray[Any]] = field(default_factory=dict)
     _barred: dict[tuple[Restriction, str | None], NDArray[Any]] = field(default_factory=dict)
     _barred_types: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
 
@@ -106,6 +109,18 @@ class Shelf:
             known = self.zones.get(f"{self.part.provider}/{place.region}")
             closed.append(known is not None and place.zone is not None and place.zone not in known)
         return numpy.array(closed, dtype=bool)
+
+    def without_image(self, image: str | ImageByPlace | None) -> NDArray[Any] | None:
+        """Place → whether no machine there can start from an image; None for one that nothing is said of."""
+        import numpy
+
+        if image is None or image not in self.images:
+            return None
+        if image not in self._without_image:
+            there = self.images[image].get(self.part.provider, frozenset())
+            lacking = (there is not None and place.region not in there for place in self.part.offers.places)
+            self._without_image[image] = numpy.fromiter(lacking, dtype=bool, count=len(self.part.offers.places))
+        return self._without_image[image]
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""
@@ -200,12 +215,13 @@ class Columns:
 class Shelves:
     """All parts of a catalog, shared by all requests of a compilation."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, images: ImagePlaces = NO_IMAGES) -> None:
         self.parts = tuple(
             Shelf(
                 part=part,
                 quotas=tuple(quota for quota in catalog.quotas if quota.provider == part.provider),
                 zones=catalog.zones,
+                images=images,
             )
             for part in catalog.parts
         )

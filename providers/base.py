@@ -74,6 +74,35 @@ class Capability(enum.Enum):
     """Its nodes are part of this machine and this home: from another one they can be neither reached nor removed."""
 
 
+CONTAINER = "docker:"
+"""How a container's image begins."""
+NO_CONTAINER = "A container image is not a machine image, and skyc runs jobs on the machine itself."
+
+
+class ImageExtent(enum.Enum):
+    """In which regions of its target an image exists."""
+
+    EVERYWHERE = "everywhere"
+    COPIED = "copied"
+    """In those it was copied to, which its name does not tell."""
+    ONE = "one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReach:
+    """What the name of a machine image tells of where machines can start from it."""
+
+    what: str
+    """What it is, for a sentence: `an AMI`."""
+    extent: ImageExtent
+    region: str | None = None
+    """Of an image in one region: which, where its name tells."""
+    note: str = ""
+    """What its name should tell and does not, as a sentence."""
+    instead: str = ""
+    """What names an image in every region of the target, where something does."""
+
+
 EVERY_ZONE = "*"
 """Among the subnets of an ExistingNetwork."""
 MARK_FILE = "mark"
@@ -340,6 +369,9 @@ class Provider(Protocol):
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         """Resources for one task's placements at this provider. Pure: same arguments, same graph. A diagnostic about a field has
         it as its `subject`."""
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        """Where machines can start from an image of the user's, told by its name alone; None for what names no image here. Pure."""
 
     def lower_storages(
         self, storages: tuple[Storage, ...], region: str, context: LowerContext

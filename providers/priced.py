@@ -15,7 +15,7 @@ from typing import Any
 from ..compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ..compiler.ir import DeploymentId, DriftTable, Failure, FrozenMap, GroupPlacement, Rename, ResourceGraph, Task
 from ..compiler.ir.catalog import CatalogPart
-from .base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport, TransportError
+from .base import Attachment, Capability, CheckReport, ImageReach, LowerContext, Node, OwnedResource, Transport, TransportError
 from .bucketless import Bucketless
 from .errors import NO_WORDS, Vocabulary, read
 from .stored import CATALOG_FILE, stored_part
@@ -55,6 +55,9 @@ class PricedProvider(Bucketless):
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         return None, (self._cannot_yet(),)
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        return None
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         return ()

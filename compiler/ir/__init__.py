@@ -12,7 +12,7 @@ from .addresses import (
     storage_site,
     task_of,
 )
-from .catalog import Addresses, CandidateSet, Catalog, CatalogPart, Options, Quota, Refusal
+from .catalog import NO_IMAGES, Addresses, CandidateSet, Catalog, CatalogPart, ImagePlaces, Options, Quota, Refusal
 from .changes import Action, AttributeChange, ChangeSet, JsonObject, ResourceChange, ValueKind
 from .drift import DriftClass, DriftKind, DriftRow, DriftTable, RateKind, TypeDrift
 from .failure import Failure, FailureKind, Reach
@@ -75,6 +75,7 @@ from .task import (
     DataFlow,
     FileMount,
     HoursOn,
+    ImageByPlace,
     Infra,
     Market,
     MountMode,
@@ -87,6 +88,7 @@ from .task import (
 
 __all__ = [
     "BUCKET_FACTS",
+    "NO_IMAGES",
     "RAY_VERSION",
     "Accelerator",
     "AcceleratorRequest",
@@ -127,6 +129,8 @@ __all__ = [
     "GroupSpec",
     "HeaderSpec",
     "HoursOn",
+    "ImageByPlace",
+    "ImagePlaces",
     "Infra",
     "InstanceType",
     "JobAction",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,7 +19,7 @@ from .addresses import GroupName, SpecPath, TaskId
 from .frozen import FrozenMap, canonical
 from .placement import Accelerator, InstanceType, Offering, Rejection
 from .restriction import Restriction
-from .task import Market
+from .task import ImageByPlace, Market
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,6 +39,10 @@ RATE = Decimal(10) ** -6
 MILLI = Decimal("0.001")
 """CPUs, GiB or devices per unit of an amount column."""
 ANY_REGION = "*"
+ImagePlaces: TypeAlias = Mapping[str | ImageByPlace, Mapping[str, frozenset[str] | None]]
+"""An image as a request names it → provider → the regions where machines can start from it, None for all of them. At a provider that is
+not named none can. Of an image that is not named nothing is known."""
+NO_IMAGES: ImagePlaces = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,6 +412,8 @@ class CandidateSet:
     rejections: tuple[Rejection, ...]
     restrictions: FrozenMap[Restriction] = field(default_factory=FrozenMap)
     """What a policy leaves of the offers, for the tasks that it limits."""
+    images: ImagePlaces = field(default_factory=dict)
+    """Where machines can start from the images that requests name."""
     refusals: tuple[Refusal, ...] = ()
     """What was found, after the choice, to be of no use: see `compiler/refused.py`."""
 

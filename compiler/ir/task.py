@@ -48,6 +48,21 @@ class Market(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageByPlace:
+    """An image for each place: `provider/region`, a region's name, or a provider's, which stands for every region of it.
+
+    The narrower word wins. Where nothing is said there is no image, and so no machine.
+    """
+
+    images: FrozenMap[str]
+
+    def at(self, provider: str, region: str) -> str | None:
+        """The image that is written for a region; None where none is."""
+        keys = (f"{provider}/{region}", region, provider)
+        return next((self.images[key] for key in keys if key in self.images), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
     """One acceptable kind of machine. A group lists one or more of these.
 
@@ -68,7 +83,7 @@ class ResourceRequest:
     disk_tier: str | None = None
     local_disk: str | None = None
     network_tier: str | None = None
-    image_id: str | None = None
+    image_id: str | ImageByPlace | None = None
     ports: tuple[str, ...] = ()
     labels: FrozenMap[str] = field(default_factory=FrozenMap)
     arch: str | None = None
@@ -76,6 +91,10 @@ class ResourceRequest:
     max_hourly_cost: Decimal | None = None
     interruption_rate: Decimal | None = None
     """Expected interruptions per node-hour on spot, as the user knows them; None: take the catalog's, if it has one."""
+
+    def image_at(self, provider: str, region: str) -> str | None:
+        """The image of the user's for machines in a region; None: the target's own."""
+        return self.image_id.at(provider, region) if isinstance(self.image_id, ImageByPlace) else self.image_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,7 +225,7 @@ def _hindrances(
     size = Size(task_nodes=task.num_nodes, group_nodes=group.num_nodes)
     catalog, restriction = among.catalog, among.restrictions.get(task.id, UNRESTRICTED)
     found: dict[str, Hindrance] = {}
-    for codes in codes_of(request, catalog, size, capabilities, restriction):
+    for codes in codes_of(request, catalog, size, capabilities, restriction, among.images):
         part = catalog.parts[codes.part]
         mask = masks[codes.part]
         for spot, values, prices in ((False, codes.on_demand, part.offers.on_demand), (True, codes.spot, part.offers.spot)):

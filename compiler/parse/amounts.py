@@ -165,6 +165,14 @@ def read_place(text: str) -> str | None:
     return None if infra.provider is None else text.strip()
 
 
+def read_image_place(text: str) -> str:
+    """`region`, `provider/region` or `provider`: what an image is written for."""
+    infra = read_infra(text)
+    if infra.zone is not None or "*" in text:
+        raise Misread("An image lies in a region, not in a zone.", "write `region`, `provider/region` or `provider`")
+    return text
+
+
 def read_port(text: str) -> str:
     """`8080` or `8000-8010`."""
     match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text.strip(), re.ASCII)
@@ -279,6 +287,7 @@ HOURS_ON = Grammar(
 INFRA = Grammar("a place such as `provider/region/zone`", read_infra)
 BUCKET_PLACE = Grammar("a place such as `provider/region`", read_bucket_place)
 PLACE = Grammar("a name of a place", read_place)
+IMAGE_PLACE = Grammar("a place such as `region`, `provider/region` or `provider`", read_image_place, r"^[A-Za-z0-9]")
 PORT = Grammar("a port such as `8080` or `8000-8010`", read_port, r"^\s*\d{1,5}(-\d{1,5})?\s*$")
 NAME = Grammar("a name", read_name, r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 NAME_PATTERN = Grammar("a name", read_name_pattern, r"^[A-Za-z0-9$][A-Za-z0-9._${}-]*$")

@@ -110,7 +110,11 @@ _MACHINE_FIELDS = (
         MapOf(Text(numbers=True)),
         "Labels put on what is made for the task; machines of your own must have them.",
     ),
-    Field("image_id", OneOf((Text(), Later(MapOf(Text())))), "The machine image, or `docker:` and a container image."),
+    Field(
+        "image_id",
+        OneOf((Text(), MapOf(Text(), key=amounts.IMAGE_PLACE, named=True))),
+        "The machine image: one, or a mapping from region, `provider/region` or provider to the image there.",
+    ),
     Field(
         "arch", Choice(("x86_64", "arm64")), "Processor architecture; default x86_64 where no machine or accelerator is named."
     ),

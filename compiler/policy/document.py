@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from ..ir import ChangeSet, GroupPlacement, JsonObject, NodeGroup, Task
+from ..ir import ChangeSet, GroupPlacement, ImageByPlace, JsonObject, NodeGroup, Task
 from ..optimize.rates import MONTH, total
 from .amounts import envelopes_of, hourly, per_run, worst_hourly, worst_of
 from .evaluate import PolicyInput
@@ -96,13 +96,18 @@ def _group(group: NodeGroup) -> JsonObject:
                 "market": request.market.value,
                 "instance_type": request.instance_type,
                 "accelerators": [f"{item.name}:{item.count}" for item in request.accelerators or ()],
-                "image_id": request.image_id,
+                "image_id": _image(request.image_id),
                 "ports": list(request.ports),
                 "labels": dict(request.labels),
             }
             for request in group.requests
         ],
     }
+
+
+def _image(image: str | ImageByPlace | None) -> JsonObject | str | None:
+    """A text, or an object from place to text."""
+    return dict(image.images) if isinstance(image, ImageByPlace) else image
 
 
 def _placement(task: Task, item: GroupPlacement, number: int) -> JsonObject:

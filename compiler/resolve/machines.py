@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from decimal import Decimal
 
-from ..ir import Bound, FrozenMap, Infra, Market, ResourceRequest, ResourcesSpec, SpecPath
+from ..ir import Bound, FrozenMap, ImageByPlace, Infra, Market, ResourceRequest, ResourcesSpec, SpecPath
 from ..parse import amounts
 from .variables import Scope
 
@@ -72,7 +72,7 @@ def _request(scope: Scope, layers: list[ResourcesSpec], origin: SpecPath) -> Res
         disk_tier=None if merged.disk_tier == "none" else merged.disk_tier,
         local_disk=merged.local_disk,
         network_tier=merged.network_tier,
-        image_id=_image(scope, merged.image_id, infra, origin),
+        image_id=_image(scope, merged.image_id, origin),
         ports=tuple(dict.fromkeys(map(amounts.read_port, merged.ports or ()))),
         labels=FrozenMap(labels),
         arch=merged.arch,
@@ -117,10 +117,12 @@ def _market(scope: Scope, layer: ResourcesSpec, before: Market) -> Market:
     return Market.ON_DEMAND if {"market", "use_spot"} & set(layer.cleared) else before
 
 
-def _image(scope: Scope, image: str | FrozenMap[str] | None, infra: Infra, origin: SpecPath) -> str | None:
+def _image(scope: Scope, image: str | FrozenMap[str] | None, origin: SpecPath) -> str | ImageByPlace | None:
+    field = origin.child("image_id")
     if isinstance(image, FrozenMap):
-        return image.get(infra.region or "")
-    return scope.expand(image, origin.child("image_id")) if image is not None else None
+        expanded = ((place, scope.expand(text, field.child(place))) for place, text in image.items())
+        return ImageByPlace(images=FrozenMap((place, text) for place, text in expanded if text is not None))
+    return scope.expand(image, field) if image is not None else None
 
 
 def _bound(text: str | None) -> Bound | None:

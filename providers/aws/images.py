@@ -17,7 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..rented.images import CONTAINER, NO_CONTAINER, Image, no_driver
+from ..base import CONTAINER, NO_CONTAINER, ImageExtent, ImageReach
+from ..rented.images import Image, no_driver
 
 UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id"
 NVIDIA = "resolve:ssm:/aws/service/deeplearning/ami/{arch}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
@@ -30,6 +31,17 @@ _OLD = frozenset({"K80", "M60", "V100", "V100-32GB"})
 """Older than Turing."""
 _WITHOUT_DRIVER = _OLD | {"AI100", "Gaudi", "Gaudi2", "Gaudi3", "Inferentia", "Radeon Pro V520", "RadeonProV520", "U30"}
 _OWN = re.compile(r"ami-[0-9a-f]{8,17}|resolve:ssm:/[\w.\-/:]+")
+
+
+def reach_of(image: str) -> ImageReach | None:
+    """Where machines can start from it. An AMI is tied to its region, and a copy elsewhere has another id (EC2 user guide, "Resource
+    locations" and "Copy an AMI"). A parameter is looked up where the machine is started: AWS's own are in every region."""
+    if not _OWN.fullmatch(image):
+        return None
+    if image.startswith("resolve:"):
+        return ImageReach(what="a parameter", extent=ImageExtent.EVERYWHERE)
+    instead = "`resolve:ssm:/PARAMETER`, which EC2 looks up in the region it starts the machine in"
+    return ImageReach(what="an AMI", extent=ImageExtent.ONE, instead=instead)
 
 
 def image_of(wanted: str | None, arch: str, accelerators: Iterable[str], *, shared: bool = False) -> Image | str:

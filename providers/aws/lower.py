@@ -27,8 +27,10 @@ from ..base import LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.images import Image
+from ..rented.labels import about, labels_of
 from ..rented.names import tags
 from ..rented.networks import problems
+from ..rented.remarks import disk_raised, own_image, refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
@@ -36,16 +38,15 @@ from . import efa
 from .facts import PROVIDER
 from .images import image_of
 from .inside import gateway_last
+from .labels import LABELS
 from .machines import MOST_GB, MOST_MAGNETIC_GB, Group, Shared, disk_gb, has_adapters, has_late_address, is_close, machines
-from .network import FORM, network, ssh_ranges
+from .network import FORM, network
 from .resources import Site, requirement
 from .storage import SCHEME, bad_keys, identity, without_bucket
 
 UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 """What single values cannot do is said where they are read: container images, odd labels, disks beyond AWS's limits."""
 
-MOST_TAGS = 50
-_TAG = re.compile(r"[\w .:/=+\-@]*")
 _ARM = re.compile(r"(?:a1|[a-z]+\d+g[a-z]*)\.")
 """AWS names what runs on its own processors `g` after the generation. A test holds this against the whole catalog."""
 _PARAVIRTUAL = re.compile(r"(?:t1|m1|m2|c1)\.")
@@ -65,7 +66,7 @@ def lower(
         *without_bucket(task),
         *without_rights(task, SCHEME, PROVIDER),
         *bad_keys(task, context.access.bucket_keys),
-        *_said_of_ssh(context.access.ssh_from),
+        *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
     ]
     groups, said = lowering.groups_at(
         task, placements, context, lambda group, placement, rank: _group(group, placement, context, rank)
@@ -116,10 +117,19 @@ def _group(
     request = group.requests[placement.request]
     arch = "arm64" if _ARM.match(placement.instance_type) else "x86_64"
     image = _image(request, placement, arch)
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
+    labels = labels_of(request.labels, LABELS, own=len(tags(context, "name")))
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *about(request, labels, LABELS)]
     if isinstance(image, str):
-        return None, (*said, _refused(request, "image_id", image, hint="name an AMI"))
-    found = Group(group=group, placement=placement, request=request, image=image, arch=arch, first_rank=rank)
+        return None, (*said, refused(request, "image_id", PROVIDER, image, hint="name an AMI"))
+    found = Group(
+        group=group,
+        placement=placement,
+        request=request,
+        image=image,
+        arch=arch,
+        labels=labels.written,
+        first_rank=rank,
+    )
     said += [*_about_disk(request, image), *_about_place(found)]
     return found, tuple(said)
 
@@ -129,14 +139,7 @@ def _image(request: ResourceRequest, placement: GroupPlacement, arch: str) -> Im
     if request.image_id is None and _PARAVIRTUAL.match(placement.instance_type):
         return f"{placement.instance_type} starts paravirtual images alone, and skyc knows none; name one, or take a newer machine."
     shared = any(device.count % 1 for device in devices)
-    return image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
-
-
-def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
-    subject = request.origin.child(field)
-    return error(
-        "unsupported-here", "The target cannot do this", f"`{subject}` on `{PROVIDER}`: {why}", hint=hint, subject=subject
-    )
+    return image_of(request.image_at(PROVIDER, placement.region), arch, [device.name for device in devices], shared=shared)
 
 
 def _about_place(group: Group) -> Iterator[Diagnostic]:
@@ -170,50 +173,17 @@ def _about_addresses(groups: list[Group], context: LowerContext) -> Iterator[Dia
         yield warning("many-addresses", "The account may not have enough addresses", detail, subject=field, hint=hint)
 
 
-def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
-    reaching = ssh_ranges(ssh_from)
-    yield from ports.said_of_ssh(reaching, PROVIDER)
-    lost = [text for text in ssh_from if text not in reaching]
-    if lost:
-        detail = (
-            f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; skyc reaches machines at `{PROVIDER}` over IPv4 only."
-        )
-        yield warning("ignored-here", "The target ignores this field", detail)
-
-
 def _about_disk(request: ResourceRequest, image: Image) -> Iterator[Diagnostic]:
     size = disk_gb(request, image)
     most = MOST_MAGNETIC_GB if request.disk_tier == "low" else MOST_GB
-    field = request.origin.child("disk_size")
     if size > most:
         why = f"a root disk of this tier has at most {most} GB, and {size} are asked for."
-        yield _refused(request, "disk_size", why, hint="ask for less, or for another `disk_tier`")
+        yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or for another `disk_tier`")
     if request.disk_gb is not None and request.disk_gb < image.least_gb:
-        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
+        yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=size)
     if image.own:
-        detail = (
-            f"`{request.origin.child('image_id')}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
-            " and systemd whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
-        )
-        subject = request.origin.child("image_id")
-        yield warning("own-image", "The image must be of a form skyc expects", detail, subject=subject)
-
-
-def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Diagnostic]:
-    for name, value in request.labels.items():
-        odd = len(name) > 128 or len(value) > 256 or not _TAG.fullmatch(name) or not _TAG.fullmatch(value)
-        if odd or name.lower().startswith("aws:"):
-            detail = (
-                f"`{request.origin.child('labels')}`: AWS takes no tag {name!r} with this value. A name has at most 128 and a value"
-                " at most 256 letters, digits, spaces and `_.:/=+-@`, and no name begins with `aws:`."
-            )
-            hint, field = "shorten or rename the label", request.origin.child("labels")
-            yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
-    ours = tags(context, "name")
-    if len({*request.labels, *ours}) > MOST_TAGS:
-        why = f"AWS takes {MOST_TAGS} tags, of which {len(ours)} are skyc's, and there are {len(request.labels)} labels."
-        yield _refused(request, "labels", why, hint="drop some labels")
+        more = " whose root device is /dev/sda1; with another one the disk's size would go to a second disk."
+        yield own_image(request, PROVIDER, image.id, more)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -40,6 +40,8 @@ HIGH_THROUGHPUT = 500
 """MB/s."""
 IO2_IOPS_PER_GB = 20
 _IO2_MOST_IOPS = 64_000
+_XEN_MOST_IOPS = 32_000
+"""Of a volume on a machine that is not built on the Nitro System (EC2 API, EbsBlockDevice, `Iops`)."""
 MOST_GB = 16_384
 MOST_MAGNETIC_GB = 1_024
 _MOST_NAME = 125
@@ -47,6 +49,10 @@ _MOST_NAME = 125
 _APART = re.compile(r"(?:t\d\w*|vt\d|[a-z]\d\w*-flex|mac\d\w*|m[1-3]|c1)\.")
 """Machines that no cluster placement group takes: burstable ones, flex, and what came before M4 and is not named as an exception (EC2
 user guide, "Placement strategies")."""
+
+_XEN = re.compile(r"(?:t[12]|m[1-4]|c[134]|cc2|cg1|cr1|r[34]|x1e?|d2|h1|hs1|i[23]|f1|g[23]s?|p[23])\.(?!metal)")
+"""Machines that are not built on the Nitro System (EC2 instance types guide, "Hypervisor type"). A test holds this against the whole
+catalog."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,8 @@ class Group:
     """The one of the group's requests that the placement meets."""
     image: Image
     arch: str
+    labels: FrozenMap[str]
+    """The user's, as EC2 takes them."""
     first_rank: int
 
 
@@ -83,8 +91,8 @@ def disk_gb(request: ResourceRequest, image: Image) -> int:
     return wanted
 
 
-def root_disk(request: ResourceRequest, image: Image) -> FrozenMap[Value]:
-    """The tiers of the catalog's rates (`facts.py`), always encrypted and gone with the machine."""
+def root_disk(request: ResourceRequest, image: Image, machine: str) -> FrozenMap[Value]:
+    """The tiers of the catalog's rates (`facts.py`), always encrypted and gone with the machine. machine: its instance type."""
     size = disk_gb(request, image)
     disk: dict[str, Value] = {"encrypted": "true", "delete_on_termination": "true", "volume_size": size}
     match request.disk_tier:
@@ -93,7 +101,8 @@ def root_disk(request: ResourceRequest, image: Image) -> FrozenMap[Value]:
         case "high":
             disk |= {"volume_type": "gp3", "iops": HIGH_IOPS, "throughput": HIGH_THROUGHPUT}
         case "ultra" | "best":
-            disk |= {"volume_type": "io2", "iops": min(max(IO2_IOPS_PER_GB * size, 100), _IO2_MOST_IOPS)}
+            most = _XEN_MOST_IOPS if _XEN.match(machine) else _IO2_MOST_IOPS
+            disk |= {"volume_type": "io2", "iops": min(max(IO2_IOPS_PER_GB * size, 100), most)}
         case _:
             disk["volume_type"] = "gp3"
     return FrozenMap(disk)
@@ -190,7 +199,9 @@ def _template(site: Site, group: Group, shared: Shared, name: str, label: str, j
         # resized under whatever runs on it.
         "instance_type": group.placement.instance_type,
         "block_device_mappings": (
-            FrozenMap[Value]({"device_name": ROOT_DEVICE, "ebs": root_disk(group.request, group.image)}),
+            FrozenMap[Value](
+                {"device_name": ROOT_DEVICE, "ebs": root_disk(group.request, group.image, group.placement.instance_type)}
+            ),
         ),
         "metadata_options": METADATA,
     }
@@ -272,7 +283,7 @@ def _instance(
         f"{group.group.name}-{index}",
         arguments,
         label=name,
-        labels=dict(group.request.labels),
+        labels=group.labels,
         origin=group.request.origin,
         after=shared.network.way_out if is_head else (*shared.network.way_out, *shared.network.inside),
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ...compiler.ir import Addresses, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import ExistingNetwork
 from ..rented.networks import IdForm
-from ..rented.ports import SSH, PortRange
+from ..rented.ports import SSH, PortRange, ipv4
 from .inside import inside
 from .ranges import CIDR, head_address, zone_range
 from .resources import Site, ref
@@ -42,11 +42,6 @@ class Network:
     def is_public(self, *, head: bool) -> bool:
         """Whether a machine, the head or another, has an address outside of it."""
         return self.public is Addresses.ALL or (head and self.public is Addresses.HEAD)
-
-
-def ssh_ranges(ssh_from: Sequence[str]) -> tuple[str, ...]:
-    """The declared ranges that can reach machines, each once: skyc comes to their IPv4 addresses, and a VPC of its own has no others."""
-    return tuple(dict.fromkeys(text for text in ssh_from if ":" not in text))
 
 
 FORM = IdForm(
@@ -165,7 +160,7 @@ def _rules(site: Site, group: ResourceNode, ports: Sequence[tuple[PortRange, Spe
         "all",
         {**here, "cidr_ipv4": "0.0.0.0/0", "ip_protocol": "-1", "description": "Packages, data, AWS"},
     )
-    for text in ssh_ranges(site.context.access.ssh_from):
+    for text in ipv4(site.context.access.ssh_from):
         yield site.tagged(
             inbound, "ssh-" + re.sub(r"[^0-9]+", "-", text), {**here, **_open(SSH, SSH, text), "description": "SSH"}
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, warning
 from ...compiler.ir import DeploymentId, DriftTable, FrozenMap, GroupPlacement, Rename, ResourceGraph, Storage, Task
-from ..base import Capability, CheckReport, LowerContext, OwnedResource
+from ..base import Capability, CheckReport, ImageReach, LowerContext, OwnedResource
 from ..drift import table_of
 from ..rented.accounts import asking, cannot_look, made_in, refuse_other, regions_of
 from ..rented.buckets import known_mark, not_empty
@@ -59,6 +59,11 @@ class AwsProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        from .images import reach_of
+
+        return reach_of(image)
 
     def lower_storages(
         self, storages: tuple[Storage, ...], region: str, context: LowerContext

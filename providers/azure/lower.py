@@ -27,13 +27,16 @@ from ...compiler.ir import (
 from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
+from ..rented.labels import about, labels_of
 from ..rented.networks import problems
+from ..rented.remarks import disk_raised, own_image, refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .buckets import SCHEME
 from .facts import PROVIDER
-from .images import HPC, Image, image_of
+from .images import UBUNTU, Image, image_of
+from .labels import LABELS
 from .machines import (
     DISK_TYPES,
     MOST_FIRST_GENERATION_GB,
@@ -43,10 +46,11 @@ from .machines import (
     disk_gb,
     is_close,
     is_joined,
+    joins,
     machines,
     tier_of,
 )
-from .network import FORM, SUBNET, left_out, network, ssh_ranges, strangers
+from .network import FORM, SUBNET, network, strangers
 from .resources import Site, own_tags, requirement
 from .sizes import Size, has_infiniband, sells_spot, size_of
 from .storage import identity
@@ -57,9 +61,6 @@ UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap()
 
 MEMBERS = "azurerm_application_security_group"
 """What machines in a network of the user's are known by."""
-MOST_TAGS = 50
-_NEVER_IN_TAGS = frozenset("<>%&\\?/")
-_RESERVED = ("azure", "microsoft", "windows")
 
 
 def check_tables() -> tuple[str, ...]:
@@ -71,10 +72,11 @@ def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    ssh_from = context.access.ssh_from
-    diagnostics = [*refused_places(task, context), *without_rights(task, SCHEME, PROVIDER), *left_out(ssh_from, PROVIDER)]
-    # Ranges nobody can come from open nothing.
-    diagnostics += ports.said_of_ssh(ssh_ranges(ssh_from), PROVIDER)
+    diagnostics = [
+        *refused_places(task, context),
+        *without_rights(task, SCHEME, PROVIDER),
+        *ports.said_of_ssh(context.access.ssh_from, PROVIDER),
+    ]
     groups, said = lowering.groups_at(
         task, placements, context, lambda group, placement, rank: _group(group, placement, context, rank)
     )
@@ -114,43 +116,57 @@ def _group(
 ) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
     size = size_of(placement.instance_type)
-    image = image_of(request.image_id, size, [device.name for device in placement.shape.accelerators])
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request, context)]
+    image = image_of(
+        request.image_at(PROVIDER, placement.region),
+        size,
+        [device.name for device in placement.shape.accelerators],
+        named=request.instance_type is not None,
+        infiniband=joins(group, request, placement),
+    )
+    labels = labels_of(request.labels, LABELS, own=len(own_tags(context)))
+    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *about(request, labels, LABELS)]
     if isinstance(image, str):
-        said.append(_refused(request, "image_id", image, hint="name an image, as `publisher:offer:sku:version` or by its id"))
+        said.append(refused(request, "image_id", PROVIDER, image, hint=_other_image(request, size)))
         return None, tuple(said)
     said += _about_disk(request, size, image)
     if placement.market is Market.SPOT and not sells_spot(size.name):
         why = f"{size.name} is never a spot machine: Azure sells no B size and no promotion so."
-        said.append(_refused(request, "market", why, hint="choose another `instance_type`, or more `cpus`, or no spot machine"))
+        said.append(
+            refused(request, "market", PROVIDER, why, hint="choose another `instance_type`, or more `cpus`, or no spot machine")
+        )
     if image.own:
-        said.append(_own_image(request, size))
-    found = Group(group=group, placement=placement, request=request, image=image, size=size, first_rank=rank)
+        said.append(_own_image(request, size, image))
+    found = Group(
+        group=group,
+        placement=placement,
+        request=request,
+        image=image,
+        size=size,
+        labels=labels.written,
+        first_rank=rank,
+    )
     said += _about_infiniband(found)
     return found, tuple(said)
 
 
 def _about_infiniband(group: Group) -> Iterator[Diagnostic]:
     """Where a size has it, and nodes that want it would not get it."""
-    name, accelerated = group.size.name, bool(group.placement.shape.accelerators)
-    if not is_close(group) or not has_infiniband(name):
+    name, spot = group.size.name, group.placement.market is Market.SPOT
+    if not is_close(group) or is_joined(group) or not has_infiniband(name):
         return
-    if not is_joined(group):
-        spot = group.placement.market is Market.SPOT
-        why = (
-            "is that of an availability set, which takes no spot machines"
-            if spot
-            else "is that of an availability set, which has no zone"
-        )
-        hint = "leave out `use_spot`" if spot else "name the region alone in `infra`"
-    elif not accelerated and not group.image.own:
-        why = "is there, but Ubuntu's plain image is not made for it"
-        hint = f"name an image with the drivers, such as `image_id: {HPC.format(sku='2204')}`"
-    else:
-        return
+    lacks = "takes no spot machines" if spot else "has no zone"
+    why = f"is that of an availability set, which {lacks}"
+    hint = "leave out `use_spot`" if spot else "name the region alone in `infra`"
     field = group.request.origin.child("network_tier")
     detail = f"`{field}` on `{PROVIDER}`: the InfiniBand of {name} {why}. The nodes may talk over Ethernet alone."
     yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
+
+
+def _other_image(request: ResourceRequest, size: Size) -> str:
+    if request.image_id is None or not size.confidential:
+        return "name an image, as `publisher:offer:sku:version` or by its id"
+    made = UBUNTU.format(sku="cvm")
+    return f"take another size, or an image made for it, such as `{made}`; with an image of a gallery, name the `instance_type` too"
 
 
 def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:
@@ -158,60 +174,32 @@ def _stranger(own: ExistingNetwork, why: str) -> Diagnostic:
     return error("bad-network", "A network in the configuration cannot be used", detail, span=own.span)
 
 
-def _refused(request: ResourceRequest, field: str, why: str, *, hint: str) -> Diagnostic:
-    subject = request.origin.child(field)
-    detail = f"`{subject}` on `{PROVIDER}`: {why}"
-    return error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=subject)
-
-
 def _about_disk(request: ResourceRequest, size: Size, image: Image) -> Iterator[Diagnostic]:
     tier = tier_of(request)
     if tier not in DISK_TYPES:
         why = "An Ultra disk is a data disk at Azure, and skyc's root disk holds everything."
-        yield _refused(request, "disk_tier", why, hint="ask for `disk_tier: best`, which is Premium SSD")
+        yield refused(request, "disk_tier", PROVIDER, why, hint="ask for `disk_tier: best`, which is Premium SSD")
         return
     if DISK_TYPES[tier].startswith("Premium") and not size.premium:
         why = f"{size.name} takes no Premium SSD; sizes with an `s` among the letters after their number do."
-        yield _refused(request, "disk_tier", why, hint="ask for `disk_tier: medium`, or for such a size with `instance_type`")
+        yield refused(
+            request, "disk_tier", PROVIDER, why, hint="ask for `disk_tier: medium`, or for such a size with `instance_type`"
+        )
     gigabytes = disk_gb(request, image)
     most = MOST_FIRST_GENERATION_GB if size.generation == 1 else MOST_GB
     if gigabytes > most:
         why = f"a root disk of {size.name} has at most {most} GB, and {gigabytes} are asked for."
-        yield _refused(request, "disk_size", why, hint="ask for less, or for another machine")
+        yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or for another machine")
     if request.disk_gb is not None and request.disk_gb < image.least_gb and not image.own:
-        field = request.origin.child("disk_size")
-        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {gigabytes} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
+        yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=gigabytes)
 
 
-def _own_image(request: ResourceRequest, size: Size) -> Diagnostic:
-    field = request.origin.child("image_id")
-    detail = (
-        f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init and systemd, for {size.arch},"
-        f" of a generation that {size.name} boots, and without a purchase plan. It boots without secure boot, which not every image"
-        " bears."
-    )
-    return warning("own-image", "The image must be of a form skyc expects", detail, subject=field)
-
-
-def _odd_labels(request: ResourceRequest, context: LowerContext) -> Iterator[Diagnostic]:
-    """Azure compares the names of tags without regard to case."""
-    ours = own_tags(context)
-    taken = {name.lower(): name for name in ours}
-    for name, value in request.labels.items():
-        why = ""
-        if not name or len(name) > 512 or _NEVER_IN_TAGS & set(name) or len(value) > 256:
-            why = f"Azure takes no tag {name!r} with this value. A name has at most 512 characters without `<>%&\\?/`, and a value 256."
-        elif name.lower().startswith(_RESERVED):
-            why = f"Azure keeps names such as {name!r} for itself."
-        elif name.lower() in taken:
-            why = f"Azure cannot tell {name!r} from {taken[name.lower()]!r}: it compares names of tags without regard to case."
-        taken.setdefault(name.lower(), name)
-        if why:
-            yield _refused(request, "labels", why, hint="shorten or rename the label")
-    if len(request.labels) + len(ours) > MOST_TAGS:
-        why = f"Azure takes {MOST_TAGS} tags, of which {len(ours)} are skyc's, and there are {len(request.labels)} labels."
-        yield _refused(request, "labels", why, hint="drop some labels")
+def _own_image(request: ResourceRequest, size: Size, image: Image) -> Diagnostic:
+    boots = "It boots without secure boot, which not every image bears."
+    if size.confidential:
+        boots = f"{size.name} is a confidential machine: it boots with secure boot and a TPM, and only an image made for that."
+    more = f", for {size.arch}, of a generation that {size.name} boots, and without a purchase plan. {boots}"
+    return own_image(request, PROVIDER, image.name, more)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

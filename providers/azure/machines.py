@@ -54,6 +54,8 @@ class Group:
     """The one of the group's requests that the placement meets."""
     image: Image
     size: Size
+    labels: FrozenMap[str]
+    """The user's, as Azure takes them."""
     first_rank: int
 
 
@@ -101,12 +103,15 @@ def is_close(group: Group) -> bool:
 
 
 def is_joined(group: Group) -> bool:
+    return joins(group.group, group.request, group.placement)
+
+
+def joins(group: NodeGroup, request: ResourceRequest, placement: GroupPlacement) -> bool:
     """Whether its nodes share an InfiniBand network: that of their availability set, which has no zone and no spot machines
     (learn.microsoft.com/azure/cyclecloud, availability-sets; azure/virtual-machines, setup-infiniband)."""
-    placement = group.placement
-    return (
-        is_close(group) and has_infiniband(group.size.name) and placement.zone is None and placement.market is not Market.SPOT
-    )
+    wanted = request.network_tier == "best" and group.num_nodes > 1
+    in_set = placement.zone is None and placement.market is not Market.SPOT
+    return wanted and in_set and has_infiniband(placement.instance_type)
 
 
 def machines(site: Site, group: Group, shared: Shared) -> Iterator[tuple[ResourceNode, Value]]:
@@ -232,7 +237,7 @@ def _machine(
         "azurerm_linux_virtual_machine",
         f"{group.group.name}-{index}",
         arguments,
-        labels=dict(group.request.labels),
+        labels=group.labels,
         origin=group.request.origin,
         after=tuple(node.address for node in (*joined, *shared.rights[1:])) + shared.network.way_out,
     )

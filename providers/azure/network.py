@@ -15,11 +15,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...compiler.diagnostics import Diagnostic, warning
 from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import EVERY_ZONE, ExistingNetwork
 from ..rented.networks import IdForm, has_address, needs_way_out
-from ..rented.ports import SSH, PortRange
+from ..rented.ports import SSH, PortRange, ipv4
 from .resources import GROUP, Site, ref
 
 CIDR = "10.64.0.0/16"
@@ -226,16 +225,7 @@ def _rules(
 
 def ssh_ranges(ssh_from: Iterable[str]) -> tuple[str, ...]:
     """The IPv4 ranges, sorted and joined where they meet: Azure takes no two in one rule that overlap."""
-    wanted = [network for network in map(ipaddress.ip_network, ssh_from) if isinstance(network, ipaddress.IPv4Network)]
-    return tuple(map(str, ipaddress.collapse_addresses(wanted)))
-
-
-def left_out(ssh_from: Iterable[str], target: str) -> Iterator[Diagnostic]:
-    """Ranges from which nobody can come."""
-    found = [text for text in ssh_from if ":" in text]
-    if found:
-        detail = f"`access.ssh_from` on `{target}`: machines there have IPv4 addresses only, so {', '.join(found)} is left out."
-        yield warning("ignored-here", "The target ignores this field", detail)
+    return tuple(map(str, ipaddress.collapse_addresses(map(ipaddress.IPv4Network, ipv4(ssh_from)))))
 
 
 def _joined(ranges: Iterable[PortRange]) -> Iterator[PortRange]:

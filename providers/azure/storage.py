@@ -28,6 +28,7 @@ _ACCOUNT = re.compile(
     r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.\-()]{1,90}/providers/Microsoft\.Storage/storageAccounts/([a-z0-9]{3,24})",
     re.IGNORECASE,
 )
+_ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*|\$(?:logs|root|web)")
 READER = "Storage Blob Data Reader"
 WRITER = "Storage Blob Data Contributor"
@@ -50,17 +51,29 @@ def refused(task: Task, context: LowerContext) -> Iterator[Diagnostic]:
     known = context.access.storage_accounts
     ours = _ours(task, context)
     for place, origin in _found(task):
-        if not re.fullmatch(r"[a-z0-9]{3,24}", place.account) or not _CONTAINER.fullmatch(place.container):
+        if not _ACCOUNT_NAME.fullmatch(place.account) or not _CONTAINER.fullmatch(place.container):
             # What is wrong is not repeated: an address can hold a signature that gives access.
             yield error(
                 "unsupported-here",
                 "The target cannot do this",
-                f"`{origin}` on `azure`: the address does not name an account and a container in it.",
-                hint="write az://account/container/path",
+                f"`{origin}` on `azure`: {_broken(place)}",
+                hint="write az://account/container/path, with the container's own name",
                 subject=origin,
             )
         elif place.account not in ours and _scope(place.account, known) is None:
             yield _not_placed(place.account, origin, offline=context.offline)
+
+
+def _broken(place: Place) -> str:
+    """Which rule an address breaks, without a word of it (azure-resource-manager, resource-name-rules: Microsoft.Storage)."""
+    if not place.account or not place.container:
+        return "the address does not name an account and a container in it."
+    if not _ACCOUNT_NAME.fullmatch(place.account):
+        return "it has no account's name before the first `/`. Such a name has 3 to 24 lower-case letters and digits."
+    return (
+        "no container can be called so. Its name, after the account's, has 3 to 63 lower-case letters, digits and hyphens, begins and ends"
+        " with a letter or digit, and has no two hyphens in a row."
+    )
 
 
 def no_place(name: str) -> Diagnostic:

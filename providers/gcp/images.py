@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..rented.images import CONTAINER, NO_CONTAINER, Image, no_driver
+from ..base import CONTAINER, NO_CONTAINER, ImageExtent, ImageReach
+from ..rented.images import Image, no_driver
 
 UBUNTU = "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-lts-{arch}"
 NVIDIA = "projects/ubuntu-os-accelerator-images/global/images/family/ubuntu-accelerator-2404-{arch}-with-nvidia-580"
@@ -24,6 +25,11 @@ _DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64"}
 _WITHOUT_DRIVER = frozenset({"K80", "P100", "P4", "V100"})
 """Older than Turing."""
 _OWN = re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def reach_of(image: str) -> ImageReach | None:
+    """Where machines can start from it: images are global (cloud.google.com/compute/docs/regions-zones/global-regional-zonal-resources)."""
+    return ImageReach(what="an image of Google's", extent=ImageExtent.EVERYWHERE) if _OWN.fullmatch(image) else None
 
 
 def image_of(wanted: str | None, arch: str, accelerators: Iterable[str], *, shared: bool = False) -> Image | str:

@@ -25,15 +25,17 @@ from ..base import ExistingNetwork, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
 from ..rented.images import Image
+from ..rented.labels import about, labels_of
 from ..rented.networks import problems
+from ..rented.remarks import disk_raised, own_image, refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, gaps, unclassified
 from .facts import PROVIDER
 from .images import image_of
-from .labels import Labels, labels_of
+from .labels import LABELS, OWN
 from .machines import MOST_GB, SHARED_CORE_GB, Group, Shared, disk_gb, is_close, machines, priced_disk, root_disk
-from .network import FORM, elsewhere, network, ssh_ranges
+from .network import FORM, elsewhere, network
 from .resources import Site, requirement, zone_of
 from .series import ARM, SHARED_CORE, boot_disks, fast_network, is_tpu, not_sold, series
 from .storage import SCHEME, identity, without_bucket
@@ -55,7 +57,8 @@ def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_said_of_ssh(context.access.ssh_from)]
+    diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER)]
+    diagnostics += ports.said_of_ssh(context.access.ssh_from, PROVIDER)
     groups, said = lowering.groups_at(task, placements, context, _group)
     diagnostics += said
     region, own = placements[0].region, context.network
@@ -93,29 +96,19 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
         return None, (*said, _no_tpu(request, placement))
     devices = placement.shape.accelerators
     shared = any(device.count % 1 for device in devices)
-    image = image_of(request.image_id, arch, [device.name for device in devices], shared=shared)
-    labels = labels_of(request.labels)
+    image = image_of(request.image_at(PROVIDER, placement.region), arch, [device.name for device in devices], shared=shared)
+    labels = labels_of(request.labels, LABELS, own=OWN)
     said += _about_market(request, placement)
-    said += _about_labels(request, labels)
+    said += about(request, labels, LABELS)
     if isinstance(image, str):
-        field = request.origin.child("image_id")
-        said.append(
-            error(
-                "unsupported-here",
-                "The target cannot do this",
-                f"`{field}` on `{PROVIDER}`: {image}",
-                hint="name an image of yours or a family",
-                subject=field,
-            )
-        )
-        return None, tuple(said)
+        return None, (*said, refused(request, "image_id", PROVIDER, image, hint="name an image of yours or a family"))
     found = Group(
         group=group,
         placement=placement,
         request=request,
         image=image,
         arch=arch,
-        labels=FrozenMap(labels.written),
+        labels=labels.written,
         first_rank=rank,
     )
     said += [*_about_disk(request, image, placement.instance_type), *_about_place(found)]
@@ -125,31 +118,27 @@ def _group(group: NodeGroup, placement: GroupPlacement, rank: int) -> tuple[Grou
 def _about_market(request: ResourceRequest, placement: GroupPlacement) -> Iterator[Diagnostic]:
     why = not_sold(placement.instance_type, spot=placement.market is Market.SPOT)
     if why:
-        field = request.origin.child("market")
-        detail = f"`{field}` on `{PROVIDER}`: {why}"
         hint = "choose the other `market`, another `instance_type`, or another `infra`"
-        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+        yield refused(request, "market", PROVIDER, why, hint=hint)
 
 
 def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> Iterator[Diagnostic]:
-    size, field, tier = disk_gb(request, image), request.origin.child("disk_size"), request.origin.child("disk_tier")
+    size, tier = disk_gb(request, image), request.origin.child("disk_tier")
     if size > MOST_GB:
-        detail = f"`{field}` on `{PROVIDER}`: a root disk has at most {MOST_GB} GB, and {size} are asked for."
-        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for less", subject=field)
+        why = f"a root disk has at most {MOST_GB} GB, and {size} are asked for."
+        yield refused(request, "disk_size", PROVIDER, why, hint="ask for less")
     elif machine_type in SHARED_CORE and size > SHARED_CORE_GB:
-        detail = (
-            f"`{field}` on `{PROVIDER}`: {machine_type} shares a core with others, and such machines have at most {SHARED_CORE_GB} GB of"
-            f" disks; {size} are asked for."
+        why = (
+            f"{machine_type} shares a core with others, and such machines have at most {SHARED_CORE_GB} GB of disks; {size} are asked"
+            " for."
         )
-        hint = "ask for less, or for a machine with whole cores"
-        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+        yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or for a machine with whole cores")
     if request.disk_tier == "ultra":
-        detail = f"`{tier}` on `{PROVIDER}`: Hyperdisk Extreme is no boot disk, and the catalog has no price for pd-extreme."
-        yield error("unsupported-here", "The target cannot do this", detail, hint="ask for `best`", subject=tier)
+        why = "Hyperdisk Extreme is no boot disk, and the catalog has no price for pd-extreme."
+        yield refused(request, "disk_tier", PROVIDER, why, hint="ask for `best`")
         return
     if request.disk_gb is not None and request.disk_gb < image.least_gb:
-        detail = f"`{field}`: the image alone needs {image.least_gb} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
+        yield disk_raised(request, PROVIDER, least_gb=image.least_gb, gigabytes=size)
     kind = root_disk(request, image, machine_type)["type"]
     if kind != priced_disk(request):
         detail = (
@@ -158,12 +147,7 @@ def _about_disk(request: ResourceRequest, image: Image, machine_type: str) -> It
         )
         yield warning("disk-of-another-kind", "The disk is of another kind than the one priced", detail, subject=tier)
     if image.own:
-        own = request.origin.child("image_id")
-        detail = (
-            f"`{own}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
-            " and systemd, and no larger than the disk."
-        )
-        yield warning("own-image", "The image must be of a form skyc expects", detail, subject=own)
+        yield own_image(request, PROVIDER, image.id, ", and no larger than the disk.")
 
 
 def _about_place(group: Group) -> Iterator[Diagnostic]:
@@ -196,30 +180,6 @@ def _about_network_tier(request: ResourceRequest, machine: str, *, close: bool) 
         )
         hint = "use one node, or a target whose fast network skyc sets up: AWS (EFA) or Azure (InfiniBand)"
         yield warning("no-fast-network", "The machines have no fast network", detail, subject=field, hint=hint)
-
-
-def _about_labels(request: ResourceRequest, labels: Labels) -> Iterator[Diagnostic]:
-    field = request.origin.child("labels")
-    for why in labels.refused:
-        yield error(
-            "unsupported-here",
-            "The target cannot do this",
-            f"`{field}` on `{PROVIDER}`: the label {why}",
-            hint="rename the label: a key begins with a letter, and has letters, digits, `_` and `-`",
-            subject=field,
-        )
-    if labels.changed:
-        detail = f"`{field}`: Google takes lower-case letters, digits, `_` and `-`, at most 63. Written are {', '.join(labels.changed)}."
-        yield warning("label-rewritten", "A label is written in another form", detail, subject=field)
-
-
-def _said_of_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
-    reaching = ssh_ranges(ssh_from)
-    yield from ports.said_of_ssh(reaching, PROVIDER)
-    lost = [text for text in ssh_from if text not in reaching]
-    if lost:
-        detail = f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; machines at `{PROVIDER}` have IPv4 addresses only."
-        yield warning("ignored-here", "The target ignores this field", detail)
 
 
 def _about_network(own: ExistingNetwork | None, region: str) -> Iterator[Diagnostic]:

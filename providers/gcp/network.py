@@ -18,7 +18,7 @@ from ...compiler.ir import FrozenMap, Ref, ResourceAddress, ResourceNode, SpecPa
 from ..base import EVERY_ZONE, ExistingNetwork
 from ..rented.names import description
 from ..rented.networks import IdForm, needs_way_out
-from ..rented.ports import SSH, PortRange
+from ..rented.ports import SSH, PortRange, ipv4
 from .resources import Site, ref
 
 CIDR = ipaddress.IPv4Network("10.64.0.0/20")
@@ -171,11 +171,6 @@ def _way_out(site: Site, vpc: ResourceNode, subnetwork: ResourceNode) -> Iterato
     )
 
 
-def ssh_ranges(ssh_from: Sequence[str]) -> tuple[str, ...]:
-    """The declared ranges that can reach machines with IPv4 addresses."""
-    return tuple(dict.fromkeys(text for text in ssh_from if ":" not in text))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """Where rules are made, and for which machines."""
@@ -190,7 +185,7 @@ class _Place:
 
 def _rules(site: Site, place: _Place, ports: Sequence[tuple[PortRange, SpecPath]]) -> Iterator[ResourceNode]:
     yield _rule(site, place, "cluster", {"source_tags": (place.tag,), "allow": _matching("all")})
-    ranges = ssh_ranges(site.context.access.ssh_from)
+    ranges = ipv4(site.context.access.ssh_from)
     if ranges:
         yield _rule(site, place, "ssh", {"source_ranges": ranges, "allow": _matching("tcp", str(SSH))})
     for range_, origin in ports:

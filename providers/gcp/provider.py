@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error
 from ...compiler.ir import DeploymentId, DriftTable, GroupPlacement, Rename, ResourceGraph, SiteId, Storage, Task, holds_storage
-from ..base import Capability, LowerContext, OwnedResource
+from ..base import Capability, ImageReach, LowerContext, OwnedResource
 from ..drift import table_of
 from ..rented.accounts import asking, cannot_look, regions_of, sites_of
 from ..rented.buckets import known_mark, not_empty
@@ -53,6 +53,11 @@ class GcpProvider(RentedProvider):
         from .lower import lower
 
         return lower(task, placements, context)
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        from .images import reach_of
+
+        return reach_of(image)
 
     def lower_storages(
         self, storages: tuple[Storage, ...], region: str, context: LowerContext

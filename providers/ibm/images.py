@@ -13,11 +13,29 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..rented.images import CONTAINER, NO_CONTAINER
+from ...compiler.ir import FrozenMap
+from ..base import CONTAINER, NO_CONTAINER, ImageExtent, ImageReach
 from .facts import PROVIDER
 
 _ID = re.compile(r"r\d{3}-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 """A region's number and a UUID."""
+_REGIONS = FrozenMap(
+    {
+        "r006": "us-south",
+        "r010": "eu-de",
+        "r014": "us-east",
+        "r018": "eu-gb",
+        "r022": "jp-tok",
+        "r026": "au-syd",
+        "r034": "jp-osa",
+        "r038": "ca-tor",
+        "r042": "br-sao",
+        "r050": "eu-es",
+    }
+)
+"""How ids begin → the region. No table of IBM's documentation is known to have it; it is read off lists of one image in each region,
+IBM's own (github.com/IBM/ibm-spectrum-scale-ibm-cloud-schematics, `image_map.tf`) and a vendor's (github.com/rackware-automation/
+RackWareSWIFT-IBM-BYOL, `image-map.tf`), which agree. Newer regions (ca-mon, in-che, in-mum) are in neither."""
 LIST = "ibmcloud is images --visibility public --status available"
 
 
@@ -29,9 +47,27 @@ class NoImage:
     hint: str
 
 
+def reach_of(image: str) -> ImageReach | None:
+    """Where machines can start from it: in the region whose number it begins with."""
+    if not _ID.fullmatch(image):
+        return None
+    number = image.partition("-")[0]
+    note = "" if number in _REGIONS else f"`{number}` is the number of a region that skyc does not know."
+    return ImageReach(what="an image of IBM's", extent=ImageExtent.ONE, region=_REGIONS.get(number), note=note)
+
+
+def _elsewhere(image: str, region: str) -> str:
+    """Why an image cannot be used in a region, as the end of a sentence; empty where nothing is known against it."""
+    reach = reach_of(image)
+    there = reach.region if reach is not None else None
+    return "" if there in (None, region) else f"is an image of {there}, which its first four characters say"
+
+
 def image_of(wanted: str | None, region: str, has_devices: bool, images: Mapping[str, str]) -> str | NoImage:
     """The image's id. `images`: those config.yaml names or the catalog knows (`LowerContext.images`)."""
     if wanted is not None:
+        if why := _elsewhere(wanted, region):
+            return NoImage(why=f"`{wanted}` {why}; the machine is in {region}.", hint=f"name an image of {region}")
         if _ID.fullmatch(wanted):
             return wanted
         if wanted.startswith(CONTAINER):
@@ -57,4 +93,6 @@ def image_of(wanted: str | None, region: str, has_devices: bool, images: Mapping
             why=f"`images.ibm.{place}` in config.yaml is {found!r}, which is no image's id.",
             hint="take the id from the list of images in the region",
         )
+    if why := _elsewhere(found, region):
+        return NoImage(why=f"`images.ibm.{place}` in config.yaml {why}.", hint=f"name an image of {region} there")
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors, warning
+from ...compiler.diagnostics import Diagnostic, SourceMap, Span, error, has_errors
 from ...compiler.ir import (
     FrozenMap,
     GroupPlacement,
@@ -24,19 +24,21 @@ from ...compiler.ir import (
     Task,
     Value,
 )
-from ..base import LowerContext
+from ..base import CONTAINER, LowerContext
 from ..rented import lowering, ports
 from ..rented.buckets import without_rights
-from ..rented.names import DEPLOYMENT_TAG, SITE_TAG
+from ..rented.labels import about, labels_of, one_text
 from ..rented.networks import problems
+from ..rented.remarks import disk_raised, own_image, refused
 from ..schemas import check
 from ..schemas.load import load_schema
 from ..tables import Unsupported, Weight, gaps, unclassified
 from .facts import PROVIDER
 from .images import LIST, NoImage, image_of
+from .labels import LABELS
 from .machines import LEAST_GB, MOST_GB, Group, Shared, disk_gb, machines
-from .network import FORM, ipv4, network, zone_of
-from .resources import TAG_LIMIT, Site, label_tag, requirement
+from .network import FORM, network, zone_of
+from .resources import OUR_TAGS, Site, requirement
 from .storage import SCHEME, identity, without_bucket
 
 SUPPORTED = lowering.SUPPORTED - {"network_tier"}
@@ -51,7 +53,6 @@ UNSUPPORTED: FrozenMap[Unsupported] = FrozenMap(
 )
 """What single values cannot do is said where they are read: spot machines, images, odd labels, disks beyond IBM's limits."""
 
-_TAG = re.compile(r"[a-z0-9 _.:\-]+")
 _S390X = re.compile(r"[a-z]z\d")
 """IBM names the profiles of its Z machines so: `bz2-4x16`. A test holds this against the whole catalog."""
 
@@ -65,7 +66,8 @@ def lower(
     task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
 ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
     """One site's graph with the output `nodes`, head first; None with the reasons when a request cannot be met."""
-    diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER), *_about_ssh(context.access.ssh_from)]
+    diagnostics = [*without_bucket(task), *without_rights(task, SCHEME, PROVIDER)]
+    diagnostics += ports.said_of_ssh(context.access.ssh_from, PROVIDER)
     groups, said = lowering.groups_at(
         task, placements, context, lambda group, placement, rank: _group(group, placement, rank, context)
     )
@@ -107,9 +109,16 @@ def _group(
     group: NodeGroup, placement: GroupPlacement, rank: int, context: LowerContext
 ) -> tuple[Group | None, tuple[Diagnostic, ...]]:
     request = group.requests[placement.request]
-    said = [*gaps(request, UNSUPPORTED, PROVIDER), *ports.about(request), *_odd_labels(request), *_about_disk(request)]
+    labels = labels_of(request.labels, LABELS, own=len(OUR_TAGS))
+    said = [
+        *gaps(request, UNSUPPORTED, PROVIDER),
+        *ports.about(request),
+        *about(request, labels, LABELS),
+        *_about_disk(request),
+    ]
     said += _about_machine(request, placement)
-    image = image_of(request.image_id, placement.region, bool(placement.shape.accelerators), context.images)
+    wanted = request.image_at(PROVIDER, placement.region)
+    image = image_of(wanted, placement.region, bool(placement.shape.accelerators), context.images)
     if isinstance(image, NoImage):
         field = request.origin.child("image_id")
         detail = f"`{field}` on `{PROVIDER}`: {image.why}"
@@ -119,70 +128,31 @@ def _group(
         refreshed = (
             () if placement.shape.accelerators or request.image_id is not None else ("skyc catalog refresh --cloud ibm",)
         )
-        commands = () if (request.image_id or "").startswith("docker:") else (*refreshed, *listing)
+        commands = () if (wanted or "").startswith(CONTAINER) else (*refreshed, *listing)
         said.append(error(slug, summary, detail, hint=image.hint, commands=commands, subject=field))
         return None, tuple(said)
     if request.image_id is not None:
-        field = request.origin.child("image_id")
-        detail = (
-            f"`{field}`: skyc does not look the image up. It must be Ubuntu or another system with cloud-init"
-            " and systemd; machines with GPUs need the driver in it."
-        )
-        said.append(warning("own-image", "The image must be of a form skyc expects", detail, subject=field))
-    return Group(group=group, placement=placement, request=request, image=image, first_rank=rank), tuple(said)
+        said.append(own_image(request, PROVIDER, image, "; machines with GPUs need the driver in it."))
+    tags = tuple(one_text(name, value) for name, value in labels.written.items())
+    return Group(group=group, placement=placement, request=request, image=image, tags=tags, first_rank=rank), tuple(said)
 
 
 def _about_machine(request: ResourceRequest, placement: GroupPlacement) -> Iterator[Diagnostic]:
     if _S390X.match(placement.instance_type):
-        field = request.origin.child("instance_type")
-        detail = (
-            f"`{field}` on `{PROVIDER}`: {placement.instance_type} is an IBM Z machine (s390x), and Ray has no build for it."
-        )
-        hint = "choose a profile without `z` in its family"
-        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+        why = f"{placement.instance_type} is an IBM Z machine (s390x), and Ray has no build for it."
+        yield refused(request, "instance_type", PROVIDER, why, hint="choose a profile without `z` in its family")
     if placement.market is Market.SPOT:
-        field = request.origin.child("market")
-        detail = (
-            f"`{field}` on `{PROVIDER}`: IBM sells spot machines to select customers and publishes no price,"
-            " so skyc cannot choose one."
-        )
-        hint = "choose another `infra` for spot machines"
-        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+        why = "IBM sells spot machines to select customers and publishes no price, so skyc cannot choose one."
+        yield refused(request, "market", PROVIDER, why, hint="choose another `infra` for spot machines")
 
 
 def _about_disk(request: ResourceRequest) -> Iterator[Diagnostic]:
     size = disk_gb(request)
-    field = request.origin.child("disk_size")
     if size > MOST_GB:
-        detail = f"`{field}` on `{PROVIDER}`: a boot volume has at most {MOST_GB} GB, and {size} are asked for."
-        hint = "ask for less, or read from a bucket"
-        yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
+        why = f"a boot volume has at most {MOST_GB} GB, and {size} are asked for."
+        yield refused(request, "disk_size", PROVIDER, why, hint="ask for less, or read from a bucket")
     if request.disk_gb is not None and request.disk_gb < LEAST_GB:
-        detail = f"`{field}`: IBM's images need {LEAST_GB} GB, so the disk has {size} GB."
-        yield warning("disk-raised", "The disk is larger than asked for", detail, subject=field)
-
-
-def _odd_labels(request: ResourceRequest) -> Iterator[Diagnostic]:
-    for name, value in request.labels.items():
-        tag = label_tag(name, value)
-        ours = name.lower().partition(":")[0] in (DEPLOYMENT_TAG, SITE_TAG)
-        if len(tag) > TAG_LIMIT or not _TAG.fullmatch(tag) or ours:
-            field = request.origin.child("labels")
-            detail = (
-                f"`{field}`: IBM takes no tag {tag!r}. A name, a colon and a value have at most {TAG_LIMIT}"
-                f" letters, digits, spaces and `_-.:` together, and `{DEPLOYMENT_TAG}` and `{SITE_TAG}` are skyc's own."
-            )
-            hint = "shorten or rename the label"
-            yield error("unsupported-here", "The target cannot do this", detail, hint=hint, subject=field)
-
-
-def _about_ssh(ssh_from: tuple[str, ...]) -> Iterator[Diagnostic]:
-    usable = ipv4(ssh_from)
-    left = [text for text in ssh_from if text not in usable]
-    if left:
-        detail = f"`access.ssh_from` in config.yaml holds {', '.join(left)}, and IBM's VPC knows IPv4 only."
-        yield warning("ignored-here", "The target ignores this", detail, hint="name your IPv4 address as well")
-    yield from ports.said_of_ssh(usable, PROVIDER)
+        yield disk_raised(request, PROVIDER, least_gb=LEAST_GB, gigabytes=size)
 
 
 def check_graph(graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:

@@ -30,7 +30,7 @@ from ..rented.networks import UNKNOWN_HEAD, has_address, told
 from ..rented.nodes import boot_of, node_name, output
 from .facts import DISK_GB, OPENS
 from .network import Network, head_address, zone_of
-from .resources import Site, label_tag, ref
+from .resources import Site, ref
 
 LEAST_GB, MOST_GB = 100, 250
 """Of a boot volume. IBM's images need 100 GB, and a boot volume of these profiles has at most 250."""
@@ -61,6 +61,8 @@ class Group:
     request: ResourceRequest
     """The one of the group's requests that the placement meets."""
     image: str
+    tags: tuple[str, ...]
+    """The user's labels, as IBM takes them."""
     first_rank: int
 
     @property
@@ -173,7 +175,7 @@ def _instance(
         "ibm_is_instance",
         label,
         arguments,
-        labels=tuple(label_tag(key, value) for key, value in request.labels.items()),
+        labels=group.tags,
         origin=request.origin,
         after=tuple(
             sorted(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ...compiler.ir import FrozenMap, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import ExistingNetwork
 from ..rented.networks import IdForm, needs_way_out
-from ..rented.ports import SSH, PortRange
+from ..rented.ports import SSH, PortRange, ipv4
 from .resources import Site, ref
 
 CIDR = ipaddress.IPv4Network("10.64.0.0/16")
@@ -70,11 +70,6 @@ def zone_range(zone: str) -> ipaddress.IPv4Network:
 def head_address(zone: str) -> str:
     """The head's address, fixed so that every other machine knows it before anything exists, and a new head has it again."""
     return str(zone_range(zone)[_FIRST_HOST])
-
-
-def ipv4(ranges: Sequence[str]) -> tuple[str, ...]:
-    """Those IBM's VPC can admit, each once."""
-    return tuple(dict.fromkeys(text for text in ranges if ipaddress.ip_network(text).version == 4))
 
 
 def network(site: Site, zones: Sequence[str], ports: Sequence[tuple[PortRange, SpecPath]]) -> Network:

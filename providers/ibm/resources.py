@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...compiler.ir import FrozenMap, ProviderRequirement, Ref, ResourceAddress, ResourceNode, SpecPath, Value
 from ..base import LowerContext
+from ..rented.labels import one_text
 from ..rented.names import DEPLOYMENT_TAG, SITE_TAG, site_name
 from ..schemas.load import load_schema
 
@@ -16,7 +17,7 @@ OFFLINE: FrozenMap[Value] = FrozenMap({"ibmcloud_api_key": "offline"})
 """For a plan that asks nobody. This is no key of anybody's."""
 NAME_LIMIT = 63
 """Characters of a VPC resource's name: lower-case letters, digits and hyphens, beginning with a letter."""
-TAG_LIMIT = 128
+OUR_TAGS = (DEPLOYMENT_TAG, SITE_TAG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,7 @@ class Site:
     def tags(self) -> tuple[str, ...]:
         """What IBM keeps of a tag is one lower-case text. The plan that made a resource is not among them: tags are one set here,
         of which Terraform cannot leave a single one out when it compares."""
-        pairs = ((DEPLOYMENT_TAG, self.context.deployment), (SITE_TAG, self.context.site))
-        return tuple(f"{key}:{value}".lower() for key, value in pairs)
+        return tuple(map(one_text, OUR_TAGS, (self.context.deployment, self.context.site)))
 
     def tagged(
         self,
@@ -68,11 +68,6 @@ class Site:
     ) -> ResourceNode:
         """A resource that has no tags and goes with what it refers to."""
         return ResourceNode(address=ResourceAddress(type_, name), origin=origin or self.origin, arguments=FrozenMap(arguments))
-
-
-def label_tag(name: str, value: str) -> str:
-    """A label of the user's as IBM keeps it."""
-    return f"{name}:{value}".lower() if value else name.lower()
 
 
 def ref(node: ResourceNode, attribute: str = "id") -> Ref:

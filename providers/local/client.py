@@ -24,7 +24,7 @@ from ...compiler.ir import (
     decimal_text,
 )
 from ...compiler.ir.catalog import CatalogPart
-from ..base import Attachment, Capability, CheckReport, LowerContext, Node, OwnedResource, Transport
+from ..base import Attachment, Capability, CheckReport, ImageReach, LowerContext, Node, OwnedResource, Transport
 from ..bucketless import Bucketless
 from ..errors import NO_WORDS, read
 from . import catalog, storage
@@ -70,6 +70,9 @@ class LocalProvider(Bucketless):
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext
     ) -> tuple[ResourceGraph | None, tuple[Diagnostic, ...]]:
         return lower(task, placements, context)
+
+    def image_reach(self, image: str) -> ImageReach | None:
+        return None
 
     def check_graph(self, graph: ResourceGraph, sources: SourceMap | None) -> tuple[Diagnostic, ...]:
         """The provider is ours and is tested with what is lowered here."""

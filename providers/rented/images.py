@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-CONTAINER = "docker:"
-"""How a container's image begins."""
-NO_CONTAINER = "A container image is not a machine image, and skyc runs jobs on the machine itself."
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:

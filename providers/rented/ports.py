@@ -112,8 +112,25 @@ def about(request: ResourceRequest) -> tuple[Diagnostic, ...]:
     )
 
 
+def ipv4(ssh_from: Iterable[str]) -> tuple[str, ...]:
+    """The declared ranges that reach machines, each once: skyc comes to their IPv4 addresses."""
+    return tuple(dict.fromkeys(text for text in ssh_from if ipaddress.ip_network(text).version == 4))
+
+
 def said_of_ssh(ssh_from: tuple[str, ...], target: str) -> tuple[Diagnostic, ...]:
-    """What a reviewer should know about who can log in."""
+    """What a reviewer should know about who can log in: `access.ssh_from` of config.yaml, which has no line in the task."""
+    reaching = ipv4(ssh_from)
+    lost = [text for text in ssh_from if text not in reaching]
+    if not lost:
+        return _about_ssh(reaching, target)
+    detail = f"`access.ssh_from` in config.yaml holds {', '.join(lost)}; skyc reaches machines at `{target}` over IPv4 only."
+    hint = "name the IPv4 address you come from too, where it is not there yet"
+    left_out = warning("ignored-here", "The target ignores this field", detail, hint=hint)
+    return (left_out, *_about_ssh(reaching, target))
+
+
+def _about_ssh(ssh_from: tuple[str, ...], target: str) -> tuple[Diagnostic, ...]:
+    """Of ranges that all reach the machines."""
     if not ssh_from:
         return (
             warning(
@@ -124,7 +141,8 @@ def said_of_ssh(ssh_from: tuple[str, ...], target: str) -> tuple[Diagnostic, ...
                 hint="write your own address there, as `access: {ssh_from: [203.0.113.7/32]}`",
             ),
         )
-    wide = [text for text in ssh_from if ipaddress.ip_network(text).prefixlen == 0]
+    together = ipaddress.collapse_addresses(map(ipaddress.IPv4Network, ssh_from))
+    wide = [str(range_) for range_ in together if range_.prefixlen == 0]
     return tuple(
         warning(
             "ssh-open",

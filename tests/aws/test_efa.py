@@ -17,6 +17,7 @@ import yaml
 from skyc.compiler.ir import Accelerator, Addresses, FrozenMap, Ref, ResourceAddress
 from skyc.providers.aws import efa
 from skyc.providers.aws.lower import check_graph
+from skyc.providers.aws.machines import _XEN
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import ExistingNetwork, LowerContext
 from tests.aws import test_machines
@@ -30,10 +31,16 @@ CONTEXT = replace(test_machines.CONTEXT, public=Addresses.ALL)
 
 
 @cache
-def recorded() -> dict[str, Any]:
-    """What EC2 says of its machine types, as moto has it: name → `NetworkInfo`."""
+def described() -> dict[str, Any]:
+    """What EC2 says of its machine types, as moto has it."""
     packed = files("moto").joinpath("ec2/resources/instance_types.json.gz").read_bytes()
-    return {name: row["NetworkInfo"] for name, row in json.loads(gzip.decompress(packed)).items()}
+    return dict(json.loads(gzip.decompress(packed)))
+
+
+@cache
+def recorded() -> dict[str, Any]:
+    """Name → `NetworkInfo`."""
+    return {name: row["NetworkInfo"] for name, row in described().items()}
 
 
 def fast(machine: str, devices: tuple[Accelerator, ...] = (), context: LowerContext = CONTEXT, **more: Any) -> Any:
@@ -50,6 +57,13 @@ def test_the_table_is_what_ec2_says_of_the_catalogs_machines(tmp_path: Path) -> 
     known = {name: int(info["EfaInfo"]["MaximumEfaInterfaces"]) for name, info in says.items() if info.get("EfaSupported")}
     assert known.pop("hpc6id.32xlarge") == 2 and efa.ADAPTERS["hpc6id.32xlarge"] == 1
     assert {name: count for name, count in efa.ADAPTERS.items() if name != "hpc6id.32xlarge"} == known
+
+
+def test_which_machines_of_the_catalog_are_not_built_on_nitro(tmp_path: Path) -> None:
+    part = AwsProvider().catalog(home=tmp_path)
+    names = {part.instance_type(index).name for index in range(len(part.offers.types.names))} & described().keys()
+    xen = {name for name in names if described()[name].get("Hypervisor") == "xen"}
+    assert {"m4.large", "r4.large", "t2.micro"} <= xen and xen == set(filter(_XEN.match, names))
 
 
 def test_every_machines_cards_take_the_interfaces() -> None:

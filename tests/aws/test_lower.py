@@ -174,7 +174,7 @@ def test_offline_holds_nobodys_credentials(tmp_path: Path) -> None:
 )
 def test_a_disk_is_what_its_price_is_for(tier: str | None, size: str | None, expected: dict[str, Any]) -> None:
     request = ResourceRequest(origin=SpecPath(), disk_tier=tier, disk_gb=None if size is None else Decimal(size))
-    disk = root_disk(request, IMAGE)
+    disk = root_disk(request, IMAGE, "m6i.large")
     assert {name: disk[name] for name in disk if name not in ("encrypted", "delete_on_termination")} == expected
     assert disk["encrypted"] == "true"
     assert disk_gb(request, IMAGE) == expected["volume_size"] and DISK_GB == 256

@@ -154,6 +154,16 @@ def test_long_names_stay_within_what_aws_takes() -> None:
     assert len(set(found[:2])) == 2, "two templates of one name"
 
 
+@pytest.mark.parametrize(
+    ("machine", "gigabytes", "iops"),
+    [("r4.large", 1_600, 32_000), ("r4.large", 4_000, 32_000), ("r5.large", 4_000, 64_000), ("i3.metal", 4_000, 64_000)],
+)
+def test_a_machine_without_nitro_reaches_half_as_many_iops(machine: str, gigabytes: int, iops: int) -> None:
+    graph, _ = lowered(machine, disk_tier="best", disk_gb=Decimal(gigabytes))
+    (mapping,) = types(graph)["aws_launch_template"][0]["block_device_mappings"]
+    assert (mapping["ebs"]["volume_type"], mapping["ebs"]["iops"]) == ("io2", iops)
+
+
 def test_more_labels_than_aws_has_tags_are_refused() -> None:
     for count, fits in ((47, True), (48, False)):
         graph, diagnostics = lowered("m5.large", labels=FrozenMap({f"k{index}": "v" for index in range(count)}))

@@ -25,7 +25,7 @@ from skyc.compiler.ir import (
     Task,
     TaskId,
 )
-from skyc.compiler.pipeline import CompileOptions, compile_source
+from skyc.compiler.pipeline import Compilation, CompileOptions, compile_source
 from skyc.compiler.resolve import EnvOverrides
 from skyc.providers.azure.provider import AzureProvider
 from skyc.providers.azure.sizes import size_of
@@ -46,11 +46,14 @@ ACCESS = Access(
 )
 
 
-def said_of(
-    text: str, home: Path, *, access: Access = ACCESS, deployment: str = "demo", **options: Any
-) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
+def said_of(text: str, home: Path, **options: Any) -> tuple[tuple[ResourceGraph, ...], tuple[Diagnostic, ...]]:
     """What is made of a task at Azure, and what is said. The machine should be named: prices change."""
-    made = compile_source(
+    made = compilation(text, home, **options)
+    return made.graphs or (), made.diagnostics
+
+
+def compilation(text: str, home: Path, *, access: Access = ACCESS, deployment: str = "demo", **options: Any) -> Compilation:
+    return compile_source(
         SourceFile(path="task.yaml", text=text),
         CompileOptions(
             providers={"azure": AzureProvider()},
@@ -63,7 +66,6 @@ def said_of(
         ),
         until="lower",
     )
-    return made.graphs or (), made.diagnostics
 
 
 def compiled(text: str, home: Path, **options: Any) -> ResourceGraph:

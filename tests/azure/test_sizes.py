@@ -75,6 +75,13 @@ def test_which_sizes_are_confidential(name: str, confidential: bool) -> None:
         ("Standard_E4s_v6", True),
         ("Standard_F4als_v7", True),
         ("Standard_F4s_v2", False),
+        ("Standard_FX4mds_v2", True),
+        ("Standard_FX4mds", False),
+        # NVMe and SCSI, but for the largest.
+        ("Standard_E96bds_v5", False),
+        ("Standard_E112ibs_v5", True),
+        ("Standard_E104ids_v5", False),
+        ("Standard_M128bds_v3", False),
         ("Standard_L8s_v3", False),
         ("Standard_L8as_v4", True),
         ("Standard_M416ds_6_v3", False),
@@ -200,8 +207,8 @@ def test_who_has_infiniband(kinds: tuple[InstanceType, ...]) -> None:
     [
         ("Standard_ND96isr_H100_v5", {}, True, ""),
         ("Standard_HB120rs_v3", {"image": HPC}, True, ""),
-        # Plain Ubuntu: the network is there, and perhaps no driver.
-        ("Standard_HB120rs_v3", {}, True, HPC),
+        ("Standard_HB120rs_v3", {}, True, ""),
+        ("Standard_HB120rs_v3", {"zone": "eastus-2"}, False, "infra"),
         ("Standard_ND96isr_H100_v5", {"market": Market.SPOT}, False, "use_spot"),
         ("Standard_ND96isr_H100_v5", {"zone": "eastus-2"}, False, "infra"),
         ("Standard_D4s_v5", {}, False, ""),
@@ -226,3 +233,31 @@ def test_infiniband_joins_the_machines_of_one_availability_set(
         assert ("LimitMEMLOCK=infinity" in boot) is joined
     hints = [item.hint or "" for item in said if item.slug == "no-fast-network"]
     assert [warned in hint for hint in hints] == ([True] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "offer", "sku"),
+    [
+        ("Standard_HB120rs_v3", {}, "ubuntu-hpc", "2204"),
+        ("Standard_HC44rs", {}, "ubuntu-hpc", "2204"),
+        ("Standard_HX176rs", {}, "ubuntu-hpc", "2204"),
+        # Without the others there is nothing to join, and so with a zone.
+        ("Standard_HB120rs_v3", {"nodes": 1}, "ubuntu-24_04-lts", "server"),
+        ("Standard_HB120rs_v3", {"zone": "eastus-2"}, "ubuntu-24_04-lts", "server"),
+        ("Standard_HB120rs_v3", {"image": "Canonical:ubuntu-22_04-lts:server:latest"}, "ubuntu-22_04-lts", "server"),
+        # The driver of the device comes first.
+        ("Standard_ND40rs_v2", {}, "ubuntu-hpc", "2204-v100"),
+        ("Standard_ND96isr_MI300X_v5", {}, "ubuntu-hpc", "2204-rocm"),
+    ],
+)
+def test_machines_joined_by_infiniband_have_its_driver(
+    kinds: tuple[InstanceType, ...], tmp_path: Path, name: str, asked: dict[str, Any], offer: str, sku: str
+) -> None:
+    task, placement = placed(next(kind for kind in kinds if kind.name == name), **{"nodes": 2, "network": "best", **asked})
+    graph, _ = lower(task, (placement,), context(tmp_path))
+    assert graph is not None
+    for machine in of_type(graph, "azurerm_linux_virtual_machine").values():
+        reference = machine["source_image_reference"]
+        assert (reference["offer"], reference["sku"]) == (offer, sku)
+        # Its drivers are not signed.
+        assert offer != "ubuntu-hpc" or "secure_boot_enabled" not in machine

@@ -2,15 +2,17 @@
 
 Every runner works on a fixed machine, home and Python, so that the expected text is the same on every machine. The header lines of
 an input may say `# machine: eight` (8 CPUs, 32 GiB; the default), `gpus` (the same with 4 T4), `rented` (a made-up cloud with
-several machines), `owned` (that and three machines of one's own) or `aws`, `# objective: time`, `# network: own` (machines go into networks
-of the user's), and for a report `# change:` (one of `changes.CHANGES`, or `graph` for everything the task needs), `# before:` (another
-report's test, whose task was applied before; without one nothing is there yet) and `# format:` (text, markdown or json).
+several machines), `owned` (that and three machines of one's own), `aws`, `azure`, `gcp`, `ibm` or `clouds` (all four of them),
+`# objective: time`, `# network: own` (machines go into networks of the user's), and for a report `# change:` (one of `changes.CHANGES`,
+or `graph` for everything the task needs), `# before:` (another report's test, whose task was applied before; without one nothing is
+there yet) and `# format:` (text, markdown or json).
 """
 
 import re
 import tempfile
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -20,6 +22,7 @@ from skyc.compiler.buckets import MARK, place_buckets
 from skyc.compiler.candidates import candidates, report
 from skyc.compiler.changeset import change_set
 from skyc.compiler.diagnostics import Diagnostic, SourceFile, SourceMap, has_errors, in_reading_order, render
+from skyc.compiler.images import image_places
 from skyc.compiler.ir import (
     Accelerator,
     Addresses,
@@ -37,7 +40,7 @@ from skyc.compiler.ir import (
     SpecPath,
     TaskGraph,
 )
-from skyc.compiler.ir.catalog import PriceStep, Rates, StorageRate, TransferRule
+from skyc.compiler.ir.catalog import CatalogPart, PriceStep, Rates, StorageRate, TransferRule
 from skyc.compiler.lower import Lowering, lower
 from skyc.compiler.optimize import optimize
 from skyc.compiler.parse import parse
@@ -130,10 +133,15 @@ OWNED = part_of(
 """Machines of somebody's own, two of them with labels."""
 
 
-def _shipped(name: str) -> Catalog:
-    provider = PROVIDERS[name]
-    usual = FrozenMap({name: usual_addresses(provider.capabilities)})
-    return Catalog(parts=(provider.catalog(home=Path(HOME)),), addresses=usual)
+def _shipped(*names: str) -> Catalog:
+    providers = [PROVIDERS[name] for name in names]
+    usual = FrozenMap({provider.name: usual_addresses(provider.capabilities) for provider in providers})
+    return Catalog(parts=tuple(_part(name) for name in names), addresses=usual)
+
+
+@cache
+def _part(name: str) -> CatalogPart:
+    return PROVIDERS[name].catalog(home=Path(HOME))
 
 
 MACHINES = {
@@ -146,6 +154,7 @@ MACHINES = {
     "azure": _shipped("azure"),
     "ibm": _shipped("ibm"),
     "gcp": _shipped("gcp"),
+    "clouds": _shipped("aws", "azure", "gcp", "ibm"),
 }
 ACCESS = Access(
     ssh_from=("203.0.113.0/24",),
@@ -240,8 +249,10 @@ def _graph(source: SourceFile) -> tuple[TaskGraph, SourceMap]:
 
 def _found(source: SourceFile) -> tuple[TaskGraph, CandidateSet]:
     graph, sources = _graph(source)
-    found, said = candidates(graph, MACHINES[setting(source.text, "machine", "eight")], sources, capabilities_of(PROVIDERS))
-    _checked(said, source)
+    catalog = MACHINES[setting(source.text, "machine", "eight")]
+    images, about = image_places(graph, catalog, PROVIDERS, sources)
+    found, said = candidates(graph, catalog, sources, capabilities_of(PROVIDERS), images=images)
+    _checked((*about, *said), source)
     return graph, found
 
 

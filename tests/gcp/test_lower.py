@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from skyc.compiler.ir import FrozenMap, Ref, ResourceGraph
-from skyc.providers.gcp.labels import labels_of
 from skyc.providers.gcp.lower import check_graph
 from skyc.providers.gcp.network import CIDR, HEAD_ADDRESS
 from skyc.providers.gcp.provider import GcpProvider
@@ -300,22 +299,6 @@ def test_a_prefix_never_leaves_its_quotes(prefix: str) -> None:
 
 
 # Labels
-
-
-@given(some.dictionaries(some.text(min_size=1, max_size=80), some.text(max_size=80), max_size=70))
-def test_every_label_is_written_rewritten_or_refused(wanted: dict[str, str]) -> None:
-    labels = labels_of(wanted)
-    assert all(re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) for key in labels.written)
-    assert all(re.fullmatch(r"[a-z0-9_-]{0,63}", value) for value in labels.written.values())
-    assert labels.refused or len(labels.written) == len(wanted) <= 60
-    # What Google takes as it is, is not touched.
-    again = labels_of(labels.written)
-    assert again.written == labels.written and not again.changed
-
-
-def test_long_labels_that_differ_stay_different() -> None:
-    first, second = (labels_of({"team": "x" * 70 + tail}).written["team"] for tail in "ab")
-    assert first != second and len(first) <= 63
 
 
 def test_a_rewritten_label_is_said(tmp_path: Path) -> None:

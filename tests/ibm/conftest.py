@@ -32,8 +32,8 @@ from skyc.providers.ibm.provider import IbmProvider
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMmZNUzMPo2ZQHHzPcCOSbs4vSo2KPNpqsk4PTQaWc7 skyc"
 ACCESS = Access(ssh_from=("203.0.113.7/32",), login_key=KEY, host_key="the one-time key\n", host_key_public=KEY)
-IMAGE = "r006-00000000-0000-4000-a000-000000000001"
-GPU_IMAGE = "r006-00000000-0000-4000-a000-000000000002"
+IMAGE = "r000-00000000-0000-4000-a000-000000000001"
+GPU_IMAGE = "r000-00000000-0000-4000-a000-000000000002"
 IMAGES = FrozenMap({"ibm/us-south": IMAGE, "ibm/us-south/gpu": GPU_IMAGE})
 REGIONS = ("au-syd", "br-sao", "ca-tor", "eu-de", "eu-gb", "jp-osa", "jp-tok", "us-east", "us-south")
 

@@ -196,6 +196,25 @@ def test_a_task_that_opens_ssh_to_everybody_is_told(port: str) -> None:
     assert said.subject == request.origin.child("ports") and port in said.detail
 
 
+@pytest.mark.parametrize(
+    ("ssh_from", "slugs"),
+    [
+        ((), ["ssh-closed"]),
+        (("203.0.113.7/32", "203.0.113.7/32"), []),
+        (("203.0.113.7/32", "2001:db8::/48"), ["ignored-here"]),
+        (("2001:db8::/48",), ["ignored-here", "ssh-closed"]),
+        # Nobody comes in by it.
+        (("::/0", "203.0.113.7/32"), ["ignored-here"]),
+        (("0.0.0.0/0",), ["ssh-open"]),
+        (("128.0.0.0/1", "0.0.0.0/1"), ["ssh-open"]),
+    ],
+)
+def test_who_can_log_in_is_said_in_the_same_words_everywhere(ssh_from: tuple[str, ...], slugs: list[str]) -> None:
+    said = ports.said_of_ssh(ssh_from, "aws")
+    assert [found.slug for found in said] == slugs and all(found.hint for found in said)
+    assert all("2001:db8::/48" in found.detail or "::/0" in found.detail for found in said if found.slug == "ignored-here")
+
+
 def test_places_of_another_cloud_are_named_once_and_others_not() -> None:
     def mount(number: int, source: str) -> FileMount:
         return FileMount(target=f"t{number}", origin=SpecPath(("file_mounts", str(number))), source=source)
