@@ -186,6 +186,7 @@ def test_a_refused_token_is_no_empty_list(tmp_path: Path, google: FakeGoogle, mo
     with pytest.raises(SkycError) as caught:
         GcpProvider().observe(DeploymentId("left"), home=tmp_path)
     said = caught.value.diagnostics[0]
+    assert "had" not in said.detail.split(), "a first apply is told the same, and has had nothing there"
     assert said.slug == "cannot-observe" and "answered 401" in said.detail and "of-yesterday" not in said.detail
 
 

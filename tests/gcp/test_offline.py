@@ -58,6 +58,13 @@ def test_nothing_is_rented_that_no_job_can_start_on(task: Path, tmp_path: Path) 
     with pytest.raises(SkycError) as caught:
         skyc.apply(task, home=tmp_path / "home")
     assert [found.slug for found in caught.value.diagnostics] == ["ssh-closed"]
+    # What is missing of an account is said before anything is looked for, and all at once.
+    (tmp_path / "home" / "config.yaml").write_text("access: {ssh_from: [203.0.113.7]}\n")
+    with pytest.raises(SkycError) as caught:
+        skyc.apply(task, home=tmp_path / "home")
+    assert {found.slug for found in caught.value.diagnostics} == {"not-logged-in", "no-project"}
+    assert all("apply again" in (found.hint or "") and found.commands for found in caught.value.diagnostics)
+    assert not list((tmp_path / "home").glob("deployments/*/sites/*"))
 
 
 def test_check_says_what_works(tmp_path: Path) -> None:
