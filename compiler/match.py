@@ -68,6 +68,7 @@ class Filter(enum.IntEnum):
     POLICY = 17
     SUBNET = 18
     IMAGE = 19
+    CLOSED = 20
 
     @property
     def reason(self) -> str:
@@ -104,6 +105,7 @@ _NAMES = {
     Filter.POLICY: _Names("against-policy", "policy"),
     Filter.SUBNET: _Names("no-subnet", "infra"),
     Filter.IMAGE: _Names("no-image-there", "image_id"),
+    Filter.CLOSED: _Names("region-not-enabled", "infra"),
 }
 
 
@@ -349,6 +351,9 @@ def _place_codes(
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
     if (without_image := shelf.without_image(request.image_id)) is not None:
         codes = codes | without_image * numpy.int32(1 << Filter.IMAGE)
+    # Who names a region or a zone of it knows that the account has it.
+    if shelf.not_enabled is not None and request.infra.region is None and request.infra.zone is None:
+        codes = codes | shelf.not_enabled * numpy.int32(1 << Filter.CLOSED)
     return codes if can else codes | 1 << Filter.PORTS
 
 

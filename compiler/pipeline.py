@@ -17,6 +17,7 @@ from pathlib import Path
 from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider, ZoneNames, usual_addresses
 from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
+from .closed import closed_regions, passed_over
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .images import image_places
 from .ir import (
@@ -69,6 +70,8 @@ class CompileOptions:
     """None: the name the file gives itself."""
     objective: Objective = Objective.COST
     quotas: tuple[Quota, ...] = ()
+    regions: tuple[str, ...] = ()
+    """`<provider>/<region>`, sorted: regions that have to be asked for (`Provider.on_request`) and that the user's accounts have."""
     access: Callable[[DeploymentId], Access] = lambda deployment: Access()
     """Keys and SSH ranges of a deployment. Asked only when a target's machines are logged in to."""
     networks: Mapping[tuple[str, str], NetworkChoice] = field(default_factory=dict)
@@ -225,6 +228,8 @@ def _candidates(state: Compilation) -> Compilation:
     catalog = Catalog(
         parts=parts,
         quotas=state.options.quotas,
+        closed=closed_regions(parts, providers, state.options.regions),
+        opened=state.options.regions,
         zones=FrozenMap(zones),
         addresses=FrozenMap(public),
         owned=tuple(
@@ -280,6 +285,8 @@ def _optimize(state: Compilation) -> Compilation:
         again, more = (None, ()) if followed is graph else solved(followed, found)
         if again is not None and again.places == placement.places:
             placement, said = again, (*more, *narrowing.notes(again))
+        if state.options.objective is Objective.COST:
+            said = (*said, *passed_over(state.graph, found, placement, targets))
     if placement is not None and state.policy.rules:
         from .policy.trim import trimmed
 

@@ -70,6 +70,12 @@ def sentence(
             if isinstance(request.image_id, ImageByPlace):
                 return f"`image_id` names no image for {where}."
             return f"No machine in {where} can start from `{request.image_id}`."
+        case Filter.CLOSED:
+            where = f"{part.provider}/{offering.region}"
+            return (
+                f"Only accounts that asked for it have {where}; if yours is one, name it with `infra`, or write"
+                f" `regions: {{{part.provider}: [{offering.region}]}}` in config.yaml."
+            )
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.POLICY:

@@ -49,6 +49,8 @@ class Shelf:
     """Of the catalog (`Catalog.zones`)."""
     images: ImagePlaces = field(default_factory=dict)
     """Where machines can start from the images that requests name."""
+    closed: tuple[str, ...] = ()
+    """Of the catalog (`Catalog.closed`)."""
     _rows: dict[tuple[bytes, bytes, Market], Sold] = field(default_factory=dict)
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
@@ -121,6 +123,14 @@ class Shelf:
             lacking = (there is not None and place.region not in there for place in self.part.offers.places)
             self._without_image[image] = numpy.fromiter(lacking, dtype=bool, count=len(self.part.offers.places))
         return self._without_image[image]
+
+    @cached_property
+    def not_enabled(self) -> NDArray[Any] | None:
+        """Place → whether its region is closed to the account; None where none is."""
+        import numpy
+
+        shut = [f"{self.part.provider}/{place.region}" in self.closed for place in self.part.offers.places]
+        return numpy.array(shut, dtype=bool) if any(shut) else None
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""
@@ -222,6 +232,7 @@ class Shelves:
                 quotas=tuple(quota for quota in catalog.quotas if quota.provider == part.provider),
                 zones=catalog.zones,
                 images=images,
+                closed=tuple(place for place in catalog.closed if place.startswith(f"{part.provider}/")),
             )
             for part in catalog.parts
         )

@@ -320,6 +320,8 @@ class CheckReport:
     usable: bool
     facts: FrozenMap[str]
     diagnostics: tuple[Diagnostic, ...] = ()
+    regions: tuple[str, ...] = ()
+    """Regions that have to be asked for (`Provider.on_request`) and that the account has, as it said now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,6 +377,10 @@ class Provider(Protocol):
         """URI schemes of the places that a job's nodes there read and write, with an identity of the machine's own where a place asks who
         it is: `s3`. With `file`, a `file://` URI names a directory that every node of a site can reach."""
 
+    def on_request(self, region: str) -> bool:
+        """Whether an account has this region only where it asked for it, so that nothing is placed there unless it is said to have it.
+        Pure; the regions of the catalog are all known."""
+
     @property
     def zone_names(self) -> ZoneNames | None:
         """How its zones are called; None where only its catalog knows."""
@@ -414,8 +420,9 @@ class Provider(Protocol):
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         """Start what its graphs need besides released Terraform providers: skyc's own provider, or nothing."""
 
-    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
-        """What Terraform's errors mean, one each in their order: known by the target's own error codes. Pure."""
+    def failures(self, diagnostics: Sequence[Diagnostic], region: str = "") -> tuple[Failure, ...]:
+        """What Terraform's errors mean, one each in their order: known by the target's own error codes. Pure. region: of the site;
+        empty where that is not known."""
 
     def quota_pool(self, placement: GroupPlacement) -> str:
         """A name that all machines share that count on one quota of a region. Pure."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ..compiler.diagnostics import Diagnostic, Severity
 from ..compiler.ir import Failure, FailureKind, GroupPlacement, Reach
@@ -27,6 +28,10 @@ class Meaning:
     only: re.Pattern[str] | None = None
 
 
+Meanings: TypeAlias = Meaning | tuple[Meaning, ...]
+"""Of one code; of several the first counts whose text it is."""
+
+
 def _type(placement: GroupPlacement) -> str:
     return f"{placement.instance_type} {placement.market.value}"
 
@@ -35,33 +40,46 @@ def _unnamed(text: str) -> str:
     return ""
 
 
+def _nowhere(region: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
     """How one target says no. `pool`: see `Provider.quota_pool`; `permission`: the one a refusal names, or ""."""
 
-    codes: Mapping[str, Meaning] = field(default_factory=dict)
+    codes: Mapping[str, Meanings] = field(default_factory=dict)
     forms: tuple[re.Pattern[str], ...] = ()
     """Each with the code as its first group."""
     sentences: tuple[tuple[re.Pattern[str], str], ...] = ()
     permission: Callable[[str], str] = _unnamed
     pool: Callable[[GroupPlacement], str] = _type
+    on_request: Callable[[str], bool] = _nowhere
+    """Whether an account has a region only where it asked for it (`Provider.on_request`)."""
+    closed: frozenset[str] = frozenset()
+    """Codes that say in such a region that the account does not have it, whatever they mean elsewhere."""
 
 
 NO_WORDS = Vocabulary()
 """Of a target whose errors are not told apart."""
 
 
-def read(diagnostics: Sequence[Diagnostic], words: Vocabulary) -> tuple[Failure, ...]:
-    """One failure per error, in their order."""
-    return tuple(_read(found, words) for found in diagnostics if found.severity is Severity.ERROR)
+NO_REGION = Meaning(FailureKind.NOT_OFFERED, Reach.REGION)
+"""The account does not have the region."""
 
 
-def _read(found: Diagnostic, words: Vocabulary) -> Failure:
+def read(diagnostics: Sequence[Diagnostic], words: Vocabulary, region: str = "") -> tuple[Failure, ...]:
+    """One failure per error, in their order. region: where they were said; empty where that is not known."""
+    return tuple(_read(found, words, region) for found in diagnostics if found.severity is Severity.ERROR)
+
+
+def _read(found: Diagnostic, words: Vocabulary, region: str) -> Failure:
     text = f"{found.summary}\n{found.detail}"
     unknown = ""
+    closed = bool(region) and words.on_request(region)
     for code in _codes(text, words):
-        meaning = words.codes.get(code)
-        if meaning is None or (meaning.only is not None and not meaning.only.search(text)):
+        meaning = NO_REGION if closed and code in words.closed else _meaning(words.codes.get(code, ()), text)
+        if meaning is None:
             unknown = unknown or code
             continue
         return Failure(
@@ -73,6 +91,11 @@ def _read(found: Diagnostic, words: Vocabulary) -> Failure:
             resource=found.resource,
         )
     return Failure(kind=FailureKind.OTHER, code=unknown, detail=_short(text), resource=found.resource)
+
+
+def _meaning(meanings: Meanings, text: str) -> Meaning | None:
+    each = meanings if isinstance(meanings, tuple) else (meanings,)
+    return next((meaning for meaning in each if meaning.only is None or meaning.only.search(text)), None)
 
 
 def _codes(text: str, words: Vocabulary) -> Iterator[str]:

@@ -47,6 +47,9 @@ class PricedProvider(Bucketless):
     def capabilities(self) -> frozenset[Capability]:
         return frozenset()
 
+    def on_request(self, region: str) -> bool:
+        return self.words.on_request(region)
+
     def catalog(self, *, home: Path) -> CatalogPart:
         """The part in the subclass's own folder, or a newer one from a refresh."""
         spec = find_spec(type(self).__module__)
@@ -80,8 +83,8 @@ class PricedProvider(Bucketless):
     def attach(self, *, home: Path) -> AbstractContextManager[tuple[Attachment, ...]]:
         return nullcontext(())
 
-    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
-        return read(diagnostics, self.words)
+    def failures(self, diagnostics: Sequence[Diagnostic], region: str = "") -> tuple[Failure, ...]:
+        return read(diagnostics, self.words, region)
 
     def quota_pool(self, placement: GroupPlacement) -> str:
         return self.words.pool(placement)

@@ -86,6 +86,8 @@ class Refreshed:
     gaps: tuple[str, ...] = ()
     quotas: tuple[Quota, ...] = ()
     """The account's, as far as they were told."""
+    regions: tuple[str, ...] | None = None
+    """Those the account has; None: not told."""
     images: FrozenMap[str] = field(default_factory=FrozenMap)
     zones: FrozenMap[tuple[str, ...]] = field(default_factory=FrozenMap)
     zone_needed: bool = False

@@ -36,11 +36,11 @@ from ..compiler.pipeline import Compilation, recompiled
 from .records import AttemptOutcome, AttemptRecord, DeploymentState
 from .session import Session
 
-GONE_ON = frozenset({FailureKind.CAPACITY.value, FailureKind.QUOTA.value})
+GONE_ON = frozenset(kind.value for kind in FailureKind if kind.moves_on)
 """Failures after which another placement is tried; after any other the same one is tried again."""
 
 
-TOLD = GONE_ON | {FailureKind.PERMISSION.value, FailureKind.THROTTLED.value, FailureKind.BUSY.value}
+TOLD = frozenset(kind.value for kind in FailureKind if kind is not FailureKind.OTHER)
 
 
 def trail(records: Sequence[AttemptRecord], plan: PlacementPlan, task: TaskId, group: GroupName) -> tuple[AttemptRecord, ...]:

@@ -337,8 +337,13 @@ def eject(
 
 def check(*, home: Home = None) -> tuple[CheckReport, ...]:
     """Which targets work here, and why not the others."""
+    from .regions import read_regions, with_regions
+
     with open_session(home) as session:
-        return tuple(session.provider(name).check(home=session.home) for name in sorted(session.providers))
+        regions = read_regions(session.home, session.providers)
+        return tuple(
+            with_regions(session.provider(name).check(home=session.home), regions) for name in sorted(session.providers)
+        )
 
 
 def mirror(directory: Path | str) -> Path:

@@ -45,6 +45,7 @@ from ..providers.retry import Schedule, SourceFailure
 from ..providers.snapshot import OfferRow, encode, offer_rows, read_part
 from ..providers.stored import refreshed_path, stored_part
 from .quotas import encode_quotas, told_quotas
+from .regions import encode_regions, told_regions
 from .state import home_directory, prepare_home
 from .state_failures import cannot_use_home
 
@@ -209,6 +210,8 @@ def _refresh_one(order: Order, name: str) -> CloudRefresh:
         _write(refreshed_path(order.home, name), encode(made.part))
         if refreshed.quotas:
             _write(told_quotas(order.home, name), encode_quotas(refreshed.quotas))
+        if refreshed.regions is not None:
+            _write(told_regions(order.home, name), encode_regions(refreshed.regions))
     except SkycError as wrong:
         return _said(replace(result, state=RefreshState.FAILED), *wrong.diagnostics)
     return result

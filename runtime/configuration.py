@@ -17,6 +17,7 @@ from .backend.settings import configured
 from .images import read_images
 from .networks import read_networks
 from .quotas import read_quotas
+from .regions import declared_regions
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def _mistakes(home: Path, providers: Mapping[str, Provider]) -> dict[Diagnostic,
     readers: list[Callable[[], object]] = [
         partial(read_quotas, home),
         partial(read_networks, home, providers),
+        partial(declared_regions, home, providers),
         partial(read_images, home),
         partial(ssh_ranges, home),
         partial(storage_accounts, home),

@@ -43,7 +43,17 @@ from ..compiler.terraform_files import STATE_FILE, read_state, state_ids
 from ..providers.base import Capability
 from .attempts import begin, elsewhere, following, pools, reason, trail
 from .clusters import clusters
-from .failover_words import denied, exhausted, outside, standing, still_in_use, still_throttled, told
+from .failover_words import (
+    denied,
+    exhausted,
+    not_had,
+    outside,
+    standing,
+    still_in_use,
+    still_throttled,
+    told,
+    unknown_caller,
+)
 from .places import note_storages
 from .planning import Planned, provider_of, site_record, span_finder
 from .reconcile import reconcile
@@ -60,8 +70,10 @@ TERRAFORMS_OWN = "terraform-error"
 GOING = frozenset({Action.DELETE, Action.FORGET, Action.NO_OP, Action.READ})
 """Actions that make nothing."""
 DECISIVE = (
+    FailureKind.CREDENTIALS,
     FailureKind.PERMISSION,
     FailureKind.CAPACITY,
+    FailureKind.NOT_OFFERED,
     FailureKind.QUOTA,
     FailureKind.OTHER,
     FailureKind.BUSY,
@@ -127,11 +139,11 @@ class _Search:
                 failure, all_ = self._decisive(site, caught)
                 planned = None
                 match failure.kind:
-                    case FailureKind.CAPACITY | FailureKind.QUOTA:
+                    case kind if kind.moves_on:
                         site, terraform = self._moved(site, terraform, begun, all_, caught)
-                    case FailureKind.THROTTLED | FailureKind.BUSY if pauses[failure.kind]:
-                        self.session.note("failover", f"{site.site}: {WAITS[failure.kind]} ({failure.code}); trying again")
-                        time.sleep(pauses[failure.kind].pop(0))
+                    case kind if pauses.get(kind):
+                        self.session.note("failover", f"{site.site}: {WAITS[kind]} ({failure.code}); trying again")
+                        time.sleep(pauses[kind].pop(0))
                         reconcile(self.session, self._deployment, self.plan.context)
                     case _:
                         self._ended(begun, failure)
@@ -159,7 +171,7 @@ class _Search:
         errors = [found for found in caught.diagnostics if found.severity is Severity.ERROR]
         if not errors or any(found.slug != TERRAFORMS_OWN for found in errors):
             raise caught
-        failures = site.provider.failures(errors)
+        failures = site.provider.failures(errors, self._groups(site)[0].region)
         return min(failures, key=lambda failure: DECISIVE.index(failure.kind)), failures
 
     def _stopped(self, site: SitePlan, failure: Failure, caught: SkycError) -> SkycError:
@@ -170,6 +182,9 @@ class _Search:
             return SkycError(still_throttled(site.site, failure), *caught.diagnostics)
         if failure.kind is FailureKind.BUSY:
             return SkycError(still_in_use(site.site, failure), *caught.diagnostics)
+        if failure.kind is FailureKind.CREDENTIALS:
+            # Nothing could be removed as somebody who is not known.
+            return SkycError(unknown_caller(site.site, failure), *caught.diagnostics)
         kept = self._kept(site)
         left = self._clear_all(site)
         return SkycError(denied(self._deployment, site.site, failure, left, kept), *caught.diagnostics, *left)
@@ -353,15 +368,15 @@ def _types(graph: ResourceGraph) -> frozenset[str]:
 
 def _last(rows: Sequence[AttemptRecord]) -> str:
     last = next((row for row in reversed(rows) if row.outcome is AttemptOutcome.FAILED), rows[-1])
-    return f"{last.placement} is not to be had ({last.code or last.kind})"
+    return not_had(last)
 
 
 def _by_group(site: SitePlan, failures: Sequence[Failure], groups: Sequence[GroupName]) -> dict[GroupName, Failure]:
-    """Which groups lack capacity or quota. A failure of what serves all of them is one of each."""
+    """Which groups lack machines or quota. A failure of what serves all of them is one of each."""
     owners = _owners(site.graph)
     found: dict[GroupName, Failure] = {}
     for failure in failures:
-        if failure.kind not in (FailureKind.CAPACITY, FailureKind.QUOTA):
+        if not failure.kind.moves_on:
             continue
         owner = owners.get(failure.resource or "")
         for group in groups if owner is None else (owner,):

@@ -6,28 +6,54 @@ from collections.abc import Iterable, Sequence
 
 from ..compiler.diagnostics import Diagnostic, error
 from ..compiler.failover import envelope, name_of
-from ..compiler.ir import DeploymentId, Failure, PlacementPlan, SiteId
+from ..compiler.ir import DeploymentId, Failure, FailureKind, PlacementPlan, Reach, SiteId
 from .records import AttemptOutcome, AttemptRecord
 
 RULED_OUT = "not tried: the refusals above rule it out"
 
 
+ABSENT = {
+    Reach.MACHINE_IN_ZONE: "not sold in the zone",
+    Reach.MACHINE_IN_REGION: "not sold in the region",
+    Reach.ZONE: "not a zone of the account's",
+    Reach.REGION: "not a region of the account's",
+}
+"""What it is that is not offered."""
+
+
+def _said(code: str, kind: str, reach: Reach | None) -> str:
+    """`InsufficientInstanceCapacity (capacity)`, `OptInRequired (not a region of the account's)`."""
+    absent = ABSENT.get(reach, kind) if reach is not None and kind == FailureKind.NOT_OFFERED.value else kind
+    return f"{code} ({absent})"
+
+
+def _of(attempt: AttemptRecord) -> str:
+    return _said(attempt.code, attempt.kind, Reach[attempt.reach] if attempt.reach else None)
+
+
 def told(attempt: AttemptRecord, failure: Failure) -> str:
     """An event: `aws/us-east-1/use1-az1 g5.xlarge on-demand: InsufficientInstanceCapacity (capacity)`."""
-    return f"{attempt.placement}: {failure.code} ({failure.kind.value})"
+    return f"{attempt.placement}: {_said(failure.code, failure.kind.value, failure.reach)}"
+
+
+def not_had(attempt: AttemptRecord) -> str:
+    """What is said before the next place is tried."""
+    if attempt.code and attempt.kind == FailureKind.NOT_OFFERED.value:
+        return f"{attempt.placement} is not to be had: {_of(attempt)}"
+    return f"{attempt.placement} is not to be had ({attempt.code or attempt.kind})"
 
 
 def outcome(attempt: AttemptRecord) -> str:
     """What came of an attempt, in a few words."""
     match attempt.outcome:
         case AttemptOutcome.UP:
-            return f"up in part: {attempt.code} ({attempt.kind})" if attempt.code else "up"
+            return f"up in part: {_of(attempt)}" if attempt.code else "up"
         case AttemptOutcome.TRYING:
             return "under way, or cut off"
         case AttemptOutcome.SKIPPED:
             return f"not tried: {attempt.detail}"
         case AttemptOutcome.FAILED:
-            return f"{attempt.code} ({attempt.kind})" if attempt.code else attempt.detail or attempt.kind
+            return _of(attempt) if attempt.code else attempt.detail or attempt.kind
 
 
 def exhausted(
@@ -38,6 +64,8 @@ def exhausted(
     kept: Sequence[SiteId] = (),
 ) -> Diagnostic:
     """Every placement of the envelope, and why it could not be had. kept: sites that were up before and stay."""
+    absent = [row for row in tried if row.outcome is AttemptOutcome.FAILED and row.kind == FailureKind.NOT_OFFERED.value]
+    closed = any(row.reach == Reach.REGION.name for row in absent)
     lines = ["The plan approved these places, which were tried in this order:"]
     for task, group in dict.fromkeys((row.task, row.group) for row in tried):
         mine = {row.placement: row for row in tried if (row.task, row.group) == (task, group)}
@@ -52,16 +80,17 @@ def exhausted(
         lines.append(_still_up(kept))
     return error(
         "no-capacity",
-        "There is no capacity at any of the approved places",
+        "None of the approved places is to be had" if absent else "There is no capacity at any of the approved places",
         "\n".join(lines),
-        hint="apply again later, or let the task accept more: other regions or machines, `use_spot`, or a larger quota",
+        hint="apply again later, or let the task accept more: other regions or machines, `use_spot`, or a larger quota"
+        + ("; enable in the account what is not a region of its own" if closed else ""),
         commands=_commands(deployment, left, kept),
     )
 
 
 def standing(site: SiteId, kept: Iterable[str], failures: Iterable[Failure]) -> Diagnostic:
     """Some of a cluster's nodes live: it is not moved away from under them."""
-    codes = ", ".join(dict.fromkeys(f"{failure.code} ({failure.kind.value})" for failure in failures))
+    codes = ", ".join(dict.fromkeys(_said(failure.code, failure.kind.value, failure.reach) for failure in failures))
     names = ", ".join(sorted(kept))
     return error(
         "no-capacity",
@@ -86,6 +115,18 @@ def denied(
         f" same everywhere.\n{remains}",
         hint=f"have {missing} granted to the identity whose credentials are used, then apply again",
         commands=_commands(deployment, left, kept),
+    )
+
+
+def unknown_caller(site: SiteId, failure: Failure) -> Diagnostic:
+    """Nothing is removed: the target would refuse that too, and the next apply goes on from what there is."""
+    return error(
+        "login-refused",
+        "The target does not accept these credentials",
+        f"{site}: {failure.code}. No other place was tried, since it is the account that is not let in. What is made stays, and is in the"
+        " state.",
+        hint="log in again, or correct the credentials, then apply again: it goes on from here",
+        commands=("skyc check",),
     )
 
 

@@ -32,6 +32,7 @@ from .lockfile import NAME, Lock, LockedProvider, lock_path, lock_text, read_loc
 from .networks import read_networks
 from .provider_hashes import package_text, recorded_hashes
 from .quotas import read_quotas
+from .regions import read_regions
 from .request import Request, compile_request
 from .session import Session
 
@@ -316,7 +317,7 @@ def _facts(session: Session, made: Compilation) -> dict[str, str]:
     """What every task of the directory is compiled with."""
     assert made.candidates is not None
     parts = {part.provider: part.digest for part in made.candidates.catalog.parts if part.provider in CLOUDS}
-    quotas = read_quotas(session.home)
+    quotas, regions = read_quotas(session.home), read_regions(session.home, session.providers)
     engine = _engine(session)
     return {
         "skyc.version": __version__,
@@ -328,6 +329,7 @@ def _facts(session: Session, made: Compilation) -> dict[str, str]:
         "engine.name": engine[0],
         "engine.version": engine[1],
         "catalog.quotas": hashlib.sha256(canonical(quotas)).hexdigest() if quotas else NOTHING,
+        "catalog.regions": ", ".join(regions) or NOTHING,
         **{f"catalog.{name}": digest for name, digest in parts.items()},
     }
 

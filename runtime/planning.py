@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..compiler.buckets import with_uris
-from ..compiler.diagnostics import Diagnostic, SkycError, Span, error, has_errors, warning
+from ..compiler.diagnostics import Diagnostic, Severity, SkycError, Span, error, has_errors, warning
 from ..compiler.ir import (
     Action,
     ChangeSet,
     DeploymentId,
+    FailureKind,
     Fingerprints,
     FrozenMap,
     JobAction,
     JobPlan,
     PlacementPlan,
+    Reach,
     Ref,
     ResourceGraph,
     Secret,
@@ -32,7 +34,7 @@ from ..compiler.ir import (
 )
 from ..compiler.pipeline import Compilation
 from ..compiler.terraform import Terraform
-from ..providers.base import DEAD, STOPPED, Capability
+from ..providers.base import DEAD, STOPPED, Capability, Provider
 from .clusters import clusters, healths
 from .fingerprints import fingerprints_of
 from .job import JobState
@@ -144,7 +146,8 @@ def planned(session: Session, request: Request, compilation: Compilation, contex
                 stopped.add(graph.site)
                 _say_stopped(session, standing)
             dead = dead_machines(session, graph, standing)
-            work.append(_planning(session, stack, context, graph.site, graph.provider, graph, dead))
+            region = region_of_site(compilation, graph.site)
+            work.append(_planning(session, stack, context, graph.site, graph.provider, graph, dead, region))
         for site in sorted(set(known) - wanted):
             work.append(_planning(session, stack, context, site, known[site].provider, None))
         plans = side_by_side(work)
@@ -172,12 +175,43 @@ def _planning(
     provider_name: str,
     graph: ResourceGraph | None,
     dead: tuple[str, ...] = (),
+    region: str = "",
 ) -> tuple[Terraform, Callable[[], SitePlan]]:
-    """A site's driver, and its planning, to be done beside others'."""
+    """A site's driver, and its planning, to be done beside others'. region: where its machines are to be."""
     session.step("plan", f"planning {site} with {context.engine}")
     provider = session.provider(provider_name)
     terraform = stack.enter_context(terraform_at(context, site, provider))
-    return terraform, lambda: plan_site(context, site, provider, graph, terraform, replace=dead)
+
+    def plan() -> SitePlan:
+        try:
+            return plan_site(context, site, provider, graph, terraform, replace=dead)
+        except SkycError as caught:
+            raise explained(caught, provider, region) from caught
+
+    return terraform, plan
+
+
+def region_of_site(compilation: Compilation, site: SiteId) -> str:
+    """Where a task's site is to be; empty for a site of buckets."""
+    assert compilation.placement is not None
+    return next((item.region for item in compilation.placement.placements if item.task == task_of(site)), "")
+
+
+def explained(caught: SkycError, provider: Provider, region: str) -> SkycError:
+    """With what it means, where the account does not have the region: AWS's own words are those of a wrong key."""
+    errors = [found for found in caught.diagnostics if found.severity is Severity.ERROR]
+    for failure in provider.failures(errors, region) if region else ():
+        if failure.kind is FailureKind.NOT_OFFERED and failure.reach is Reach.REGION:
+            place = f"{provider.name}/{region}"
+            said = error(
+                "region-not-enabled",
+                "The account does not seem to have the region",
+                f"{place} answers {failure.code}. Only accounts that asked for it have this region, and the others are refused like this.",
+                hint=f"enable {region} in the account, or leave it out of `infra` and of `regions` in config.yaml",
+                commands=("skyc check",),
+            )
+            return SkycError(said, *caught.diagnostics, exit_code=caught.exit_code)
+    return caught
 
 
 def machine_healths(session: Session, deployment: DeploymentId, site: SiteId) -> Mapping[str, str]:

@@ -30,6 +30,7 @@ from .mirror import mirrored
 from .networks import read_networks
 from .policy.files import policy_files
 from .quotas import read_quotas
+from .regions import read_regions
 from .session import Session
 from .state import deployment_id
 
@@ -84,6 +85,7 @@ def compile_request(session: Session, request: Request, *, until: str = "synth")
                 deployment=None if request.deployment is None else deployment_id(request.deployment),
                 objective=request.objective,
                 quotas=read_quotas(session.home),
+                regions=read_regions(session.home, session.providers),
                 access=_offline_access(session, request) if request.offline else partial(deployment_keys, session),
                 networks=read_networks(session.home, session.providers),
                 mark=partial(mark_of, session.home) if request.offline else partial(deployment_mark, session),

@@ -336,6 +336,11 @@ class Catalog:
     said, all of them."""
     owned: tuple[str, ...] = ()
     """`<provider>/<region>`, sorted: those of them where machines go into a network of the user's, in which no gateway is made."""
+    closed: tuple[str, ...] = ()
+    """`<provider>/<region>`, sorted: regions that accounts have only where they asked for them, and that nobody has said the user's have.
+    They follow from the targets and `opened`, so they are no part of the digest."""
+    opened: tuple[str, ...] = ()
+    """`<provider>/<region>`, sorted: such regions that the user's accounts have."""
 
     def public(self, provider: str, region: str) -> Addresses:
         """Which machines have a public address there."""
@@ -344,7 +349,7 @@ class Catalog:
     @property
     def digest(self) -> str:
         rows = "".join(f"{part.provider} {part.digest}\n" for part in self.parts)
-        more = b"".join(canonical(item) for item in (self.quotas, self.zones, self.addresses, self.owned) if item)
+        more = b"".join(canonical(item) for item in (self.quotas, self.zones, self.addresses, self.owned, self.opened) if item)
         return hashlib.sha256(rows.encode() + more).hexdigest()
 
     def part(self, provider: str) -> CatalogPart:

@@ -93,12 +93,18 @@ def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, at
 
     places, costs = [], []
     users = [task.id for task in graph.tasks if any(item.name == storage.name for item in task.storages)]
+    groups = [group for task in graph.tasks if task.id in users for group in task.groups]
+    named = {(request.infra.provider, request.infra.region) for group in groups for request in group.requests}
     limits_of_users = [found.restrictions[name] for name in users if name in found.restrictions]
     for number, region in enumerate(atlas.regions):
         part = found.catalog.parts[region.part]
         wanted = storage.infra.provider in (None, part.provider) and storage.infra.region in (None, region.name)
         # What a policy says of places holds for the data too. Data lies in no zone.
         wanted = wanted and all(item.place(part.provider, region.name, None, zones=False) for item in limits_of_users)
+        # As for machines: a closed region is taken where it is named, also by a task that uses the data.
+        if f"{part.provider}/{region.name}" in found.catalog.closed:
+            said = storage.infra.region is not None or not named.isdisjoint({(None, region.name), (part.provider, region.name)})
+            wanted = wanted and said
         if wanted and part.rates.storages:
             price = storage_price(graph, storage, part, region.name)
             places.append(atlas.region_place(number))

@@ -1,7 +1,9 @@
 """AWS's error codes, and what they mean.
 
 Sources: "Error codes for the Amazon EC2 API" (EC2 API Reference; client and server errors), "Common errors" of the IAM and STS API
-References, "Amazon EC2 On-Demand Instance quotas" and "Spot Instance quotas" (EC2 User Guide) for what counts on one quota.
+References, "Amazon EC2 On-Demand Instance quotas" and "Spot Instance quotas" (EC2 User Guide) for what counts on one quota. In a region
+that the account has not enabled EC2 and STS do not know its credentials (aws/aws-cli#6132, terraform-provider-aws#12940, and
+turbot/steampipe-plugin-aws#75).
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import re
 
 from ...compiler.ir import FailureKind, GroupPlacement, Reach
-from ..errors import Meaning, Vocabulary
+from ..errors import NO_REGION, Meaning, Meanings, Vocabulary
+from .regions import on_request
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
 NO_QUOTA = "VcpuLimitExceeded"
@@ -19,22 +22,35 @@ THROTTLED_ELSEWHERE = "Throttling"
 ADDRESS_IN_USE = "InvalidIPAddress.InUse"
 NOT_ALLOWED = "UnauthorizedOperation"
 NOT_ALLOWED_ELSEWHERE = "AccessDenied"
+NOT_SOLD = "Unsupported"
+NOT_KNOWN = "AuthFailure"
+NOT_KNOWN_ELSEWHERE = "InvalidClientTokenId"
 
 _HERE = Meaning(FailureKind.CAPACITY, Reach.MACHINE_IN_ZONE)
 _POOL = Meaning(FailureKind.QUOTA, Reach.POOL)
 _REGION = Meaning(FailureKind.QUOTA, Reach.REGION)
 _LATER = Meaning(FailureKind.THROTTLED)
 _FORBIDDEN = Meaning(FailureKind.PERMISSION)
+_UNKNOWN = Meaning(FailureKind.CREDENTIALS)
 
-CODES = {
+CODES: dict[str, Meanings] = {
     NO_CAPACITY: _HERE,
     "InsufficientCapacity": _HERE,
     "InsufficientHostCapacity": _HERE,
     "InsufficientReservedInstanceCapacity": _HERE,
     # A spot request below the price of the moment; skyc sets no price of its own, so AWS's limit is the on-demand price.
     "SpotMaxPriceTooLow": _HERE,
-    # Offered in the region, and not in this zone; EC2 also says it of arguments that do not go together.
-    "Unsupported": Meaning(FailureKind.CAPACITY, Reach.MACHINE_IN_ZONE, re.compile(r"in your requested Availability Zone")),
+    # Offered in the region, and not in this zone. EC2 uses the code for arguments that do not go together too.
+    NOT_SOLD: (
+        Meaning(FailureKind.NOT_OFFERED, Reach.MACHINE_IN_ZONE, re.compile(r"in your requested Availability Zone")),
+        # All that it says where a region has no such machine (terraform-provider-aws#8868, #9113, #31754). Of a configuration that it
+        # takes nowhere it would say the same: then every further place is refused too, with this code.
+        Meaning(
+            FailureKind.NOT_OFFERED,
+            Reach.MACHINE_IN_REGION,
+            re.compile(r"The requested configuration is currently not supported"),
+        ),
+    ),
     "InsufficientVolumeCapacity": Meaning(FailureKind.CAPACITY, Reach.ZONE),
     "InsufficientAddressCapacity": Meaning(FailureKind.CAPACITY, Reach.REGION),
     NO_QUOTA: _POOL,
@@ -64,14 +80,22 @@ CODES = {
     NOT_ALLOWED: _FORBIDDEN,
     NOT_ALLOWED_ELSEWHERE: _FORBIDDEN,
     "AccessDeniedException": _FORBIDDEN,
-    "AuthFailure": _FORBIDDEN,
-    "Blocked": _FORBIDDEN,
-    "InvalidClientTokenId": _FORBIDDEN,
-    "OptInRequired": _FORBIDDEN,
-    "PendingVerification": _FORBIDDEN,
-    "SignatureDoesNotMatch": _FORBIDDEN,
-    "UnrecognizedClientException": _FORBIDDEN,
+    NOT_KNOWN: _UNKNOWN,
+    NOT_KNOWN_ELSEWHERE: _UNKNOWN,
+    "Blocked": _UNKNOWN,
+    "ExpiredToken": _UNKNOWN,
+    "ExpiredTokenException": _UNKNOWN,
+    "InvalidAccessKeyId": _UNKNOWN,
+    "RequestExpired": _UNKNOWN,
+    "SignatureDoesNotMatch": _UNKNOWN,
+    "UnrecognizedClientException": _UNKNOWN,
+    "OptInRequired": NO_REGION,
+    # "Your request for accessing resources in this region is being validated": hours, in a region that the account never used.
+    "PendingVerification": NO_REGION,
 }
+
+CLOSED = frozenset({NOT_KNOWN, NOT_KNOWN_ELSEWHERE, "UnrecognizedClientException"})
+"""What services say in a region that the account has not enabled."""
 
 FORMS = (
     # "operation error EC2: RunInstances, https response error StatusCode: 500, RequestID: …, api error CODE: message"
@@ -111,4 +135,11 @@ def quota_pool(placement: GroupPlacement) -> str:
     return f"{name} {placement.market.value}"
 
 
-WORDS = Vocabulary(codes=CODES, forms=FORMS, permission=permission, pool=quota_pool)
+WORDS = Vocabulary(
+    codes=CODES,
+    forms=FORMS,
+    permission=permission,
+    pool=quota_pool,
+    on_request=on_request,
+    closed=CLOSED,
+)

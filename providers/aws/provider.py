@@ -48,11 +48,15 @@ class AwsProvider(RentedProvider):
         found = login(Schedule(pauses=(1.0,)))
         usable = found.state is LoginState.USABLE and not priced.diagnostics
         facts = {**priced.facts, "state": "plans and runs jobs" if usable else f"login {found.state.value}"}
+        asked_for: tuple[str, ...] = ()
         if found.account:
+            asked_for = tuple(region for region in found.regions or () if self.on_request(region))
             known = "unknown (ec2:DescribeRegions is denied)" if found.regions is None else str(len(found.regions))
             facts |= {"account": found.account, "who": found.who, "regions": known}
+            if found.regions is not None:
+                facts["opt-in regions"] = " ".join(asked_for) or "none"
         said = (*priced.diagnostics, *_about(found))
-        return CheckReport(provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=said)
+        return CheckReport(provider=self.name, usable=usable, facts=FrozenMap(facts), diagnostics=said, regions=asked_for)
 
     def lower(
         self, task: Task, placements: tuple[GroupPlacement, ...], context: LowerContext

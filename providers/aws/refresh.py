@@ -86,7 +86,7 @@ def refresh(settings: Settings, before: CatalogPart | None) -> Refreshed:
     if untold:
         # No failure of the catalog's: what is not told is not limited.
         gaps.append(f"Quotas are not known everywhere: {untold[0].where}: {untold[0].reason}.")
-    return replace(_combined(settings, before, old, answers, failures, gaps), quotas=quotas)
+    return replace(_combined(settings, before, old, answers, failures, gaps), quotas=quotas, regions=enabled or None)
 
 
 def _ask(settings: Settings, base: str, region: str, ec2: Ec2 | None, known: frozenset[str]) -> RegionAnswer:

@@ -46,6 +46,9 @@ class LocalProvider(Bucketless):
     def capabilities(self) -> frozenset[Capability]:
         return frozenset({Capability.LOWER, Capability.RUN, Capability.MULTI_NODE, Capability.THIS_MACHINE})
 
+    def on_request(self, region: str) -> bool:
+        return False
+
     def catalog(self, *, home: Path) -> CatalogPart:
         return catalog.snapshot(catalog.machine(), catalog.price(home))
 
@@ -99,7 +102,7 @@ class LocalProvider(Bucketless):
 
         return contextlib.nullcontext(LocalTransport(node))
 
-    def failures(self, diagnostics: Sequence[Diagnostic]) -> tuple[Failure, ...]:
+    def failures(self, diagnostics: Sequence[Diagnostic], region: str = "") -> tuple[Failure, ...]:
         """This machine has no error codes, and no other machine to go to."""
         return read(diagnostics, NO_WORDS)
 

@@ -12,11 +12,14 @@
 | fault | what happens |
 |---|---|
 | no-capacity | the cloud has none of this machine in this zone |
+| not-sold | the cloud never has this machine in this zone; at AWS, Azure and Google Cloud |
+| no-region | the account does not have the region; at the same three |
+| unknown-caller | the credentials are not accepted; at the same three |
 | quota | the account may not have that many |
 | throttled | too many calls; strikes on `call` (create unless said) |
 | denied | the permission is missing; `permission` names it, else the one the call needs |
 | address-in-use | the address asked for is still that of a machine that ends; at AWS |
-| (the five above) | with `leaves: true` the cloud keeps what it could not finish, and Terraform knows nothing of it (azurerm#7516) |
+| (the eight above) | with `leaves: true` the cloud keeps what it could not finish, and Terraform knows nothing of it (azurerm#7516) |
 | slow | the call takes `seconds`, or lasts until the file `until` exists; `late: true` waits when it is made already |
 | reply-lost | it is made, and the answer never comes: Terraform knows nothing of it |
 | error-after-create | it is made and then fails: Terraform keeps it as tainted |
@@ -41,6 +44,9 @@ from .world import Contents
 
 class FaultKind(enum.Enum):
     NO_CAPACITY = "no-capacity"
+    NOT_SOLD = "not-sold"
+    NO_REGION = "no-region"
+    UNKNOWN_CALLER = "unknown-caller"
     QUOTA = "quota"
     THROTTLED = "throttled"
     DENIED = "denied"
@@ -57,7 +63,7 @@ class FaultsFileError(Exception):
 
 MATCHED = ("provider", "type", "zone", "instance_type", "id", "permission")
 WORDS = frozenset({*MATCHED, "fault", "call", "times", "after", "seconds", "until", "late", "effect", "leaves"})
-FOR_MACHINES = frozenset({FaultKind.NO_CAPACITY, FaultKind.QUOTA, FaultKind.PREEMPTED})
+FOR_MACHINES = frozenset({FaultKind.NO_CAPACITY, FaultKind.NOT_SOLD, FaultKind.QUOTA, FaultKind.PREEMPTED})
 """Faults that strike machines only, unless a type is named."""
 
 

@@ -94,7 +94,7 @@ class Cloud:
     size: Callable[[Making], str]
     """The machine's type, in the cloud's word."""
     refuse: Callable[[str, Making, str], Refusal]
-    """The error for `no-capacity`, `quota`, `throttled`, `denied`, `exists` or `in-use`. The last argument is the permission that is
+    """The error for a fault that refuses (`faults.py`), `exists` or `in-use`. The last argument is the permission that is
     missing, or the id of what uses it, or ""."""
     at_plan: Callable[[str, dict[str, Any]], None]
     """Fill in what the provider knows at plan already."""

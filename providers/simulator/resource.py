@@ -21,6 +21,9 @@ from .world import Contents, World, WorldResource
 TICK = 0.02
 REFUSED = {
     FaultKind.NO_CAPACITY: "no-capacity",
+    FaultKind.NOT_SOLD: "not-sold",
+    FaultKind.NO_REGION: "no-region",
+    FaultKind.UNKNOWN_CALLER: "unknown-caller",
     FaultKind.QUOTA: "quota",
     FaultKind.THROTTLED: "throttled",
     FaultKind.DENIED: "denied",

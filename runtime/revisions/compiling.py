@@ -35,6 +35,7 @@ from ..images import read_images
 from ..networks import read_networks
 from ..policy.judge import held
 from ..quotas import read_quotas
+from ..regions import read_regions
 from ..results import Plan
 from .git import LINK, Snapshot
 from .task_files import Sketch
@@ -124,6 +125,7 @@ class Workshop:
             overrides=EnvOverrides.of(environ={}),
             objective=self.objective,
             quotas=read_quotas(self.home),
+            regions=read_regions(self.home, self.providers),
             access=lambda deployment: access,
             networks=read_networks(self.home, self.providers),
             images=read_images(self.home),

@@ -51,6 +51,9 @@ def test_who_we_are_and_where_we_may_be(account: Any, tmp_path: Path) -> None:
     report = AwsProvider().check(home=tmp_path)
     assert report.facts["account"] == "123456789012" and int(report.facts["regions"]) == len(found.regions)
     assert not [said for said in report.diagnostics if said.slug.startswith(("login", "not-logged"))]
+    # moto's account has every region.
+    assert set(report.regions) == {region for region in found.regions if AwsProvider().on_request(region)} > {"eu-south-2"}
+    assert "eu-south-2" in report.facts["opt-in regions"].split()
 
 
 def test_no_credentials_is_a_state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

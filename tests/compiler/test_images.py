@@ -240,7 +240,7 @@ def test_with_one_image_there_is_no_fallback_in_another_region(tmp_path: Path) -
 
 
 def test_nothing_fits_names_the_image_where_it_is_the_reason(tmp_path: Path) -> None:
-    made = compiled({"instance_type": "p5.48xlarge", "image_id": {"af-south-1": AMI}}, tmp_path)
+    made = compiled({"instance_type": "p5.48xlarge", "image_id": {"eu-west-3": AMI}}, tmp_path)
     (said,) = [one for one in made.diagnostics if has_errors((one,))]
     assert said.slug == "nothing-fits"
     assert "no-image-there: `image_id` names no image for aws/" in said.detail

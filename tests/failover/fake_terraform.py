@@ -33,6 +33,9 @@ REPLACED_BY = frozenset({"aws_ec2_subnet_cidr_reservation", "aws_instance", "aws
 """Types that another argument replaces; all others are updated."""
 REFUSALS = {
     FaultKind.NO_CAPACITY: "no-capacity",
+    FaultKind.NOT_SOLD: "not-sold",
+    FaultKind.NO_REGION: "no-region",
+    FaultKind.UNKNOWN_CALLER: "unknown-caller",
     FaultKind.QUOTA: "quota",
     FaultKind.THROTTLED: "throttled",
     FaultKind.DENIED: "denied",

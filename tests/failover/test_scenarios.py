@@ -39,6 +39,12 @@ resources:
 num_nodes: 2
 run: echo hi
 """
+CLOSED_FIRST = """\
+name: train
+resources: {instance_type: c7i.large, any_of: [{infra: aws/eu-south-2/eus2-az1}, {infra: aws/eu-central-1/euc1-az2}]}
+num_nodes: 2
+run: echo hi
+"""
 ANYWHERE = TASK.replace("aws/us-east-1", "aws")
 TWO_GROUPS = """\
 name: train
@@ -139,6 +145,36 @@ def test_what_half_came_up_moves_along(account: Account) -> None:
     # The head's, the other's, and the gateway's.
     assert [row.attributes["availability_zone_id"] for row in account.world.resources("aws_subnet")] == [zone(places[2])] * 3
     assert [row[1] for row in tried(account)] == ["failed", "failed", "up"]
+
+
+@both
+def test_a_machine_that_is_not_sold_in_a_zone_is_made_in_the_next(account: Account) -> None:
+    places = names(account)
+    account.faults(f"fault: not-sold, zone: {zone(places[0])}")
+    account.up(TASK)
+    assert account.machines() == [(zone(places[1]), "g5.xlarge")] * 2
+    assert tried(account) == [(places[0], "failed", "Unsupported"), (places[1], "up", "")]
+    assert f"{places[0]} is not to be had: Unsupported (not sold in the zone); trying {places[1]}" in "\n".join(account.lines())
+
+
+def test_a_region_that_the_account_does_not_have_is_left_for_the_next(account: Account) -> None:
+    """Its own words are those of a wrong key; in a region that every account has they are taken for that, and nothing is removed."""
+    closed, open_ = names(account, CLOSED_FIRST)
+    account.faults("fault: no-region, type: aws_vpc, times: 1")
+    account.up(CLOSED_FIRST)
+    assert tried(account) == [(closed, "failed", "AuthFailure"), (open_, "up", "")]
+    assert f"{closed} is not to be had: AuthFailure (not a region of the account's)" in "\n".join(account.lines())
+    destroy(account.session, "train", confirm=None)
+
+    account.faults(
+        "fault: no-region, type: aws_vpc, times: 1, call: create", "fault: unknown-caller, type: aws_instance, after: 1"
+    )
+    said = refused(account, CLOSED_FIRST).diagnostics[0]
+    assert (said.slug, len(account.machines())) == ("login-refused", 1)
+    assert "permission" not in said.summary + said.detail + (said.hint or "")
+    account.faults()
+    account.up(CLOSED_FIRST)
+    assert len(account.machines()) == 2
 
 
 @both

@@ -118,6 +118,7 @@ def of_moto(moto: str, tmp_path_factory: pytest.TempPathFactory) -> CatalogPart:
             environ={"SKYC_AWS_PRICE_LIST_URL": server.url}, http=http, today=TODAY, regions=frozenset({CALGARY})
         )
         made = refresh(settings, BEFORE)
+        assert made.regions is not None and CALGARY in made.regions
         # c6g.large has two prices in the list.
         assert [(failure.where, failure.reason.split()[0]) for failure in made.failures] == [(CALGARY, "c6g.large")]
         return completed("aws", made, BEFORE).part

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,7 @@ from skyc.providers.registry import CLOUDS, refresher
 from skyc.providers.retry import Schedule
 from skyc.providers.snapshot import offer_rows, read_part
 from skyc.runtime.catalog_refresh import CloudRefresh, RefreshState
+from skyc.runtime.regions import encode_regions, told_regions
 
 from .conftest import HURRY, found, kind, offer, part, put
 from .fakes import clouds
@@ -93,6 +95,22 @@ def test_the_same_answers_give_the_same_bytes(refresh: Refresh, home: Path) -> N
     assert file_of(home).read_bytes() == first
     refresh()
     assert file_of(home).read_bytes() == first, "and a second refresh on the same day changes nothing"
+
+
+def test_what_regions_the_account_has_is_kept_where_it_was_told(
+    refresh: Refresh, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh()
+    assert not told_regions(home, "lambda").exists()
+    real = refresher("lambda")
+    for regions in (("us-east-1", "eu-south-2"), None):
+        monkeypatch.setattr(
+            "skyc.runtime.catalog_refresh.refresher",
+            lambda name, regions=regions: lambda *given: replace(real(*given), regions=regions),
+        )
+        refresh()
+        # Where nothing was told this time, what was known stays.
+        assert told_regions(home, "lambda").read_bytes() == encode_regions(("eu-south-2", "us-east-1"))
 
 
 def test_a_catalog_that_lost_much_is_refused_unless_accepted(refresh: Refresh, home: Path, server: FakeServer) -> None:

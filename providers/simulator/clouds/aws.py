@@ -296,6 +296,20 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
                 f"Our system will be working on provisioning additional capacity. You can currently get {machine} capacity "
                 "by not specifying an Availability Zone in your request."
             )
+        case "not-sold":
+            # terraform-provider-aws, as quoted in ned1313/Getting-Started-Terraform#44
+            status, code = 400, errors.NOT_SOLD
+            message = (
+                f"Your requested instance type ({machine}) is not supported in your requested Availability Zone ({zone}). Please retry "
+                "your request by not specifying an Availability Zone or choosing another."
+            )
+        case "no-region" | "unknown-caller":
+            # The same words for both: turbot/steampipe-plugin-aws#75, terraform-provider-aws#28443
+            status, code = 401, errors.NOT_KNOWN
+            message = "AWS was not able to validate the provided access credentials"
+            if service != "EC2":
+                status, code = 403, errors.NOT_KNOWN_ELSEWHERE
+                message = "The security token included in the request is invalid."
         case "quota" if _is_spot(making):
             status, code, message = 400, errors.NO_SPOT_QUOTA, "Max spot instance count exceeded"
         case "quota":

@@ -188,6 +188,24 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
                 "try another size or deploy to a different location or different zone. See https://aka.ms/azureskunotavailable "
                 "for details."
             )
+        case "not-sold":
+            # kubernetes/test-infra#24049
+            return Refusal(
+                summary=f"{performing} 400 (400 Bad Request) with error: {errors.NO_ZONE}: The zone(s) '{making.text('zone')}'"
+                f" for resource "
+                f"'Microsoft.Compute/virtualMachines/{making.text('name')}' is not supported. The supported zones for location "
+                f"'{location}' are ''."
+            )
+        case "no-region":
+            # cloud-barista/cb-spider#527
+            return Refusal(
+                summary=f"{performing} 400 (400 Bad Request) with error: {errors.NO_PLACE}: The provided location '{location}' is not "
+                "available for resource group. List of available regions is 'eastus,westeurope'."
+            )
+        case "unknown-caller":
+            return Refusal(
+                summary=f"{performing} 401 (401 Unauthorized) with error: {errors.NOT_KNOWN}: The received access token is not valid."
+            )
         case "quota":
             family = machine.removeprefix("Standard_")
             return Refusal(

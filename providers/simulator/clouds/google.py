@@ -137,6 +137,26 @@ def refuse(fault: str, making: Making, about: str) -> Refusal:
                 f"A {size(making)} VM instance is currently unavailable in the {zone} zone. Try a different zone, or try again "
                 "later.",
             )
+        case "not-sold":
+            # gruntwork-io/terratest#1132
+            return Refusal(
+                summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 400: Invalid value for field "
+                f"'resource.machineType': 'zones/{zone}/machineTypes/{size(making)}'. Machine type with name '{size(making)}' does "
+                f"not exist in zone '{zone}'., invalid"
+            )
+        case "no-region":
+            # firezone/firezone#7711
+            return Refusal(
+                summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 403: Permission denied on "
+                f"'locations/{_region(making)}' (or it may not exist).\nDetails:\n[\n  {{\n    \"reason\": "
+                f'"{errors.NO_REGION_FOR_US}"\n  }}\n]\n, {errors.NOT_ALLOWED}'
+            )
+        case "unknown-caller":
+            # terraform-provider-google#8364
+            return Refusal(
+                summary=f"Error creating {WORDS.get(making.type, making.type)}: googleapi: Error 401: Request had invalid authentication "
+                "credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential."
+            )
         case "quota":
             return Refusal(
                 summary=f"{waiting}Quota 'CPUS' exceeded.  Limit: 0.0 in region {_region(making)}.",
