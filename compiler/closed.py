@@ -1,7 +1,7 @@
 """Regions an account has only where it asked for them: which are closed to a compilation, and what it passes over for that.
 
 Contract: pure. Which regions have to be asked for a target says (`Provider.on_request`), and which of them the user's accounts have is an
-option of the compilation; no credentials are read. A task whose `infra` names such a region, or a zone, is taken at its word.
+option of the compilation; no credentials are read. A task that names such a region, a zone of it or an image for it is taken at its word.
 """
 
 from __future__ import annotations

@@ -351,9 +351,8 @@ def _place_codes(
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
     if (without_image := shelf.without_image(request.image_id)) is not None:
         codes = codes | without_image * numpy.int32(1 << Filter.IMAGE)
-    # Who names a region or a zone of it knows that the account has it.
-    if shelf.not_enabled is not None and request.infra.region is None and request.infra.zone is None:
-        codes = codes | shelf.not_enabled * numpy.int32(1 << Filter.CLOSED)
+    if (not_enabled := shelf.not_enabled(request.infra, request.image_id)) is not None:
+        codes = codes | not_enabled * numpy.int32(1 << Filter.CLOSED)
     return codes if can else codes | 1 << Filter.PORTS
 
 

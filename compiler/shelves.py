@@ -55,6 +55,7 @@ class Shelf:
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
     _without_image: dict[str | ImageByPlace, NDArray[Any]] = field(default_factory=dict)
+    _not_enabled: dict[frozenset[str], NDArray[Any]] = field(default_factory=dict)
     _barred: dict[tuple[Restriction, str | None], NDArray[Any]] = field(default_factory=dict)
     _barred_types: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
 
@@ -124,13 +125,19 @@ class Shelf:
             self._without_image[image] = numpy.fromiter(lacking, dtype=bool, count=len(self.part.offers.places))
         return self._without_image[image]
 
-    @cached_property
-    def not_enabled(self) -> NDArray[Any] | None:
-        """Place → whether its region is closed to the account; None where none is."""
+    def not_enabled(self, infra: Infra, image: str | ImageByPlace | None) -> NDArray[Any] | None:
+        """Place → whether its region is closed to the account; None where none is. Who names a region, a zone of it or an image for it
+        knows that the account has it."""
         import numpy
 
-        shut = [f"{self.part.provider}/{place.region}" in self.closed for place in self.part.offers.places]
-        return numpy.array(shut, dtype=bool) if any(shut) else None
+        if not self.closed or infra.region is not None or infra.zone is not None:
+            return None
+        named = frozenset(image.images) if isinstance(image, ImageByPlace) else frozenset()
+        if named not in self._not_enabled:
+            shut = {place for place in self.closed if not named & {place, place.partition("/")[2]}}
+            rows = (f"{self.part.provider}/{place.region}" in shut for place in self.part.offers.places)
+            self._not_enabled[named] = numpy.fromiter(rows, dtype=bool, count=len(self.part.offers.places))
+        return self._not_enabled[named]
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""

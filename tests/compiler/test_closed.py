@@ -85,6 +85,16 @@ def test_naming_a_zone_is_naming_its_region(tmp_path: Path) -> None:
     assert went(compiled(tmp_path, TASK.replace("infra: aws", "infra: 'aws/*/eus2-az2'"))) == "eu-south-2"
 
 
+def test_an_image_for_the_region_names_it(tmp_path: Path) -> None:
+    for key in ("eu-south-2", "aws/eu-south-2"):
+        text = TASK.replace(
+            "infra: aws", f"infra: aws, image_id: {{{key}: ami-0123456789abcdef0, us-east-1: ami-0fedcba9876543210}}"
+        )
+        assert went(compiled(tmp_path, text)) == "eu-south-2"
+    everywhere = TASK.replace("infra: aws", "infra: aws, image_id: {aws: 'resolve:ssm:/ours/image'}")
+    assert went(compiled(tmp_path, everywhere)) != "eu-south-2"
+
+
 def test_why_not_says_it(tmp_path: Path) -> None:
     made = compiled(tmp_path, TASK)
     assert made.graph is not None and made.candidates is not None and made.placement is not None
