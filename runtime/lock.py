@@ -29,9 +29,9 @@ from .state_failures import cannot_use_home
 
 POLL_SECONDS = 0.1
 SETTLE_SECONDS = 0.3
+"""How long a busy lock may look as if nobody held it: its new holder is about to write down who it is."""
 _PURGES = 10
 """In a row, of one deployment, each in the moment between two calls of ours: more are none."""
-"""How long a busy lock may look as if nobody held it: its new holder is about to write down who it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,8 @@ CODES: dict[str, Meanings] = {
     "RequestExpired": _UNKNOWN,
     "SignatureDoesNotMatch": _UNKNOWN,
     "UnrecognizedClientException": _UNKNOWN,
-    "OptInRequired": NO_REGION,
+    # Also of an image of the Marketplace whose terms nobody has accepted; the message then says where.
+    "OptInRequired": (Meaning(FailureKind.OTHER, only=re.compile("Marketplace")), NO_REGION),
     # "Your request for accessing resources in this region is being validated": hours, in a region that the account never used.
     "PendingVerification": NO_REGION,
 }

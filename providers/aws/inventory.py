@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ...compiler.ir import DeploymentId
 from ..base import OwnedResource
 from ..rented.names import DEPLOYMENT_TAG, KEEP_TAG, STORAGE_TAG
-from .client import Account, Answered
+from .client import HOME_REGION, Account, Answered, LoginRefused
+from .errors import CLOSED
+from .regions import on_request
 
 GONE_SECONDS = 600.0
 """A machine with much memory takes minutes to end."""
@@ -71,14 +73,38 @@ class Inventory:
     account: Account
     pause: Callable[[float], object] = time.sleep
 
-    def observe(self, deployment: DeploymentId, regions: tuple[str, ...], mark: str | None = None) -> tuple[OwnedResource, ...]:
+    def observe(
+        self,
+        deployment: DeploymentId,
+        regions: tuple[str, ...],
+        mark: str | None = None,
+        *,
+        empty: Collection[str] = (),
+    ) -> tuple[OwnedResource, ...]:
         """Everything tagged with the deployment in these regions, sorted by id. `detail` is the region. mark: ends the names of its
-        buckets; None: it has none."""
-        found = [item for region in regions for item in self._in_region(deployment, region)]
+        buckets; None: it has none. empty: regions of which no state says that something is there."""
+        found: list[OwnedResource] = []
+        lacking = set()
+        for region in regions:
+            try:
+                found += self._in_region(deployment, region)
+            except LoginRefused as refused:
+                if region not in empty or not self._lacks(region, refused.code):
+                    raise
+                lacking.add(region)
+        asked = next((region for region in regions if region not in lacking), HOME_REGION)
         # Identities belong to no region; they are told by path and tag.
-        found += self._identities(deployment, regions[0]) if regions else ()
-        found += self._buckets(deployment, regions[0], mark) if regions and mark else ()
+        found += self._identities(deployment, asked) if regions else ()
+        found += self._buckets(deployment, asked, mark) if regions and mark else ()
         return tuple(sorted(found, key=lambda item: (item.id, item.type)))
+
+    def _lacks(self, region: str, code: str) -> bool:
+        """Whether an answer says that the account does not have the region, and so has nothing in it: its credentials count elsewhere.
+        Raises SourceFailure where they do not."""
+        if not on_request(region) or code not in {*CLOSED, "OptInRequired"}:
+            return False
+        self.account.call("sts", HOME_REGION, "get_caller_identity")
+        return True
 
     def _in_region(self, deployment: DeploymentId, region: str) -> Iterator[OwnedResource]:
         chosen = [{"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [str(deployment)]}]

@@ -13,7 +13,7 @@ from ...compiler.diagnostics import Diagnostic, SkycError, SourceMap, error, war
 from ...compiler.ir import DeploymentId, DriftTable, FrozenMap, GroupPlacement, Rename, ResourceGraph, Storage, Task
 from ..base import Capability, CheckReport, ImageReach, LowerContext, OwnedResource
 from ..drift import table_of
-from ..rented.accounts import asking, cannot_look, made_in, refuse_other, regions_of
+from ..rented.accounts import asking, cannot_look, empty_regions, made_in, refuse_other, regions_of
 from ..rented.buckets import known_mark, not_empty
 from ..rented.power import Switch
 from ..rented.provider import RENTED, RentedProvider
@@ -21,6 +21,7 @@ from ..retry import Schedule, SourceFailure
 from .errors import WORDS
 from .facts import OPENS, PROVIDER, ZONE_NAMES
 from .moved import MOVED
+from .regions import on_request
 
 if TYPE_CHECKING:
     from .inventory import Inventory
@@ -121,9 +122,12 @@ class AwsProvider(RentedProvider):
             inventory = _inventory()
             made = made_in(_MADE_IN, deployment, PROVIDER, home)
             if made:
-                here = str(inventory.account.call("sts", regions[0], "get_caller_identity")["Account"])
+                # One that every account has, where there is one: the credentials may not count in another.
+                asked = min(regions, key=lambda region: (on_request(region), region))
+                here = str(inventory.account.call("sts", asked, "get_caller_identity")["Account"])
                 refuse_other(here, made, deployment, PROVIDER, commands=("aws sts get-caller-identity",))
-            return inventory.observe(deployment, regions, known_mark(deployment, home))
+            empty = empty_regions(deployment, PROVIDER, home)
+            return inventory.observe(deployment, regions, known_mark(deployment, home), empty=empty)
 
     def remove(self, resource: OwnedResource, *, home: Path) -> None:
         with asking(PROVIDER):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error
 from ...compiler.ir import DeploymentId
+from ...compiler.terraform_files import STATE_FILE, read_state
 from ..retry import SourceFailure
 
 
@@ -25,6 +26,18 @@ def regions_of(deployment: DeploymentId, provider: str, home: Path) -> tuple[str
     """The regions of these sites, sorted: elsewhere the deployment made nothing."""
     mark = f".{provider}-"
     return tuple(sorted({folder.name.partition(mark)[2] for folder in sites_of(deployment, provider, home)}))
+
+
+def empty_regions(deployment: DeploymentId, provider: str, home: Path) -> frozenset[str]:
+    """Those of `regions_of` where no state has a resource: nothing was made there, or what was made has gone. Raises SkycError for a
+    state that cannot be read."""
+    mark = f".{provider}-"
+    made = set()
+    for folder in sites_of(deployment, provider, home):
+        facts = read_state(folder / STATE_FILE)
+        if facts is not None and facts.resources:
+            made.add(folder.name.partition(mark)[2])
+    return frozenset(regions_of(deployment, provider, home)) - made
 
 
 def cannot_look(provider: str, why: str) -> Diagnostic:
@@ -51,7 +64,7 @@ def made_in(pattern: re.Pattern[bytes], deployment: DeploymentId, provider: str,
     found: set[str] = set()
     for site in sites_of(deployment, provider, home):
         with suppress(OSError):
-            found |= {account.decode() for account in pattern.findall((site / "terraform.tfstate").read_bytes())}
+            found |= {account.decode() for account in pattern.findall((site / STATE_FILE).read_bytes())}
     return frozenset(found)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from skyc.compiler.diagnostics import SkycError
 from skyc.compiler.ir import DeploymentId
+from skyc.providers.aws import provider as aws_provider
+from skyc.providers.aws.client import Account, LoginRefused
+from skyc.providers.aws.inventory import Inventory
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import OwnedResource
 from tests.aws.conftest import KEY
@@ -139,3 +143,52 @@ def test_without_credentials_nobody_says_that_nothing_is_there(tmp_path: Path, m
     with pytest.raises(SkycError) as removed:
         AwsProvider().remove(resource, home=tmp_path)
     assert [caught.value.diagnostics[0].slug for caught in (observed, removed)] == ["cannot-observe"] * 2
+
+
+class Closed:
+    """An account without eu-south-2, or one whose credentials count nowhere."""
+
+    def __init__(self, *, known: bool = True) -> None:
+        self.known = known
+        self.asked: list[tuple[str, str]] = []
+
+    def pages(self, service: str, region: str, operation: str, rows: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        self.call(service, region, operation)
+        yield from ()
+
+    def call(self, service: str, region: str, operation: str, **arguments: Any) -> dict[str, Any]:
+        self.asked.append((region, operation))
+        if region == "eu-south-2" or not self.known:
+            raise LoginRefused(f"{operation} was refused (AuthFailure)", "AuthFailure")
+        return {"Account": "123456789012"}
+
+
+def closed(home: Path, monkeypatch: pytest.MonkeyPatch, *regions: str, known: bool = True) -> tuple[OwnedResource, ...]:
+    for region in regions:
+        (home / "deployments" / DEPLOYMENT / "sites" / f"train.aws-{region}").mkdir(parents=True, exist_ok=True)
+    account = cast(Account, Closed(known=known))
+    monkeypatch.setattr(aws_provider, "_inventory", lambda: Inventory(account))
+    return AwsProvider().observe(DEPLOYMENT, home=home)
+
+
+def test_what_was_never_made_in_a_region_the_account_lacks_keeps_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan there, or a failover through it, leaves the folder of a site: the next command must be able to leave it behind."""
+    assert closed(tmp_path, monkeypatch, "eu-south-2") == ()
+    assert closed(tmp_path, monkeypatch, "eu-south-2", "us-east-2") == ()
+    for region, known in (("eu-south-2", False), ("us-east-2", False)):
+        with pytest.raises(SkycError, match="cannot-observe"):
+            closed(tmp_path / region, monkeypatch, region, known=known)
+
+
+def test_what_was_made_in_a_region_that_was_closed_since_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed(tmp_path, monkeypatch, "eu-south-2", "us-east-2")
+    resource = {"mode": "managed", "type": "aws_vpc", "name": "v", "instances": [{"attributes": {"id": "vpc-1"}}]}
+    state = {"version": 4, "lineage": "l", "serial": 3, "outputs": {}, "resources": [resource]}
+    folder = tmp_path / "deployments" / DEPLOYMENT / "sites" / "train.aws-eu-south-2"
+    (folder / "terraform.tfstate").write_text(json.dumps(state))
+    with pytest.raises(SkycError, match="cannot-observe"):
+        closed(tmp_path, monkeypatch)

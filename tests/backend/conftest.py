@@ -25,6 +25,7 @@ from tests.lengths import takes_minutes
 from tests.storage.azurite import ACCOUNT, KEY, azurite, needs_azurite
 from tests.storage.fake_gcs import FakeGcs
 from tests.storage.fake_gitlab import BASE, FakeGitLab
+from tests.storage.moto_s3 import heed_conditions_at_once
 from tests.storage.serving import serving
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,7 @@ def s3() -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         _heed_conditions(patch)
+        heed_conditions_at_once()
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()

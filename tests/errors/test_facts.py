@@ -487,6 +487,25 @@ FACTS = (
         ibm=Lacks(why="no text found"),
     ),
     Fact(
+        name="the user's mistake: an image whose terms nobody has accepted",
+        kind=FailureKind.OTHER,
+        then=Then.STOPS,
+        aws=Says(
+            text=ec2(
+                "OptInRequired",
+                "In order to use this AWS Marketplace product you need to accept terms and subscribe. To do so please visit"
+                " https://aws.amazon.com/marketplace/pp?sku=x",
+                status=401,
+            ),
+            code="OptInRequired",
+            region="us-east-1",
+            source="StreisandEffect/streisand#86, kakkoyun/terraform-openvpn#1",
+        ),
+        azure=Lacks(why="skyc's plans name no image with a purchase plan"),
+        gcp=Lacks(why="no such thing"),
+        ibm=Lacks(why="no such thing"),
+    ),
+    Fact(
         name="the user's mistake: an image that is not there",
         kind=FailureKind.OTHER,
         then=Then.STOPS,
