@@ -173,7 +173,7 @@ def _nothing_fits(
             return error(
                 "region-not-enabled",
                 "What fits is in a region that accounts have to ask for",
-                "\n".join((sentence(Filter.CLOSED, request, catalog.parts[part], row, spot, size, restriction), *lines)),
+                sentence(Filter.CLOSED, request, catalog.parts[part], row, spot, size, restriction),
                 span=sources.find(request.origin.child("infra")),
                 hint="enable the region in the account, then say so; or ask for what others have too",
                 commands=("skyc check",),
