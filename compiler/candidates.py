@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..providers.base import Capability, ZoneNames
 from .conflict import Conflict, conflict
-from .diagnostics import Diagnostic, SourceMap, error
+from .diagnostics import Diagnostic, SourceMap, error, warning
 from .ir import (
     NO_IMAGES,
     Candidate,
@@ -82,9 +82,11 @@ def candidates(
             counted = _rejections(task, group, matches, catalog, size, restriction)
             rejections += counted
             if not len(options[-1]):
-                diagnostics += unknown_names(group, catalog, zone_names or {}, sources) or (
+                diagnostics += unknown_names(group.requests, catalog, zone_names or {}, sources) or (
                     _nothing_fits(group, counted, catalog, size, can, sources, restriction, images),
                 )
+            elif empty := [request for request, found in zip(group.requests, matches, strict=True) if not len(found.row)]:
+                diagnostics += unknown_names(empty, catalog, zone_names or {}, sources, warning)
     found = CandidateSet(
         catalog=catalog,
         options=tuple(options),

@@ -264,10 +264,10 @@ _UNREACHED: tuple[tuple[type[BaseException], str], ...] = (
 
 def unreached(host: str, failure: BaseException) -> str:
     """A clause about a connection that did not come about: to which host, and why, as far as what lies below the failure tells. Nothing
-    is repeated of any library's own text, which can hold what was sent."""
+    is repeated of any library's own text, which can hold what was sent, nor who asks: an address may hold a password."""
     below = tuple(_below(failure))
     why = next((words for kind, words in _UNREACHED if any(isinstance(one, kind) for one in below)), "")
-    return f"{host} cannot be reached" + (f": {why}" if why else "")
+    return f"{host.rpartition('@')[2]} cannot be reached" + (f": {why}" if why else "")
 
 
 def _below(failure: BaseException) -> Iterator[BaseException]:

@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..providers.base import CONTAINER, NO_CONTAINER, Capability, ImageExtent, ImageReach, Provider
-from .diagnostics import Diagnostic, Severity, SourceMap, Span, error
+from .diagnostics import Diagnostic, Severity, SourceMap, Span, error, warning
 from .ir import Catalog, ImageByPlace, ImagePlaces, Infra, ResourceRequest, SpecPath, TaskGraph
 from .parse.nearest import nearest
 from .shelves import inside
+from .unknown import PLACE_UNKNOWN, unknown_region
 
 SHOWN = 4
 NEEDS_REGION = "The image is not in every region it is asked for in"
@@ -123,7 +124,7 @@ class _Reading:
         before = len(self.said)
         spans = {key: self.sources.find(written.child(key)) for key in image.images}
         for key in sorted(image.images, key=lambda key: _position(spans[key])):
-            self.entry(key, image.images[key], spans[key])
+            self.entry(key, image.images[key], spans[key], any(self.meant(other) for other in image.images))
         if any(one.severity is Severity.ERROR for one in self.said[before:]):
             return None
         found = {}
@@ -149,11 +150,11 @@ class _Reading:
         reach = self.takers(text).get(provider) if text is not None else None
         return reach is not None and reach.region in (None, region)
 
-    def entry(self, key: str, image: str, span: Span | None) -> None:
-        """What is wrong with one entry of a mapping."""
+    def entry(self, key: str, image: str, span: Span | None, others: bool) -> None:
+        """What is wrong with one entry of a mapping. others: there is another, whose key is a place."""
         places = self.meant(key)
         if not places:
-            self.stranger(key, span)
+            self.stranger(key, span, others)
             return
         takers = self.takers(image)
         if not takers:
@@ -263,15 +264,32 @@ class _Reading:
             detail = f"`{image}` is of no form in which a target names its images."
         self.complain("unknown-image", "No target knows an image of this name", detail, span, hint)
 
-    def stranger(self, key: str, span: Span | None) -> None:
+    def stranger(self, key: str, span: Span | None, others: bool) -> None:
+        """A key that is no place. others: another key is one, so that this one may be a region without machines: no reason to stop."""
         names = [part.provider for part in self.catalog.parts]
-        provider, slash, _ = key.partition("/")
+        provider, slash, region = key.partition("/")
+        parts = [part for part in self.catalog.parts if not slash or part.provider == provider]
+        odd = (
+            unknown_region(
+                region if slash else key,
+                parts,
+                {name: said for name, p in self.providers.items() if (said := p.zone_names) is not None},
+                self.catalog.parts,
+            )
+            if parts
+            else None
+        )
+        if odd is not None and (slash or nearest(key, names) is None):
+            say = warning if others and not odd.certain else error
+            hint = odd.hint if odd.certain is False else "write the region as the key: an image is of a region"
+            self.said.append(say("unknown-place", PLACE_UNKNOWN, odd.why, span=span, hint=hint, commands=odd.commands))
+            return
         full = {f"{name}/{region}" for name in names for region in self.regions(name, Infra())}
         known = full if slash else {*names, *(place.partition("/")[2] for place in full)}
         close = nearest(key, known)
         lists = f"`skyc offers --cloud {provider}`" if slash and provider in names else "`skyc offers`"
         hint = f"did you mean `{close}`?" if close else f"{lists} shows the regions there are"
-        self.complain("unknown-place", "A region or zone is not known", f"No target has a region `{key}`.", span, hint)
+        self.complain("unknown-place", PLACE_UNKNOWN, f"No target has a region `{key}`.", span, hint)
 
 
 def _position(span: Span | None) -> tuple[int, int]:

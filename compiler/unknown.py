@@ -1,14 +1,15 @@
 """unknown: names in a request that nothing has, said as such, each with what was meant and where one finds it.
 
-Contract: pure, and asked only where a group has no candidates. A name is wrong for sure (another region's zone, another cloud's machine,
-no form that zones have) or only unknown to the catalog, which may be older than the name: the two are worded apart. Where a catalog has
-no zones for a region it cannot say that one is unknown, and nothing is said.
+Contract: pure, and asked only for requests that nothing meets: errors where their group has no candidates, warnings where others of it
+have. A name is wrong for sure (another region's zone, another cloud's machine, no form that zones have) or only unknown to the catalog,
+which may be older than the name: the two are worded apart. Where a catalog has no zones for a region it cannot say that one is unknown,
+and nothing is said.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..providers.base import ZoneNames
@@ -20,6 +21,7 @@ from .parse.nearest import nearest
 from .shelves import inside
 
 SHOWN = 6
+PLACE_UNKNOWN = "A region or zone is not known"
 LISTED = 12
 """So few known names are all said where none is close."""
 DECLARED = "now"
@@ -40,21 +42,30 @@ class Unknown:
 
 
 def unknown_names(
-    group: NodeGroup, catalog: Catalog, names: Mapping[str, ZoneNames], sources: SourceMap
+    requests: Iterable[ResourceRequest],
+    catalog: Catalog,
+    names: Mapping[str, ZoneNames],
+    sources: SourceMap,
+    say: Callable[..., Diagnostic] = error,
 ) -> tuple[Diagnostic, ...]:
-    """The errors about names in a group's requests; none where all are known. names: how each provider calls its zones."""
-    return tuple(dict.fromkeys(said for request in group.requests for said in _of_request(request, catalog, names, sources)))
+    """What there is to say of names in requests; nothing where all are known. names: how each provider calls its zones. say: `warning`
+    for requests beside which the group has others that can be met."""
+    return tuple(dict.fromkeys(said for request in requests for said in _of_request(request, catalog, names, sources, say)))
 
 
 def _of_request(
-    request: ResourceRequest, catalog: Catalog, names: Mapping[str, ZoneNames], sources: SourceMap
+    request: ResourceRequest,
+    catalog: Catalog,
+    names: Mapping[str, ZoneNames],
+    sources: SourceMap,
+    say: Callable[..., Diagnostic],
 ) -> Iterator[Diagnostic]:
     infra = request.infra
     parts = [part for part in catalog.parts if infra.provider in (None, part.provider)]
 
     def complain(slug: str, summary: str, found: Unknown, field: str) -> Diagnostic:
         span = sources.find(request.origin.child(field))
-        return error(slug, summary, found.why, span=span, hint=found.hint, commands=found.commands)
+        return say(slug, summary, found.why, span=span, hint=found.hint, commands=found.commands)
 
     if not parts and catalog.parts:
         yield complain("unknown-target", "There is no such target", _target(infra, catalog), "infra")
@@ -64,7 +75,7 @@ def _of_request(
     if place is None and infra.zone is not None:
         place, field = unknown_zone(infra.zone, infra.region, parts, names), "zone"
     if place is not None:
-        yield complain("unknown-place", "A region or zone is not known", place, field)
+        yield complain("unknown-place", PLACE_UNKNOWN, place, field)
     device = _device(request, catalog)
     if device is not None:
         yield complain("unknown-accelerator", "An accelerator is not known", device, "accelerators")
@@ -91,14 +102,15 @@ def unknown_region(
         return None
     owner = _owner(region, parts, names)
     if owner is not None:
-        return Unknown(why=f"`{region}` is no region: it is a zone of {owner}.", hint=f"write `{owner}/{region}`")
+        return Unknown(why=f"`{region}` is no region: it is a zone of {owner}.", hint=f"write `infra: {owner}/{region}`")
     shuffled = next(_names_of_accounts(region, None, parts, names), None)
     if shuffled is not None:
         return shuffled
     others = [part.provider for part in all_parts if any(place.region == region for place in part.offers.places)]
     if others:
         return Unknown(
-            why=f"`{region}` is no region of {_parts(parts)}; it is one of `{others[0]}`.", hint=f"write `{others[0]}/{region}`"
+            why=f"`{region}` is no region of {_parts(parts)}; it is one of `{others[0]}`.",
+            hint=f"write `infra: {others[0]}/{region}`",
         )
     return _newer(f"region `{region}`", "", parts, region, sorted(known))
 
@@ -112,13 +124,16 @@ def unknown_zone(zone: str, region: str | None, parts: Sequence[CatalogPart], na
         return None
     provider = here[0].provider
     said = names.get(provider) if region is not None else None
+    if said is not None and region in said.without:
+        why = f"`{zone}` cannot be a zone of {provider}/{region}: {provider}/{region} has no zones."
+        return Unknown(why=why, hint=f"write `infra: {provider}/{region}`")
     fits = said is not None and _fits(said.form, region or "", zone)
     # Without a region a name of the right form may be a zone of any.
     owner = _owner(zone, parts, names if region is not None and not fits else {})
     if owner is not None:
         return Unknown(
             why=f"`{zone}` is a zone of {owner}, not of {provider}/{region}.",
-            hint=f"write `{owner}/{zone}`, or `{provider}/{region}` for any of its zones",
+            hint=f"write `infra: {owner}/{zone}`, or `infra: {provider}/{region}` for any of its zones",
         )
     shuffled = next(_names_of_accounts(zone, region, parts, names), None)
     if shuffled is not None:
@@ -145,9 +160,11 @@ def _within(infra: Infra, part: CatalogPart, place: Place) -> bool:
 def _owner(zone: str, parts: Iterable[CatalogPart], names: Mapping[str, ZoneNames]) -> str | None:
     """The region that a zone is of, by the catalog or by how its provider calls zones."""
     for part in parts:
-        form = names[part.provider].form if part.provider in names else ""
+        said = names.get(part.provider)
+        form, without = ("", frozenset[str]()) if said is None else (said.form, said.without)
         for place in part.offers.places:
-            if place.zone == zone or (zone.startswith(f"{place.region}-") and _fits(form, place.region, zone)):
+            like = zone.startswith(f"{place.region}-") and place.region not in without
+            if place.zone == zone or (like and _fits(form, place.region, zone)):
                 return f"{part.provider}/{place.region}"
     return None
 
@@ -167,7 +184,8 @@ def _names_of_accounts(
                 lost = "" if region in (None, home) else f", not of {region}"
                 yield Unknown(
                     why=f"`{name}` names a zone of {home}{lost}. {said.words.format(region=home)}{_listed(zones, f' {where} has ')}",
-                    hint=f"write `{where}` for any of its zones" + (f", or one as `{where}/{zones[0]}`" if zones else ""),
+                    hint=f"write `infra: {where}` for any of its zones"
+                    + (f", or one as `infra: {where}/{zones[0]}`" if zones else ""),
                     commands=(said.show.format(region=home),),
                 )
 
@@ -217,7 +235,7 @@ def _elsewhere(request: ResourceRequest, parts: Iterable[CatalogPart]) -> Unknow
         return None
     return Unknown(
         why=f"The catalog has {name} in {_some(places)}, and not in {infra}.",
-        hint=f"write `{places[0]}`, or name another machine type",
+        hint=f"write `infra: {places[0]}`, or name another machine type",
         commands=_refresh(holders),
     )
 
@@ -261,7 +279,7 @@ def _without_zones(part: CatalogPart, infra: Infra) -> Iterator[Unknown]:
         yield Unknown(why=f"The catalog has no offer in `{infra.zone}`; of {where} it knows the zones {_some(zones)}.")
     elif places:
         yield Unknown(
-            why=f"The catalog knows no zones of {where}, so it has no offer in `{infra.zone}`: write `{where}`, and the cloud"
+            why=f"The catalog knows no zones of {where}, so it has no offer in `{infra.zone}`: write `infra: {where}`, and the cloud"
             " chooses the zone."
         )
 

@@ -144,6 +144,8 @@ class ZoneNames:
     """The command that lists a region's zones, with `{region}`."""
     of_account: str | None = None
     """Names of the target's own for zones that skyc does not take: they mean other places in other accounts."""
+    without: frozenset[str] = frozenset()
+    """Regions that are known to have no zones. One that is neither here nor in the catalog's zones may have some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -337,9 +337,10 @@ def eject(
 
 def check(*, home: Home = None) -> tuple[CheckReport, ...]:
     """Which targets work here, and why not the others."""
+    from .configuration import all_mistakes
     from .regions import read_regions, with_regions
 
-    with open_session(home) as session:
+    with open_session(home) as session, all_mistakes(session.home, session.providers):
         regions = read_regions(session.home, session.providers)
         return tuple(
             with_regions(session.provider(name).check(home=session.home), regions) for name in sorted(session.providers)

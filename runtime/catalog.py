@@ -135,4 +135,11 @@ def parts_of(home: Path, wanted: Sequence[str]) -> tuple[CatalogPart, ...]:
                     hint=f"did you mean `{close}`?" if close else None,
                 )
             )
-    return tuple(load(name).catalog(home=home) for name in known if not wanted or name in wanted)
+    try:
+        return tuple(load(name).catalog(home=home) for name in known if not wanted or name in wanted)
+    except SkycError:
+        # Loaded here alone: prices are listed many times in a row.
+        from .configuration import all_mistakes
+
+        with all_mistakes(home, {name: load(name) for name in known}):
+            raise

@@ -54,7 +54,8 @@ def _not_as_locked(session: Session, request: Request, compilation: Compilation)
 
 
 def refuse_unasked(session: Session, compilation: Compilation) -> None:
-    """Before anything is looked at or written: what is missing is said as a plan says it, and with all of it at once. Raises SkycError."""
+    """Before the cloud is asked or anything made there: what is missing to ask it is said as a plan says it, of all targets at once. What
+    could be said without (`compiled`, `refuse_what_cannot_run`) came first, and keys may be written by then. Raises SkycError."""
     missing = [found for found in cannot_ask(session, compilation) if found.severity is Severity.ERROR]
     if missing:
         # What a plan can do without an account is no help for who wants machines.

@@ -77,6 +77,7 @@ def _refused(directory: Path, why: str) -> SkycError:
             "directory-in-use",
             "The directory is in use",
             f"{directory}: {why} Nothing in it was touched.",
-            hint="name a directory that is empty or does not exist yet, or the one of an earlier `--emit synth -o` of this task",
+            hint="name a directory that is empty or does not exist yet, or the one of an earlier `--emit synth -o` of this task, whose"
+            " sites are the same; where one has moved, destroy with its root, then remove it",
         )
     )

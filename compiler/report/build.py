@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ..buckets import Bucket
 from ..diagnostics import Diagnostic, Severity, has_errors, in_reading_order
-from ..ir import ChangeSet, Fingerprints, FrozenMap, JobPlan, Meanings, PlacementPlan, PolicyEffect, PolicyResult
+from ..ir import ChangeSet, Fingerprints, FrozenMap, JobPlan, Meanings, PlacementPlan, PolicyEffect, PolicyResult, holds_storage
 from .cautions import cautions_of
 from .changes import NO_MEANINGS, change_rows, counts_of
 from .costs import costs_of
@@ -55,7 +55,14 @@ def build(
         compared=bool(changes),
         unfinished=tuple(sorted(site.site for site in changes if site.errored)),
         incomplete=tuple(sorted(site.site for site in changes if not site.complete and not site.errored)),
-        costs=costs_of(placement, before, hours=hours, buckets=buckets, destroying=destroying),
+        costs=costs_of(
+            placement,
+            before,
+            hours=hours,
+            buckets=buckets,
+            # Machines that are gone already, or buckets alone, end nothing per hour.
+            ending=destroying and any(site.has_changes and not holds_storage(site.site) for site in changes),
+        ),
         counts=counts_of(changes),
         cautions=cautions,
         proof=proof_line(placement, worst=False),

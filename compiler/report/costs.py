@@ -22,7 +22,7 @@ def costs_of(
     *,
     hours: Decimal,
     buckets: tuple[Bucket, ...],
-    destroying: bool = False,
+    ending: bool = False,
 ) -> Costs:
     staying = [bucket for bucket in buckets if bucket.storage.persistent]
     kept = sum_of(bucket.monthly for bucket in staying)
@@ -39,7 +39,7 @@ def costs_of(
             assumed=False,
             rows=(),
             prices_of="",
-            ends=_hourly(before) if destroying and before is not None else None,
+            ends=_hourly(before) if ending and before is not None else None,
         )
     total = total_of(plan)
     assumed = any(name.endswith(".hours") for name in plan.notes)

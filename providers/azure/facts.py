@@ -26,7 +26,7 @@ from ...compiler.ir.catalog import (
 from ..base import ZoneNames
 from ..facts import Facts, Reading, Row, flat, machine_types, offers, span, steps
 from ..snapshot import build_part
-from .zones import ZONES
+from .zones import WITHOUT, ZONES
 
 PROVIDER = "azure"
 OPENS = frozenset({"az"})
@@ -35,6 +35,7 @@ ZONE_NAMES = ZoneNames(
     form=r"{region}-[0-9]+",
     words="skyc calls zones at Azure by region and number, as `{region}-1`.",
     show="az vm list-skus --location {region} --zone --output table",
+    without=WITHOUT,
 )
 """Azure has numbers alone, which mean other places in other subscriptions:
 learn.microsoft.com/azure/reliability/availability-zones-overview."""

@@ -16,6 +16,14 @@ _ZONED = (
     *("southeastasia", "spaincentral", "swedencentral", "switzerlandnorth", "uaenorth", "uksouth", "westeurope", "westus2"),
     "westus3",
 )
+WITHOUT = frozenset(
+    (
+        *("australiacentral", "australiacentral2", "australiasoutheast", "brazilsoutheast", "canadaeast", "francesouth"),
+        *("germanynorth", "jioindiacentral", "jioindiawest", "koreasouth", "northcentralus", "norwaywest", "southafricawest"),
+        *("southindia", "swedensouth", "switzerlandwest", "uaecentral", "ukwest", "westcentralus", "westindia", "westus"),
+    )
+)
+"""Regions of that list that have none. A region that is younger than the list is in neither."""
 ZONES: FrozenMap[tuple[str, ...]] = FrozenMap(
     {region: tuple(f"{region}-{number}" for number in (1, 2, 3)) for region in _ZONED}
 )

@@ -135,7 +135,8 @@ class GsStore(RemoteStore):
 
     def _ask(self, request: Any, name: str) -> Any:
         """One request. Raises StoreError, or `Again`."""
-        client = _client(_server(self.endpoint, {} if self.machine else os.environ), _environment(), self.machine)
+        server = _server(self.endpoint, {} if self.machine else os.environ)
+        client = _client(server, _environment(), self.machine)
         # Loaded by now.
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError
@@ -160,7 +161,7 @@ class GsStore(RemoteStore):
         except GoogleAuthError as failure:
             raise StoreError(StoreFault.DENIED, f"{place}: {_no_login(str(failure), self.machine)}") from None
         except (NotConnected, NewConnectionError) as failure:
-            raise Again(unreached(urlsplit(self.endpoint or _GOOGLE).netloc, failure)) from None
+            raise Again(unreached(urlsplit(server or _GOOGLE).netloc, failure)) from None
         except (RequestException, HTTPError) as failure:
             raise Again(f"it does not answer ({type(failure).__name__})") from None
         except ValueError:

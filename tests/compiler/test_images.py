@@ -11,7 +11,8 @@ import numpy
 import pytest
 from tests.compiler.test_match import CATALOG, ONE
 
-from skyc.compiler.diagnostics import Diagnostic, SourceFile, has_errors
+from skyc.compiler.candidates import candidates
+from skyc.compiler.diagnostics import Diagnostic, Severity, SourceFile, has_errors
 from skyc.compiler.images import image_places
 from skyc.compiler.ir import FrozenMap, ImageByPlace, ImagePlaces, NodeRuntime, ResourceRequest, SpecPath
 from skyc.compiler.lower import Lowering
@@ -251,3 +252,24 @@ def test_an_image_of_config_yaml_that_is_another_regions_is_refused() -> None:
     found = image_of(None, "us-east", False, {"ibm/us-east": SOUTH})
     assert isinstance(found, NoImage) and "is an image of us-south" in found.why
     assert image_of(None, "us-east", False, {"ibm/us-east": EAST}) == EAST
+
+
+def test_a_region_beside_the_catalog_stops_no_task_that_names_another() -> None:
+    requests, places, said = read({"infra": "aws", "image_id": {"us-east-1": AMI, "us-gov-west-1": OTHER_AMI}})
+    (warned,) = said
+    assert warned.severity is Severity.WARNING and warned.slug == "unknown-place"
+    assert "knows no region `us-gov-west-1`" in warned.detail and regions(requests, places) == {"aws/us-east-1"}
+    _, _, alone = read({"infra": "aws", "image_id": {"us-gov-west-1": OTHER_AMI}})
+    assert has_errors(alone)
+
+
+def test_a_wrong_name_in_one_branch_is_a_warning_at_its_line() -> None:
+    text = "name: t\nrun: echo\nresources:\n  any_of:\n    - {infra: aws/us-esat-1}\n    - {infra: gcp/us-central1, cpus: 4}\n"
+    spec, sources, _ = parse(SourceFile(path="task.yaml", text=text))
+    assert spec is not None
+    resolved, _ = resolve(spec, sources, stem="t", directory=Path("/nowhere"), overrides=EnvOverrides.of())
+    assert resolved is not None
+    found, said = candidates(resolved.graph, CATALOG, sources)
+    (warned,) = said
+    assert len(found.options[0]) and warned.severity is Severity.WARNING and warned.slug == "unknown-place"
+    assert warned.span is not None and warned.span.line == 5 and warned.hint == "did you mean `us-east-1`?"

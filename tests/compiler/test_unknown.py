@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from skyc.compiler.pipeline import zone_names_of
 from skyc.compiler.unknown import unknown_region, unknown_zone
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.azure.provider import AzureProvider
+from skyc.providers.azure.zones import WITHOUT, ZONES
 from skyc.providers.base import Provider
 
 PROVIDERS: dict[str, Provider] = {"aws": AwsProvider(), "azure": AzureProvider()}
@@ -19,7 +21,15 @@ NAMES = zone_names_of(PROVIDERS)
 
 @pytest.mark.parametrize("zone", ["westus-1", "westus-9"])
 def test_a_zone_of_the_right_form_is_not_called_unknown_where_the_catalog_has_none(zone: str) -> None:
-    assert unknown_zone(zone, "westus", PARTS, NAMES) is None
+    silent = NAMES | {"azure": replace(NAMES["azure"], without=frozenset())}
+    assert unknown_zone(zone, "westus", PARTS, silent) is None
+
+
+def test_a_region_that_is_known_to_have_no_zones_is_said_to_have_none() -> None:
+    odd = unknown_zone("westus-1", "westus", PARTS, NAMES)
+    assert odd is not None and odd.certain and odd.why.endswith("azure/westus has no zones.")
+    assert odd.hint == "write `infra: azure/westus`"
+    assert WITHOUT.isdisjoint(ZONES)
 
 
 @pytest.mark.parametrize(("zone", "certain"), [("1", True), ("westus-1", True), ("eastus-9", False)])

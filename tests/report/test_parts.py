@@ -391,6 +391,9 @@ def test_a_destroy_says_what_it_ends() -> None:
     assert "  this ends $1.266/h ($924 a month), paid while all of it runs\n" in found
     assert json.loads(render_json(report(placement=None, destroying=True)))["cost"]["hourly_ending"] == "$1.266"
     assert "this ends" not in render_text(compose(report(placement=None)))
+    # Nothing is left of it, or buckets alone.
+    for changes in ((), (site(),), (site(change(Action.DELETE, "aws_s3_bucket.data"), name="_storage.aws-us-east-1"),)):
+        assert "this ends" not in render_text(compose(report(placement=None, destroying=True, changes=changes)))
 
 
 def test_a_destroy_has_no_price_and_no_command() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from skyc.compiler.diagnostics import SkycError, error
 from skyc.providers.aws.provider import AwsProvider
 from skyc.providers.base import Provider
 from skyc.providers.owned.provider import OwnedProvider
+from skyc.runtime.calls import check
+from skyc.runtime.catalog import offers
 from skyc.runtime.configuration import all_mistakes
 from skyc.runtime.images import read_images
 from skyc.runtime.networks import read_networks
@@ -52,3 +55,13 @@ def test_what_is_wrong_elsewhere_is_said_alone(tmp_path: Path) -> None:
     with pytest.raises(SkycError) as caught, all_mistakes(tmp_path, PROVIDERS):
         raise SkycError(error("plan-stale", "Another matter"), exit_code=4)
     assert len(caught.value.diagnostics) == 1 and caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("ask", [check, offers])
+def test_calls_without_a_task_say_all_of_them_too(tmp_path: Path, ask: Callable[..., object]) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "regions: {aws: [me-cntral-1]}\nmachines:\n  - {name: x, cpus: 4}\nquotas:\n  - infra: aws\n"
+    )
+    with pytest.raises(SkycError) as caught:
+        ask(home=tmp_path)
+    assert {said.span.line for said in caught.value.diagnostics if said.span} == {1, 3, 5}

@@ -43,6 +43,7 @@ def test_where_other_files_are_nothing_is_written(tmp_path: Path, strange: str) 
         write_roots(tmp_path, ROOTS)
     (said,) = caught.value.diagnostics
     assert said.slug == "directory-in-use" and f"`{strange.removesuffix('/terraform.tfstate')}`" in said.detail
+    assert said.hint is not None and "where one has moved, destroy with its root" in said.hint
     assert written(tmp_path) == {strange: b"mine"}
 
 

@@ -235,3 +235,12 @@ def test_a_large_file_goes_in_parts(store: GsStore, server: Served, tmp_path: Pa
     assert [row.query.get("uploadType") for row in server.asked] == ["resumable", "resumable"]
     store.get_file("big", target)
     assert target.read_bytes() == source.read_bytes()
+
+
+def test_the_host_that_is_not_reached_is_the_one_asked_and_no_password_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "http://user:secretpw@127.0.0.1:1"
+    for endpoint, emulator in ((address, ""), (None, address.removeprefix("http://"))):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+        with pytest.raises(remote.Again) as caught:
+            GsStore("b", "p", endpoint=endpoint)._ask(lambda bucket: bucket.exists(timeout=2, retry=None), "x")
+        assert str(caught.value).startswith("127.0.0.1:1 cannot be reached")
