@@ -168,6 +168,16 @@ def _nothing_fits(
     place = group.origin
     hint = None
     for request, item in zip(group.requests, found, strict=True):
+        if item.closed is not None:
+            part, row, spot = item.closed
+            return error(
+                "region-not-enabled",
+                "What fits is in a region that accounts have to ask for",
+                sentence(Filter.CLOSED, request, catalog.parts[part], row, spot, size, restriction),
+                span=sources.find(request.origin.child("infra")),
+                hint="enable the region in the account, then say so; or ask for what others have too",
+                commands=("skyc check",),
+            )
         if item.example is not None:
             # Nothing of the task's own is wrong: it is a denial, and no change of the task's that would help more is proposed.
             part, row, spot = item.example

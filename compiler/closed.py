@@ -7,7 +7,7 @@ option of the compilation; no credentials are read. A task that names such a reg
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..providers.base import Capability, Provider
@@ -33,6 +33,13 @@ def closed_regions(parts: Iterable[CatalogPart], providers: Mapping[str, Provide
         if providers[part.provider].on_request(place.region)
     }
     return tuple(sorted(found - set(opened)))
+
+
+def places_of_data(graph: TaskGraph, parts: Iterable[CatalogPart]) -> Iterator[str]:
+    """`<provider>/<region>` of every Storage whose place is named or that stands: an account that keeps data in a region has it."""
+    known = [part.provider for part in parts]
+    for infra in {storage.infra for task in graph.tasks for storage in task.storages if storage.infra.region is not None}:
+        yield from (f"{name}/{infra.region}" for name in known if infra.provider in (None, name))
 
 
 def passed_over(
@@ -75,7 +82,12 @@ def passed_over(
             places.setdefault(offering.provider, []).append(offering.region)
     if not lines:
         return ()
-    line = ", ".join(f"{name}: [{', '.join(dict.fromkeys(regions))}]" for name, regions in places.items())
+    # With those that are admitted already: the line takes the place of the one there is.
+    for place in found.catalog.opened:
+        name, _, region = place.partition("/")
+        if name in places:
+            places[name].append(region)
+    line = ", ".join(f"{name}: [{', '.join(sorted(set(regions)))}]" for name, regions in places.items())
     note = Diagnostic(
         severity=Severity.NOTE,
         # Written out, so that the documentation's test finds it.

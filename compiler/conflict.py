@@ -41,6 +41,8 @@ class Conflict:
     """Offers that only a policy keeps from being candidates."""
     example: tuple[int, int, bool] | None = None
     """The first of these: part, row, whether it is meant as spot."""
+    closed: tuple[int, int, bool] | None = None
+    """Likewise, the first that only a region keeps out which the account would have to ask for."""
 
 
 def conflict(
@@ -58,6 +60,7 @@ def conflict(
     every: dict[int, int] = {}
     best: dict[str, tuple[int, int]] = {}
     example: tuple[int, int, bool] | None = None
+    closed: tuple[int, int, bool] | None = None
     for codes in codes_of(request, catalog, size, capabilities, restriction, images):
         offers = catalog.parts[codes.part].offers
         for spot, values, prices in ((False, codes.on_demand, offers.on_demand), (True, codes.spot, offers.spot)):
@@ -66,11 +69,19 @@ def conflict(
                 alone = _only_field(code, fields)
                 if example is None and alone == Filter.POLICY.field:
                     example = codes.part, int(numpy.argmax(values == code)), spot
+                if closed is None and code == 1 << Filter.CLOSED:
+                    closed = codes.part, int(numpy.argmax(values == code)), spot
                 if alone is not None:
                     seen, cheapest = best.get(alone, (0, UNKNOWN))
                     best[alone] = (seen + count, _cheaper(cheapest, prices[values == code]))
     barred, _ = best.get(Filter.POLICY.field, (0, UNKNOWN))
-    return Conflict(smallest=_smallest(every, fields), relaxation=_relaxation(best, fields), barred=barred, example=example)
+    return Conflict(
+        smallest=_smallest(every, fields),
+        relaxation=_relaxation(best, fields),
+        barred=barred,
+        example=example,
+        closed=closed,
+    )
 
 
 def _fields(request: ResourceRequest) -> dict[str, int]:

@@ -351,7 +351,7 @@ def _place_codes(
         codes = codes | shelf.without_subnet * numpy.int32(1 << Filter.SUBNET)
     if (without_image := shelf.without_image(request.image_id)) is not None:
         codes = codes | without_image * numpy.int32(1 << Filter.IMAGE)
-    if (not_enabled := shelf.not_enabled(request.infra, request.image_id)) is not None:
+    if (not_enabled := shelf.not_enabled(request)) is not None:
         codes = codes | not_enabled * numpy.int32(1 << Filter.CLOSED)
     return codes if can else codes | 1 << Filter.PORTS
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..providers.base import EVERY_ZONE, Access, Capability, NetworkChoice, Provider, ZoneNames, usual_addresses
 from .buckets import MARK, Bucket, KnownBucket, following, place_buckets, settled
 from .candidates import candidates, report
-from .closed import closed_regions, passed_over
+from .closed import closed_regions, passed_over, places_of_data
 from .diagnostics import Diagnostic, SourceFile, SourceMap, has_errors
 from .images import image_places
 from .ir import (
@@ -228,7 +228,7 @@ def _candidates(state: Compilation) -> Compilation:
     catalog = Catalog(
         parts=parts,
         quotas=state.options.quotas,
-        closed=closed_regions(parts, providers, state.options.regions),
+        closed=closed_regions(parts, providers, {*state.options.regions, *places_of_data(state.bound or state.graph, parts)}),
         opened=state.options.regions,
         zones=FrozenMap(zones),
         addresses=FrozenMap(public),

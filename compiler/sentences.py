@@ -74,8 +74,8 @@ def sentence(
         case Filter.CLOSED:
             where = f"{part.provider}/{offering.region}"
             return (
-                f"Only accounts that asked for it have {where}; if yours is one, name it with `infra`, or write"
-                f" `regions: {{{part.provider}: [{offering.region}]}}` in config.yaml."
+                f"Only accounts that asked for it have {where}; if yours is one, name it with `infra`, or add it to `regions` in"
+                f" config.yaml (`{part.provider}: [{offering.region}]`)."
             )
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .barred import barred_types
-from .ir import NO_IMAGES, Catalog, CatalogPart, FrozenMap, ImageByPlace, ImagePlaces, Infra, Market, Quota
+from .ir import NO_IMAGES, Catalog, CatalogPart, FrozenMap, ImageByPlace, ImagePlaces, Infra, Market, Quota, ResourceRequest
 from .ir.catalog import UNKNOWN
 from .ir.restriction import Restriction
 from .zones import zones_for
@@ -38,6 +38,19 @@ def inside(infra: Infra, provider: str, region: str, zone: str | None, zones: tu
     return all(want is None or want == have for want, have in asked)
 
 
+def names_region(request: ResourceRequest, part: CatalogPart, region: str) -> bool:
+    """Whether a request names a region: itself, by a zone of it, or by an image for it. Who does knows that the account has it."""
+    infra, image = request.infra, request.image_id
+    if infra.provider not in (None, part.provider):
+        return False
+    if isinstance(image, ImageByPlace) and (region in image.images or f"{part.provider}/{region}" in image.images):
+        return True
+    if infra.region is not None or infra.zone is None:
+        return infra.region == region
+    listed = any(place.region == region and place.zone == infra.zone for place in part.offers.places)
+    return listed or infra.zone in part.zones.get(region, ())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shelf:
     """One part's offers, counted."""
@@ -55,7 +68,7 @@ class Shelf:
     _other_arch: dict[str | None, NDArray[Any]] = field(default_factory=dict)
     _elsewhere: dict[Infra, NDArray[Any]] = field(default_factory=dict)
     _without_image: dict[str | ImageByPlace, NDArray[Any]] = field(default_factory=dict)
-    _not_enabled: dict[frozenset[str], NDArray[Any]] = field(default_factory=dict)
+    _not_enabled: dict[tuple[str | None, ImageByPlace | None], NDArray[Any]] = field(default_factory=dict)
     _barred: dict[tuple[Restriction, str | None], NDArray[Any]] = field(default_factory=dict)
     _barred_types: dict[Restriction, NDArray[Any]] = field(default_factory=dict)
 
@@ -129,19 +142,19 @@ class Shelf:
             self._without_image[image] = numpy.fromiter(lacking, dtype=bool, count=len(self.part.offers.places))
         return self._without_image[image]
 
-    def not_enabled(self, infra: Infra, image: str | ImageByPlace | None) -> NDArray[Any] | None:
-        """Place → whether its region is closed to the account; None where none is. Who names a region, a zone of it or an image for it
-        knows that the account has it."""
+    def not_enabled(self, request: ResourceRequest) -> NDArray[Any] | None:
+        """Place → whether its region is closed to the account and the request does not name it; None where none is."""
         import numpy
 
-        if not self.closed or infra.region is not None or infra.zone is not None:
+        if not self.closed or request.infra.region is not None:
             return None
-        named = frozenset(image.images) if isinstance(image, ImageByPlace) else frozenset()
-        if named not in self._not_enabled:
-            shut = {place for place in self.closed if not named & {place, place.partition("/")[2]}}
-            rows = (f"{self.part.provider}/{place.region}" in shut for place in self.part.offers.places)
-            self._not_enabled[named] = numpy.fromiter(rows, dtype=bool, count=len(self.part.offers.places))
-        return self._not_enabled[named]
+        key = (request.infra.zone, request.image_id if isinstance(request.image_id, ImageByPlace) else None)
+        if key not in self._not_enabled:
+            names = (place.partition("/")[2] for place in self.closed)
+            shut = {name for name in names if not names_region(request, self.part, name)}
+            rows = (place.region in shut for place in self.part.offers.places)
+            self._not_enabled[key] = numpy.fromiter(rows, dtype=bool, count=len(self.part.offers.places))
+        return self._not_enabled[key]
 
     def of_other_arch(self, arch: str | None) -> NDArray[Any]:
         """Type → whether it is of another processor architecture; x86_64 without one, except for a machine the user knows."""

@@ -33,13 +33,12 @@ from typing import NoReturn
 from ..compiler.diagnostics import Diagnostic, SkycError, Span, error
 from ..compiler.ir import Addresses, FrozenMap
 from ..compiler.ir.catalog import CatalogPart
-from ..compiler.parse import read_source
 from ..compiler.parse.nearest import nearest
 from ..compiler.parse.nodes import Mapping as MappingNode
-from ..compiler.parse.nodes import Node, Scalar, Sequence, compose
+from ..compiler.parse.nodes import Node, Scalar, Sequence
 from ..compiler.unknown import Unknown, unknown_region, unknown_zone, zones_of
 from ..providers.base import EVERY_ZONE, Capability, ExistingNetwork, NetworkChoice, Provider, ZoneNames, usual_addresses
-from .access import CONFIG
+from .config_entry import config_entry
 
 NAMES = ("network", "vnet", "vpc")
 PUBLIC = "public"
@@ -59,24 +58,15 @@ class _Entry:
 def read_networks(home: Path, providers: Mapping[str, Provider]) -> Mapping[tuple[str, str], NetworkChoice]:
     """(provider, region) → what is said of it, where that is not what holds anyway. Raises SkycError with every value that cannot be read,
     and every target, region or zone that there is not."""
-    path = home / CONFIG
-    if not path.exists():
+    written = config_entry(home, "networks")
+    if written is None or (isinstance(written.value, Scalar) and written.value.is_null):
         return {}
-    source, said = read_source(path)
-    if source is None:
-        detail = said[0].detail
-        raise SkycError(error("bad-config", "The configuration file cannot be read", detail, hint="correct or remove it"))
     # What else is wrong with the file is said by who reads that.
-    documents, _ = compose(source)
-    top = next((node for node in documents or () if node is not None), None)
     found: dict[tuple[str, str], NetworkChoice] = {}
     mistakes: list[Diagnostic] = []
-    for key, value in top.entries if isinstance(top, MappingNode) else ():
-        if key.text != "networks" or (isinstance(value, Scalar) and value.is_null):
-            continue
-        for entry in _entries(_Entry(name="networks", path="networks", span=key.span, node=value)):
-            with _kept(mistakes):
-                found |= _choices(entry, _target(entry, providers, home), providers, mistakes)
+    for entry in _entries(_Entry(name="networks", path="networks", span=written.key.span, node=written.value)):
+        with _kept(mistakes):
+            found |= _choices(entry, _target(entry, providers, home), providers, mistakes)
     if mistakes:
         raise SkycError(*dict.fromkeys(mistakes))
     return found

@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from ..compiler.diagnostics import SkycError, SourceFile, SourceMap, error
+from ..compiler.diagnostics import SkycError, SourceMap, error
 from ..compiler.ir import Market, Quota, SpecPath, plain
-from ..compiler.parse import amounts, read_source
+from ..compiler.parse import amounts
 from ..compiler.parse.kinds import Choice, Field, ListOf, Number, Record, Text
-from ..compiler.parse.nodes import Mapping, compose
 from ..compiler.parse.reader import Reader
-
-CONFIG = "config.yaml"
+from .config_entry import config_entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,23 +104,12 @@ def read_quotas(home: Path) -> tuple[Quota, ...]:
 
 def declared_quotas(home: Path) -> tuple[Quota, ...]:
     """Those in config.yaml, in file order; none without a file or without the key. Raises SkycError with every mistake."""
-    path = home / CONFIG
-    if not path.exists():
+    found = config_entry(home, "quotas")
+    if found is None:
         return ()
-    source, said = read_source(path)
-    if source is None:
-        raise SkycError(
-            error("bad-config", "The configuration file cannot be read", said[0].detail, hint="correct or remove the file")
-        )
-    nodes, complaints = compose(source)
-    top = next((node for node in nodes or () if node is not None), None)
-    entries = {key.text: (key, value) for key, value in top.entries} if isinstance(top, Mapping) else {}
-    if "quotas" not in entries:
-        return ()
-    key, value = entries["quotas"]
-    reader = Reader(meant=_MEANT, homes={}, diagnostics=list(complaints))
-    read: tuple[_Written, ...] = reader.read(ListOf(QUOTA), value, SpecPath(("quotas",)), key) or ()
-    sources = SourceMap(SourceFile(path=source.path, text=source.text), reader.spans)
+    reader = Reader(meant=_MEANT, homes={}, diagnostics=list(found.complaints))
+    read: tuple[_Written, ...] = reader.read(ListOf(QUOTA), found.value, SpecPath(("quotas",)), found.key) or ()
+    sources = SourceMap(found.source, reader.spans)
     for entry in read:
         for name in ("infra", "limit"):
             if getattr(entry, name) is None:

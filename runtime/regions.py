@@ -16,16 +16,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..compiler.diagnostics import Diagnostic, Severity, SkycError, SourceFile, SourceMap, error
+from ..compiler.diagnostics import Diagnostic, Severity, SkycError, SourceMap, error
 from ..compiler.ir import SpecPath
-from ..compiler.parse import read_source
 from ..compiler.parse.kinds import ListOf, MapOf, Text
 from ..compiler.parse.nearest import nearest
-from ..compiler.parse.nodes import Mapping as MappingNode
-from ..compiler.parse.nodes import compose
 from ..compiler.parse.reader import Reader
 from ..providers.base import CheckReport, Provider
-from .access import CONFIG
+from .config_entry import config_entry
 
 FORMAT = 1
 _TOLD = ".regions.json"
@@ -49,24 +46,13 @@ def read_regions(home: Path, providers: Mapping[str, Provider]) -> tuple[str, ..
 
 def declared_regions(home: Path, providers: Mapping[str, Provider]) -> tuple[str, ...]:
     """Those in config.yaml, in file order; none without a file or without the key. Raises SkycError with every mistake."""
-    path = home / CONFIG
-    if not path.exists():
+    entry = config_entry(home, "regions")
+    if entry is None:
         return ()
-    source, said = read_source(path)
-    if source is None:
-        raise SkycError(
-            error("bad-config", "The configuration file cannot be read", said[0].detail, hint="correct or remove the file")
-        )
     # What else is wrong with the file is said by who reads that.
-    nodes, _ = compose(source)
-    top = next((node for node in nodes or () if node is not None), None)
-    entries = {key.text: (key, value) for key, value in top.entries} if isinstance(top, MappingNode) else {}
-    if "regions" not in entries:
-        return ()
-    key, value = entries["regions"]
     reader = Reader(meant={}, homes={}, diagnostics=[])
-    read: Mapping[str, tuple[str, ...]] = reader.read(_KIND, value, SpecPath(("regions",)), key) or {}
-    sources = SourceMap(SourceFile(path=source.path, text=source.text), reader.spans)
+    read: Mapping[str, tuple[str, ...]] = reader.read(_KIND, entry.value, SpecPath(("regions",)), entry.key) or {}
+    sources = SourceMap(entry.source, reader.spans)
     found = []
     for target, names in read.items():
         known = _known(target, providers, home)
@@ -98,7 +84,7 @@ def _unknown(
         "A region in the configuration is not known",
         f"`regions.{target}` in config.yaml: {what}",
         span=sources.find(SpecPath(("regions", target))),
-        hint=f"did you mean `{close}`?" if close else "write `regions: {aws: [eu-south-2]}`",
+        hint=f"did you mean `{close}`?" if close else None,
     )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from ..ir import CandidateSet, Location, Storage, TaskGraph
 from ..ir.catalog import ANY_REGION, CatalogPart, StorageRate
+from ..shelves import names_region
 from .atlas import Atlas, nano, stepped
 from .problem import Variable
 from .rates import MONTH
@@ -94,7 +95,7 @@ def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, at
     places, costs = [], []
     users = [task.id for task in graph.tasks if any(item.name == storage.name for item in task.storages)]
     groups = [group for task in graph.tasks if task.id in users for group in task.groups]
-    named = {(request.infra.provider, request.infra.region) for group in groups for request in group.requests}
+    requests = list(dict.fromkeys(request for group in groups for request in group.requests))
     limits_of_users = [found.restrictions[name] for name in users if name in found.restrictions]
     for number, region in enumerate(atlas.regions):
         part = found.catalog.parts[region.part]
@@ -103,8 +104,8 @@ def storage_variable(graph: TaskGraph, storage: Storage, found: CandidateSet, at
         wanted = wanted and all(item.place(part.provider, region.name, None, zones=False) for item in limits_of_users)
         # As for machines: a closed region is taken where it is named, also by a task that uses the data.
         if f"{part.provider}/{region.name}" in found.catalog.closed:
-            said = storage.infra.region is not None or not named.isdisjoint({(None, region.name), (part.provider, region.name)})
-            wanted = wanted and said
+            named = storage.infra.region is not None or any(names_region(request, part, region.name) for request in requests)
+            wanted = wanted and named
         if wanted and part.rates.storages:
             price = storage_price(graph, storage, part, region.name)
             places.append(atlas.region_place(number))

@@ -6,6 +6,7 @@ In another account nothing of it exists: Terraform would forget all of it, and a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from ...compiler.diagnostics import Diagnostic, SkycError, error
 from ...compiler.ir import DeploymentId
-from ...compiler.terraform_files import STATE_FILE, read_state
 from ..retry import SourceFailure
+
+_STATE = "terraform.tfstate"
 
 
 def sites_of(deployment: DeploymentId, provider: str, home: Path) -> tuple[Path, ...]:
@@ -29,15 +31,21 @@ def regions_of(deployment: DeploymentId, provider: str, home: Path) -> tuple[str
 
 
 def empty_regions(deployment: DeploymentId, provider: str, home: Path) -> frozenset[str]:
-    """Those of `regions_of` where no state has a resource: nothing was made there, or what was made has gone. Raises SkycError for a
-    state that cannot be read."""
+    """Those of `regions_of` where no state has a resource: nothing was made there, or what was made has gone."""
     mark = f".{provider}-"
-    made = set()
-    for folder in sites_of(deployment, provider, home):
-        facts = read_state(folder / STATE_FILE)
-        if facts is not None and facts.resources:
-            made.add(folder.name.partition(mark)[2])
+    made = {folder.name.partition(mark)[2] for folder in sites_of(deployment, provider, home) if _holds(folder / _STATE)}
     return frozenset(regions_of(deployment, provider, home)) - made
+
+
+def _holds(state: Path) -> bool:
+    """Whether a Terraform state may have resources: one that cannot be read may."""
+    try:
+        found = json.loads(state.read_bytes())
+        return bool(found["resources"])
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def cannot_look(provider: str, why: str) -> Diagnostic:
@@ -64,7 +72,7 @@ def made_in(pattern: re.Pattern[bytes], deployment: DeploymentId, provider: str,
     found: set[str] = set()
     for site in sites_of(deployment, provider, home):
         with suppress(OSError):
-            found |= {account.decode() for account in pattern.findall((site / STATE_FILE).read_bytes())}
+            found |= {account.decode() for account in pattern.findall((site / _STATE).read_bytes())}
     return frozenset(found)
 
 

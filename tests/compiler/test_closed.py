@@ -103,7 +103,7 @@ def test_why_not_says_it(tmp_path: Path) -> None:
     )
     first = answer.hindrances[0]
     assert (first.reason, first.field, answer.fitting) == ("region-not-enabled", "infra", 0)
-    assert "regions: {aws: [eu-south-2]}" in first.detail and first.alone > 0 and first.cheapest is not None
+    assert "`aws: [eu-south-2]`" in first.detail and first.alone > 0 and first.cheapest is not None
 
 
 def test_where_only_such_a_region_has_it_the_error_says_so(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_where_only_such_a_region_has_it_the_error_says_so(tmp_path: Path) -> No
     text = "name: t\nresources: {infra: aws, accelerators: 'H200:8', use_spot: true, max_hourly_cost: 7}\nrun: echo hi\n"
     made = compiled(tmp_path, text)
     (found,) = [item for item in made.diagnostics if item.severity is Severity.ERROR]
-    assert found.slug == "nothing-fits"
-    assert "region-not-enabled" in found.detail
+    assert found.slug == "region-not-enabled"
+    assert found.detail.startswith("Only accounts that asked for it have aws/eu-south-2;")
     assert went(compiled(tmp_path, text, regions=("aws/eu-south-2",))) == "eu-south-2"
 
 
@@ -121,13 +121,19 @@ def test_a_storage_goes_to_such_a_region_only_with_a_task_that_names_it(tmp_path
         "name: t\nresources: {infra: INFRA, cpus: 4+}\nrun: echo hi\n"
         "storage: {data: {placement: auto, size_gb: 100}}\noutputs: {data: 100GB}\n"
     )
-    for infra, there in (("aws", False), ("aws/eu-south-2", True)):
+    image = "aws, image_id: {eu-south-2: ami-0123456789abcdef0}"
+    for infra, there in (("aws", False), ("aws/eu-south-2", True), ("'aws/*/eus2-az2'", True), (image, True)):
         made = compiled(tmp_path, text.replace("INFRA", infra))
         assert made.placement is not None, made.diagnostics
         (place,) = [storage.location for storage in made.placement.storages]
         assert place is not None
         assert (place.region == "eu-south-2") is there
         assert there or not PROVIDERS["aws"].on_request(place.region)
+
+
+def test_machines_go_to_the_data_that_is_kept_in_such_a_region(tmp_path: Path) -> None:
+    text = "name: t\nresources: {cpus: 4+}\nrun: echo hi\nstorage: {data: {infra: aws/eu-south-2, store: s3}}\ninputs: {data: 500GB}\n"
+    assert went(compiled(tmp_path, text)) == "eu-south-2"
 
 
 @pytest.mark.parametrize("tail", ["inputs: {'s3://bucket/x': 10GB}\n", "storage: {out: {uri: 's3://bucket/x'}}\n"])
