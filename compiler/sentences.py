@@ -64,7 +64,8 @@ def sentence(
             return f"{nodes}{kind.name} in {place} is more than a quota in `config.yaml` allows."
         case Filter.SUBNET:
             where = f"{part.provider}/{offering.region}"
-            return f"`networks` in config.yaml puts machines in {where} into a network without a subnet in {offering.zone}."
+            without = offering.zone or "any zone they may be in"
+            return f"`networks` in config.yaml puts machines in {where} into a network without a subnet in {without}."
         case Filter.IMAGE:
             where = f"{part.provider}/{offering.region}"
             if isinstance(request.image_id, ImageByPlace):
@@ -79,7 +80,8 @@ def sentence(
         case Filter.LABELS:
             return _label_sentence(request, part, int(part.offers.type[row]))
         case Filter.POLICY:
-            zone = zones_for(part, offering.region, offering.zone, request.infra)[0]
+            zones = zones_for(part, offering.region, offering.zone, request.infra)
+            zone = next((name for name in zones if not restriction.place(part.provider, offering.region, name)), zones[0])
             return _policy_sentence(restriction, replace(offering, zone=zone), kind)
         case Filter.MACHINES:
             return f"The group has {size.group_nodes} nodes; of {kind.name} there are {offering.capacity}."

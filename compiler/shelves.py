@@ -99,7 +99,9 @@ class Shelf:
             outside = (
                 not any(
                     restriction.place(part.provider, place.region, zone)
-                    for zone in zones_for(part, place.region, place.zone, infra)
+                    for zone in zones_for(
+                        part, place.region, place.zone, infra, self.zones.get(f"{part.provider}/{place.region}")
+                    )
                 )
                 for place in part.offers.places
             )
@@ -114,8 +116,8 @@ class Shelf:
 
     @cached_property
     def without_subnet(self) -> NDArray[Any] | None:
-        """Place → whether the user's network there has no subnet in its zone; None where there is no such network. A place whose zone the
-        provider chooses may have one."""
+        """Place → whether the user's network there has no subnet in its zone; None where there is no such network. A place whose zone
+        nobody has said is without where none of the region's zones has one, and may have one where the provider chooses."""
         import numpy
 
         if not any(name.startswith(f"{self.part.provider}/") for name in self.zones):
@@ -123,7 +125,9 @@ class Shelf:
         closed = []
         for place in self.part.offers.places:
             known = self.zones.get(f"{self.part.provider}/{place.region}")
-            closed.append(known is not None and place.zone is not None and place.zone not in known)
+            needed = self.part.zones.get(place.region, ()) if self.part.zone_needed else ()
+            those = needed if place.zone is None else (place.zone,)
+            closed.append(known is not None and bool(those) and not any(zone in known for zone in those))
         return numpy.array(closed, dtype=bool)
 
     def without_image(self, image: str | ImageByPlace | None) -> NDArray[Any] | None:

@@ -1,13 +1,15 @@
 """Where a provider's part of the catalog comes from: the file that came with skyc, or one that a refresh wrote.
 
 Contract: a refreshed part `<home>/catalog/<provider>.skyc` stands instead of the shipped one unless the shipped one has newer
-prices, as it can after skyc itself was updated. A refreshed part that cannot be trusted is refused with the command that mends it:
-falling back in silence would answer with other prices than the user believes to see.
+prices, as it can after skyc itself was updated. Which zones regions have is taken from the shipped one where the refreshed one does
+not say it, as one that an older skyc wrote does not; its digest stays that of its file. A refreshed part that cannot be trusted is
+refused with the command that mends it: falling back in silence would answer with other prices than the user believes to see.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +47,33 @@ def stored_part(provider: str, shipped: Path, *, home: Path) -> CatalogPart:
     if problem is not None:
         raise _refused(path, problem)
     ours = read_part(shipped)
-    return ours if _newest(ours) > _newest(refreshed) else refreshed
+    if _newest(ours) > _newest(refreshed):
+        return ours
+    return refreshed if refreshed.zones or not ours.zones else _with_zones(refreshed, ours)
+
+
+def _with_zones(refreshed: CatalogPart, ours: CatalogPart) -> CatalogPart:
+    """A refreshed part with our zones, and without offers in zones that a region has not."""
+    import numpy
+
+    offers, known = refreshed.offers, set(ours.offers.places)
+    there = numpy.array(
+        [p in known or p.zone is None or p.zone in ours.zones.get(p.region, (p.zone,)) for p in offers.places], dtype=bool
+    )
+    rows = there[offers.place]
+    offers = replace(
+        offers,
+        places=tuple(place for place, good in zip(offers.places, there, strict=True) if good),
+        place=(numpy.cumsum(there) - 1)[offers.place[rows]].astype(offers.place.dtype),
+        type=offers.type[rows],
+        on_demand=offers.on_demand[rows],
+        spot=offers.spot[rows],
+        source=offers.source[rows],
+        estimated=offers.estimated[rows],
+        interruptions=offers.interruptions[rows],
+        capacity=offers.capacity[rows],
+    )
+    return replace(refreshed, offers=offers, zones=ours.zones, zone_needed=ours.zone_needed)
 
 
 def _newest(part: CatalogPart) -> str:

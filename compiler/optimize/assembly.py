@@ -38,7 +38,7 @@ from .costs import calm_hours, expected_hours
 from .lines import cost_lines, network_notes
 from .model import Flow, Model, traffic_share
 from .problem import Answer, finish_hours
-from .rank import Ranked, nearly_used, rank
+from .rank import Ranked, nearly_used, rank, zones_beside
 from .rates import total
 from .storages import storage_months, storage_rate
 
@@ -144,7 +144,8 @@ class Assembly:
         if part.offers.places[int(part.offers.place[options.row[row]])].zone is None:
             restriction = self.found.restrictions.get(task.id, UNRESTRICTED)
             infra = group.requests[first.request].infra
-            for zone in allowed_zones(catalog, part, first.region, None, infra, restriction)[1:]:
+            others = allowed_zones(catalog, part, first.region, None, infra, restriction)[1:]
+            for zone in zones_beside(self.model, self.answer, variable, row, others):
                 yield dataclasses.replace(first, zone=zone)
 
     def place(self, task: Task, group: NodeGroup, variable: int, row: int) -> GroupPlacement:

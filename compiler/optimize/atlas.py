@@ -14,11 +14,18 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..ir import Catalog, CostLine, Location, Options
+from ..ir import Catalog, CostLine, Infra, Location, Options
 from ..ir.catalog import NANO, CatalogPart, PriceStep, TransferRule
+from ..ir.restriction import Restriction
+from ..zones import allowed_zones
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
+
+    Asked: TypeAlias = tuple[str | None, Restriction]
+    """What decides where an offer goes whose zone is not known: the zone that its request names, and what a policy leaves."""
 
 PENALTY = 1e14
 """Nano-dollars (100,000 dollars) that an unknown price counts in a choice: it is taken only where nothing known is to be had. Where
@@ -193,43 +200,49 @@ class Atlas:
             self._known_prices[gb] = numpy.array([*known, 0.0, self.penalty])
         return self._known_prices[gb]
 
-    def places_of(self, options: Options) -> NDArray[Any]:
-        """The number of every candidate's place; groups that share their columns share this one too."""
+    def places_of(self, options: Options, asked: tuple[Asked, ...]) -> NDArray[Any]:
+        """The number of every candidate's place, in the zone where it would be planned. asked: of each request. Groups that share their
+        columns and ask for the same share this one too."""
         import numpy
 
-        key = id(options.row)
+        key = id(options.row), asked
         if key not in self._places:
             place = numpy.empty(len(options), dtype=numpy.int32)
-            # Candidates at one provider stand together.
-            ends = (numpy.flatnonzero(options.part[1:] != options.part[:-1]) + 1).tolist()
-            for first, end in pairwise([0, *ends, len(options)]):
+            # Candidates of one request at one provider stand together.
+            apart = (options.part[1:] != options.part[:-1]) | (options.request[1:] != options.request[:-1])
+            for first, end in pairwise([0, *(numpy.flatnonzero(apart) + 1).tolist(), len(options)]):
                 if first < end:
                     index = int(options.part[first])
-                    offers = self.catalog.parts[index].offers
-                    place[first:end] = offers.place[options.row[first:end]]
-                    place[first:end] += self.offsets[index]
+                    settled = self._settled(index, asked[int(options.request[first])])
+                    place[first:end] = settled[self.catalog.parts[index].offers.place[options.row[first:end]]]
             # With the options, so that the id stays theirs.
             self._places[key] = place, options
         return self._places[key][0]
 
-    def in_zone(self, zone: str) -> NDArray[Any]:
-        """Place → its number, or, where nobody has said its zone, that of the region's zone of this name, if there are offers in it."""
+    def _settled(self, index: int, asked: Asked) -> NDArray[Any]:
+        """Place of a part → its number, or, where offers do not say the zone, that of the one that would be taken, if it has a number."""
         import numpy
 
-        if zone not in self._in_zone:
-            numbers = numpy.arange(len(self.locations), dtype=numpy.int32)
-            for number, location in enumerate(self.locations[: len(self.locations) - len(self.regions)]):
-                if location.zone is None:
-                    numbers[number] = self.numbers.get(replace(location, zone=zone), number)
-            self._in_zone[zone] = numbers
-        return self._in_zone[zone]
+        if (index, asked) not in self._in_zones:
+            part, first = self.catalog.parts[index], self.offsets[index]
+            numbers = numpy.arange(first, first + len(part.offers.places), dtype=numpy.int32)
+            for row, place in enumerate(part.offers.places):
+                if place.zone is None:
+                    zone = allowed_zones(self.catalog, part, place.region, None, Infra(zone=asked[0]), asked[1])[0]
+                    numbers[row] = self.zone_place(first + row, zone)
+            self._in_zones[index, asked] = numbers
+        return self._in_zones[index, asked]
+
+    def zone_place(self, place: int, zone: str | None) -> int:
+        """The number of a zone in the region of a place; the place itself where no offer is in that zone by name."""
+        return place if zone is None else self.numbers.get(replace(self.locations[place], zone=zone), place)
 
     @cached_property
-    def _in_zone(self) -> dict[str, NDArray[Any]]:
+    def _in_zones(self) -> dict[tuple[int, Asked], NDArray[Any]]:
         return {}
 
     @cached_property
-    def _places(self) -> dict[int, tuple[NDArray[Any], Options]]:
+    def _places(self) -> dict[tuple[int, tuple[Asked, ...]], tuple[NDArray[Any], Options]]:
         return {}
 
     @cached_property

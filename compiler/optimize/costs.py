@@ -25,6 +25,7 @@ from ..ir import (
 )
 from ..ir.accelerators import asked, matching
 from ..ir.catalog import RATE, UNKNOWN, CatalogPart
+from ..ir.restriction import UNRESTRICTED
 from ..match import types_with
 from ..node_shape import node_shape
 from .atlas import Atlas, nano
@@ -90,10 +91,9 @@ def choices(task: Task, group: NodeGroup, found: CandidateSet, options: Options,
     import numpy
 
     count = len(options)
-    rates, place = _rates(task, group, options, atlas), atlas.places_of(options)
-    for number, request in enumerate(group.requests):
-        if request.infra.zone is not None:
-            place = numpy.where(options.request == number, atlas.in_zone(request.infra.zone)[place], place)
+    restriction = found.restrictions.get(task.id, UNRESTRICTED)
+    rates = _rates(task, group, options, atlas)
+    place = atlas.places_of(options, tuple((request.infra.zone, restriction) for request in group.requests))
     spots = bool(options.spot.any())
     # Columns of one number take no room: a file may hold a thousand tasks with a hundred thousand candidates each.
     hours = numpy.broadcast_to(numpy.float64(task.hours), count)

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostic, SourceMap, error
-from ..ir import CandidateSet, Catalog, NodeGroup, Objective, SpecPath, Task, TaskGraph, decimal_text
+from ..ir import AffinityLevel, CandidateSet, Catalog, NodeGroup, Objective, SpecPath, Task, TaskGraph, decimal_text
 from ..ir.catalog import MILLI
 from .decide import decide
 from .model import Model, build, opened
@@ -128,13 +128,15 @@ def _possible(problem: Problem, atlas: Atlas) -> bool:
 
 
 def _apart(graph: TaskGraph, sources: SourceMap) -> Diagnostic:
+    zonal = any(affinity.level is AffinityLevel.ZONE for task in graph.tasks for affinity in task.affinities)
+    named = "; a machine that the catalog knows by region alone counts as in the first zone: name the zone with `infra`"
     return error(
         "affinities-conflict",
         "No placement satisfies all affinities",
         "Every task has offers that meet its own requirements, but none of them are where the affinities"
         " and the groups of one cluster want them together.",
         span=sources.find(_first_affinity(graph)),
-        hint="loosen an affinity, or the place one of its tasks asks for",
+        hint=f"loosen an affinity, or the place one of its tasks asks for{named if zonal else ''}",
     )
 
 

@@ -174,7 +174,7 @@ def _group_variables(
         mine = options[task.id, group.name]
         # Groups that ask for the same and run as long have the same choices; files with a thousand such tasks exist.
         once = task.num_nodes if group.name == task.groups[0].name and found.catalog.addresses else 0
-        asked = _asked(group)
+        asked = _asked(group), found.restrictions.get(task.id)
         key = (id(mine.row), group.num_nodes, group.ordered, task.hours, task.hours_on, checkpoint_hours(task), asked, once)
         if key not in known:
             made = choices(task, group, found, mine, atlas)

@@ -6,6 +6,7 @@ order. One that would break a bound or a limit is not in the list.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -63,6 +64,18 @@ def rank(model: Model, answer: Answer, variable: int, tight: tuple[Tight, ...] =
         Ranked(row=row, extra=float(total[row] - mine), later=bool(found.rank[row] > found.rank[chosen]))
         for row in best.tolist()
     )
+
+
+def zones_beside(
+    model: Model, answer: Answer, variable: int, row: int, zones: tuple[str | None, ...]
+) -> tuple[str | None, ...]:
+    """Those of other zones of a candidate's region that break no bound, and, where the file has limits, in which data costs no more."""
+    beside = _beside(model, answer, variable) if zones else None
+    if beside is None:
+        return zones
+    place = int(model.choices[variable].place[row])
+    most = float(beside[place]) if model.problem.limited else sys.float_info.max
+    return tuple(zone for zone in zones if beside[model.atlas.zone_place(place, zone)] <= most)
 
 
 def _within_own_limits(model: Model, variable: int) -> NDArray[Any]:

@@ -34,7 +34,7 @@ ZONES: FrozenMap[tuple[str, ...]] = FrozenMap(
     {region: tuple(f"{region}-{letter}" for letter in _OTHERS.get(region, _USUAL)) for region in _REGIONS}
 )
 """Region → its zones."""
-AI_ZONES = frozenset({"us-central1-ai1", "us-south1-ai1b"})
+AI_ZONES = frozenset({"us-central1-ai1a", "us-south1-ai1b"})
 """Further zones, for accelerators: nothing is put there that is not known to be there."""
 
 _SOLD = {

@@ -12,16 +12,17 @@ import pytest
 from numpy.typing import NDArray
 
 from skyc.compiler.diagnostics import SkycError
+from skyc.compiler.ir import FrozenMap, Market
 from skyc.compiler.ir.catalog import CatalogPart, Rates
 from skyc.providers.lambdalabs.provider import LambdaProvider
 from skyc.providers.snapshot import OfferRow, TypeRow, build_part, encode
 from skyc.providers.stored import refreshed_path, stored_part
 
 
-def part(as_of: str, *, provider: str = "some", price: str = "1") -> CatalogPart:
+def part(as_of: str, *, provider: str = "some", price: str = "1", zone: str | None = None) -> CatalogPart:
     kind = TypeRow(name="small", cpus=Decimal(1), memory_gb=Decimal(1))
     offers = [
-        OfferRow(type=kind.key, region=region, zone=None, on_demand=Decimal(price), spot=Decimal("0.5"), source="s", as_of="")
+        OfferRow(type=kind.key, region=region, zone=zone, on_demand=Decimal(price), spot=Decimal("0.5"), source="s", as_of="")
         for region in ("r1", "r2")
     ]
     return build_part(provider, [kind], offers, Rates(), sells_spot=True, as_of=as_of)
@@ -53,6 +54,21 @@ def test_the_newer_one_counts(shipped: Path, tmp_path: Path, as_of: str, counts:
     refreshed = part(as_of, price="2")
     refresh(tmp_path, encode(refreshed))
     assert (stored_part("some", shipped, home=tmp_path).digest == refreshed.digest) == counts
+
+
+def test_zones_that_an_older_refresh_does_not_know_are_the_shipped_ones(shipped: Path, tmp_path: Path) -> None:
+    zones = FrozenMap({"r1": ("r1-a", "r1-b")})
+    shipped.write_bytes(encode(replace(part("2026-08-03"), zones=zones, zone_needed=True)))
+    old = part("2026-11-25", price="2", zone="x")
+    refresh(tmp_path, encode(old))
+    read = stored_part("some", shipped, home=tmp_path)
+    assert (read.zones, read.zone_needed, read.as_of) == (zones, True, "2026-11-25")
+    assert [(place.region, place.zone) for place in read.offers.places] == [("r2", "x")], "r1 has no such zone"
+    assert len(read.offers.place) == 1 and read.offering(0, Market.ON_DEMAND).region == "r2"
+    assert read.digest == old.digest, "by which it is known as the refreshed one"
+    refresh(tmp_path, encode(replace(old, zones=FrozenMap({"r1": ("r1-c",)}))))
+    read = stored_part("some", shipped, home=tmp_path)
+    assert (read.zones, read.zone_needed) == (FrozenMap({"r1": ("r1-c",)}), False), "what a refresh says itself counts"
 
 
 def broken() -> dict[str, bytes]:

@@ -120,6 +120,7 @@ def test_what_a_source_lists_counts_before_what_is_known() -> None:
     assert zones_of("a4-highgpu-8g", "us-central1", ()) == ("us-central1-b",)
     assert zones_of("a4-highgpu-8g", "us-central1", ("us-central1-f",)) == ("us-central1-f",)
     assert zones_of("c3-standard-4", "us-central1", ("us-central1-d",)) == (None,), "the region has it, in a zone nobody named"
+    assert is_zone("us-central1", "us-central1-ai1a") and not is_zone("us-central1", "us-central1-ai1")
     assert is_zone("us-south1", "us-south1-ai1b") and not is_zone("us-west1", "us-south1-ai1b")
     assert is_zone("mars-north1", "mars-north1-a"), "a region that is new here"
 
@@ -181,13 +182,33 @@ def test_a_policy_chooses_among_zones(tmp_path: Path) -> None:
 
 
 def test_a_network_of_ones_own_chooses_among_zones(tmp_path: Path) -> None:
-    path = "projects/net/{}/us-central1/subnetworks/s"
-    own = ExistingNetwork(
-        id="projects/net/global/networks/n",
-        subnets=FrozenMap({f"us-central1-{letter}": path.format("regions") for letter in "cf"}),
-    )
-    plan, _ = planned(C4, tmp_path, networks={("gcp", "us-central1"): NetworkChoice(existing=own)})
+    plan, _ = planned(C4, tmp_path, networks=network("us-central1", "us-central1-c", "us-central1-f"))
     assert zones(plan) == ("us-central1-c", "us-central1-f")
+
+
+def network(region: str, *names: str) -> dict[tuple[str, str], NetworkChoice]:
+    """One of the user's own with subnets in these zones."""
+    subnets = FrozenMap(dict.fromkeys(names, f"projects/net/regions/{region}/subnetworks/s"))
+    return {("gcp", region): NetworkChoice(existing=ExistingNetwork(id="projects/net/global/networks/n", subnets=subnets))}
+
+
+def test_a_policy_and_a_network_without_a_zone_in_common_leave_none(tmp_path: Path) -> None:
+    rules = tmp_path / "policy.yaml"
+    rules.write_text("rules:\n  - name: zones\n    reason: r\n    allow: {zones: ['us-central1-b', 'us-east4-*']}\n")
+    own: dict[str, Any] = {
+        "policies": (PolicyFile(path=rules, shown="policy.yaml"),),
+        "networks": network("us-central1", "us-central1-f"),
+    }
+    plan, _ = planned("{infra: gcp, instance_type: c4-standard-8}", tmp_path, **own)
+    assert plan is not None and {one.region for one in (*plan.placements, *plan.fallbacks)} == {"us-east4"}
+    plan, said = planned(C4, tmp_path, **own)
+    assert plan is None and "is not among the zones allowed" in " ".join(item.detail for item in said)
+
+
+def test_a_network_in_none_of_the_zones_that_a_machine_may_be_in_leaves_none(tmp_path: Path) -> None:
+    own = network("us-south1", "us-south1-ai1b")
+    plan, said = planned(C4.replace("us-central1", "us-south1"), tmp_path, networks=own)
+    assert plan is None and "without a subnet in any zone they may be in" in " ".join(item.detail for item in said)
 
 
 def test_what_was_approved_in_a_zone_is_still_offered_there(tmp_path: Path) -> None:
@@ -211,6 +232,42 @@ def test_what_is_pinned_to_one_zone_shares_it(tmp_path: Path) -> None:
         text = f"name: two\n---\n{task.format('one', 'us-central1-b')}---\n{task.format('other', zone)}{affinity}"
         plan, said = compiled(text, tmp_path, GcpProvider())
         assert (plan is not None) is fits, said
+
+
+def two(first: str, other: str, *, more: str = "", home: Path) -> tuple[PlacementPlan | None, tuple[Diagnostic, ...]]:
+    """Two tasks; the other one has `more`."""
+    one = f"name: one\nresources: {first}\noutputs: {{x: 1000GB}}\nrun: x\n"
+    text = f"name: two\n---\n{one}---\nname: other\nresources: {other}\n{more}run: x\n"
+    return compiled(text, home, GcpProvider())
+
+
+def test_data_is_priced_between_the_zones_that_are_planned(tmp_path: Path) -> None:
+    there = "{infra: gcp/us-central1/us-central1-b, instance_type: n2-standard-8}"
+    needs = "needs: one\ninputs: {x: 1000GB}\n"
+    totals = []
+    for first in (C4, C4.replace("us-central1,", "us-central1/us-central1-a,")):
+        plan, said = two(first, there, more=needs, home=tmp_path)
+        assert plan is not None, said
+        assert [item.zone for item in plan.placements] == ["us-central1-a", "us-central1-b"]
+        assert [transfer.line.amount for transfer in plan.transfers] == [Decimal(10)]
+        totals.append(plan.total)
+    assert totals[0] == totals[1]
+
+
+@pytest.mark.parametrize("other", [C4, C4.replace("c4", "n2")])
+def test_machines_whose_zone_nobody_named_can_share_one(tmp_path: Path, other: str) -> None:
+    plan, said = two(C4, other, more="affinity: {same: {zone: one}}\n", home=tmp_path)
+    assert plan is not None, said
+    assert zones(plan)[:2] == ("us-central1-a", "us-central1-a")
+    assert {item.zone for item in plan.fallbacks} <= {"us-central1-a"}, "another would part them"
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_where_zones_conflict_a_plan_says_to_name_one(tmp_path: Path, apart: bool) -> None:
+    more, other = ("distinct", C4) if apart else ("same", C4.replace("us-central1,", "us-central1/us-central1-b,"))
+    plan, said = two(C4, other, more=f"affinity: {{{more}: {{zone: one}}}}\n", home=tmp_path)
+    (found,) = [item for item in said if item.slug == "affinities-conflict"]
+    assert plan is None and "name the zone with `infra`" in (found.hint or "")
 
 
 def test_why_not_another_zone_is_answered_of_it(tmp_path: Path) -> None:
