@@ -13,7 +13,7 @@ from ..encode import explanation_document, fields_document
 from ..inputs import add_task_inputs, task_inputs
 
 if TYPE_CHECKING:
-    from ...compiler.ir import GroupPlacement
+    from ...compiler.ir import Alternative, GroupPlacement
     from ...compiler.optimize.explain import WhyNot
     from ...runtime.explain import Explanation
     from ...runtime.field_effects import FieldEffect
@@ -152,12 +152,14 @@ def _lines(made: Explanation) -> list[str]:
     plan = made.placement
     several = len(plan.placements) > 1
     lines = [f"skyc explain · {plan.name}", "", f"  {money(plan.total)} per run, {made.proof}"]
+    alternatives: dict[tuple[str, str], list[Alternative]] = {}
+    for alternative in plan.alternatives:
+        alternatives.setdefault((alternative.placement.task, alternative.placement.group), []).append(alternative)
     for placement in plan.placements:
         lines += ["", f"  {_group(placement, several)}{_where(placement)}"]
         for line in placement.lines:
             lines.append(f"    {money(line.amount):>10}  {line.label} · {_source(line.source, line.as_of, line.estimated)}")
-        mine = [a for a in plan.alternatives if (a.placement.task, a.placement.group) == (placement.task, placement.group)]
-        for alternative in mine:
+        for alternative in alternatives.get((placement.task, placement.group), ()):
             lines.append(f"    {_extra(alternative.extra):>10}  {_where(alternative.placement)} · {alternative.reason}")
     for move in plan.transfers:
         text = f"{move.source} → {move.destination} · {move.gb} GB · {_source(move.line.source, move.line.as_of, move.line.estimated)}"

@@ -141,7 +141,7 @@ class Assembly:
         yield first
         options, catalog = self.model.choices[variable].options, self.found.catalog
         part = catalog.parts[int(options.part[row])]
-        if part.offers.places[int(part.offers.place[options.row[row]])].zone is None:
+        if part.zone_needed and part.offers.places[int(part.offers.place[options.row[row]])].zone is None:
             restriction = self.found.restrictions.get(task.id, UNRESTRICTED)
             infra = group.requests[first.request].infra
             others = allowed_zones(catalog, part, first.region, None, infra, restriction)[1:]
